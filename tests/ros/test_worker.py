@@ -1,0 +1,171 @@
+"""The worker's policies: every job is finished exactly once, for the right reason."""
+
+import threading
+import time
+
+import pytest
+
+from flmm_ros.ros.worker import Busy, Job, Stop, Stopped, Worker
+
+
+class Line:
+    """A worker whose jobs run until they are released, and a record of how each ended."""
+
+    def __init__(self, **policy):
+        self.ends: list[tuple[str, object]] = []
+        self.started = {}
+        self.release = {}
+        self.worker = Worker(self._work, self._finish, **policy)
+        self.worker.open()
+
+    def submit(self, name: str, **job) -> None:
+        self.started[name] = threading.Event()
+        self.release[name] = threading.Event()
+        self.worker.submit(Job(name, **job))
+
+    def _work(self, job):
+        self.started[job.request].set()
+        while not self.release[job.request].wait(0.002):
+            job.check()
+        if job.request == "faulty":
+            raise ZeroDivisionError("one of those")
+        return f"result of {job.request}"
+
+    def _finish(self, job, outcome):
+        reason = outcome.reason if isinstance(outcome, Stopped) else outcome
+        self.ends.append((job.request, reason))
+
+    def run(self, name: str) -> None:
+        self.submit(name)
+        assert self.started[name].wait(2)
+
+    def wait_for(self, count: int) -> list[tuple[str, object]]:
+        deadline = time.monotonic() + 2
+        while len(self.ends) < count and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(0.01)  # a second end of the same job would come now
+        return self.ends
+
+
+@pytest.fixture
+def line(request):
+    line = Line(**getattr(request, "param", {}))
+    yield line
+    assert line.worker.close(2)
+
+
+def test_queue_runs_jobs_in_order(line):
+    for name in ("a", "b", "c"):
+        line.submit(name)
+    for name in ("a", "b", "c"):
+        line.release[name].set()
+    assert line.wait_for(3) == [(n, f"result of {n}") for n in ("a", "b", "c")]
+
+
+@pytest.mark.parametrize("line", [{"busy": Busy.QUEUE, "max_queue": 1}], indirect=True)
+def test_full_queue_refuses_the_newest(line):
+    line.run("a")
+    line.submit("b")
+    line.submit("c")
+    assert line.wait_for(1) == [("c", Stop.BUSY)]
+    line.release["a"].set()
+    line.release["b"].set()
+    assert line.wait_for(3)[1:] == [("a", "result of a"), ("b", "result of b")]
+
+
+@pytest.mark.parametrize("line", [{"busy": Busy.QUEUE, "max_queue": 0}], indirect=True)
+def test_queue_of_length_zero_still_takes_a_job_when_idle(line):
+    line.run("a")
+    line.release["a"].set()
+    assert line.wait_for(1) == [("a", "result of a")]
+
+
+@pytest.mark.parametrize("line", [{"busy": Busy.REJECT}], indirect=True)
+def test_reject_refuses_while_one_runs_and_takes_the_next_when_done(line):
+    line.run("a")
+    line.submit("b")
+    assert line.wait_for(1) == [("b", Stop.BUSY)]
+    line.release["a"].set()
+    line.wait_for(2)
+    line.run("c")
+    line.release["c"].set()
+    assert line.wait_for(3)[1:] == [("a", "result of a"), ("c", "result of c")]
+
+
+@pytest.mark.parametrize("line", [{"busy": Busy.PREEMPT}], indirect=True)
+def test_preempt_stops_the_running_and_the_waiting(line):
+    line.run("a")
+    line.submit("b")
+    assert line.wait_for(1) == [("a", Stop.PREEMPTED)]
+    assert line.started["b"].wait(2)
+    line.release["b"].set()
+    assert line.wait_for(2)[1:] == [("b", "result of b")]
+
+
+def test_policy_can_change_while_running(line):
+    line.run("a")
+    line.worker.set_policy(Busy.REJECT, 8)
+    line.submit("b")
+    assert line.wait_for(1) == [("b", Stop.BUSY)]
+    line.release["a"].set()
+
+
+def test_cancel_ends_a_running_job(line):
+    canceled = threading.Event()
+    line.submit("a", is_canceled=canceled.is_set)
+    assert line.started["a"].wait(2)
+    canceled.set()
+    assert line.wait_for(1) == [("a", Stop.CANCELED)]
+
+
+def test_sweep_ends_waiting_jobs_that_are_cancelled_or_late(line):
+    canceled = threading.Event()
+    line.run("a")
+    line.submit("b", is_canceled=canceled.is_set)
+    line.submit("c", timeout_s=0.02)
+    line.submit("d")
+    line.worker.sweep()
+    assert line.ends == []
+    canceled.set()
+    time.sleep(0.03)
+    line.worker.sweep()
+    assert line.wait_for(2) == [("b", Stop.CANCELED), ("c", Stop.TIMEOUT)]
+    assert line.worker.queue_length == 1
+    line.release["a"].set()
+    line.release["d"].set()
+
+
+def test_timeout_ends_a_running_job(line):
+    line.submit("a", timeout_s=0.05)
+    assert line.wait_for(1) == [("a", Stop.TIMEOUT)]
+
+
+def test_pause_ends_all_and_refuses_until_opened_again(line):
+    line.run("a")
+    line.submit("b")
+    assert line.worker.pause(2)
+    assert sorted(line.ends) == [("a", Stop.NOT_ACTIVE), ("b", Stop.NOT_ACTIVE)]
+    line.submit("c")
+    assert line.wait_for(3)[2] == ("c", Stop.NOT_ACTIVE)
+    line.worker.open()
+    line.run("d")
+    line.release["d"].set()
+    assert line.wait_for(4)[3] == ("d", "result of d")
+
+
+def test_a_fault_ends_its_job_but_not_the_thread(line):
+    line.run("faulty")
+    line.release["faulty"].set()
+    (name, error) = line.wait_for(1)[0]
+    assert name == "faulty" and isinstance(error, ZeroDivisionError)
+    line.run("b")
+    line.release["b"].set()
+    assert line.wait_for(2)[1] == ("b", "result of b")
+    assert line.worker.is_idle
+
+
+def test_close_with_a_job_inside_finishes_it():
+    line = Line()
+    line.run("a")
+    assert line.worker.close(2)
+    assert line.ends == [("a", Stop.NOT_ACTIVE)]
