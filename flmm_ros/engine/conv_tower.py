@@ -1,0 +1,116 @@
+"""A small convolutional image tower: eyes for models that must run on two CPU cores.
+
+`ConvTrunk` is the network itself, shared by the embedded LMM's vision tower (stride 16, 16x16 tokens)
+and by the embedded mask refiner's image encoder (stride 8, in the place of SAM's ViT). Importing this
+module registers `flmm_conv_tower` with transformers, so that `LlavaForConditionalGeneration` finds it
+by the `model_type` of its vision config, and the LLaVA class itself stays as it is.
+
+Normalisation is by batch statistics frozen after training: a pixel's features do not depend on how
+much padding surrounds the picture. Does not know about: language, masks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+
+class ResidualBlock(nn.Module):
+    """Depthwise 5x5, then a pointwise expansion of two: x + f(x), same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 5, padding=2, groups=channels, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, 2 * channels, 1),
+            nn.GELU(),
+            nn.Conv2d(2 * channels, channels, 1),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class ConvTrunk(nn.Module):
+    """Pixels [B, 3, H, W] to features [B, C, H / s, W / s], s = 2 ** len(channels).
+
+    channels: width after each halving; blocks: residual blocks after each halving.
+    """
+
+    def __init__(self, channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:
+        super().__init__()
+        if len(channels) != len(blocks):
+            raise ValueError(
+                f"ConvTrunk: expected one block count per stage, got {len(channels)} channel "
+                f"widths and {len(blocks)} block counts"
+            )
+        stages: list[nn.Module] = []
+        width = 3
+        for wide, count in zip(channels, blocks, strict=True):
+            stages += [
+                nn.Conv2d(width, wide, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(wide),
+                nn.GELU(),
+                *(ResidualBlock(wide) for _ in range(count)),
+            ]
+            width = wide
+        self.net = nn.Sequential(*stages)
+        self.out_channels = width
+        self.stride = 2 ** len(channels)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.net(pixels)
+        return features
+
+
+class ConvTowerConfig(PreTrainedConfig):
+    """Numbers of the tower. `hidden_size` is the width of the tokens, `patch_size` the stride."""
+
+    model_type = "flmm_conv_tower"
+    image_size: int = 256
+    patch_size: int = 16
+    hidden_size: int = 128
+    channels: list[int] | None = None
+    blocks: list[int] | None = None
+
+    def stages(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Channel widths and block counts, with the defaults of a stride-16 tower filled in."""
+        channels = tuple(self.channels or (24, 48, 96, self.hidden_size))
+        return channels, tuple(self.blocks or (0, 1, 1, 2))
+
+
+class ConvTower(PreTrainedModel):
+    """The trunk as a vision tower: image tokens with a learned position embedding.
+
+    Output `last_hidden_state` [B, I, D], row-major; there is one hidden state, the last.
+    """
+
+    config_class = ConvTowerConfig
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+
+    def __init__(self, config: ConvTowerConfig) -> None:
+        super().__init__(config)
+        channels, blocks = config.stages()
+        side = config.image_size // config.patch_size
+        self.trunk = ConvTrunk(channels, blocks)
+        self.position = nn.Parameter(torch.randn(1, config.hidden_size, side, side) * 0.1)
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """torch's own initialisation stands; transformers asks every model for this method."""
+
+    def forward(
+        self, pixel_values: torch.Tensor, output_hidden_states: bool | None = None, **_: object
+    ) -> BaseModelOutput:
+        features = self.trunk(pixel_values) + self.position
+        tokens = self.norm(features.flatten(2).transpose(1, 2))  # [B, I, D]
+        return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens, tokens))
+
+
+AutoConfig.register(ConvTowerConfig.model_type, ConvTowerConfig)
+AutoModel.register(ConvTowerConfig, ConvTower)
