@@ -228,5 +228,5 @@ class Worker(Generic[RequestT, ResultT]):
             outcome = error
         try:
             self._finish(job, outcome)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged with its traceback
             _log.exception("a finished job could not be reported")
