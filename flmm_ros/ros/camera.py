@@ -1,0 +1,49 @@
+"""Subscribes to the camera so that it just connects. Does not know about: models, commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+
+from flmm_ros.ros.parameters import NodeConfig
+
+TOPIC = "image"
+
+
+def subscribe(
+    node: Node,
+    config: NodeConfig,
+    callback: Callable[[Any], None],
+    group: CallbackGroup,
+) -> Any:
+    """Subscribes to the relative topic `image`, raw or compressed as the parameters say."""
+    message_type = CompressedImage if config.image_transport == "compressed" else Image
+    reliability = _reliability(node, config.image_qos)
+    profile = QoSProfile(depth=1, reliability=reliability)
+    node.get_logger().info(
+        f"listening to {node.resolve_topic_name(TOPIC)} ({message_type.__name__}, "
+        f"{'reliable' if reliability is ReliabilityPolicy.RELIABLE else 'best effort'})"
+    )
+    return node.create_subscription(
+        message_type, TOPIC, callback, profile, callback_group=group
+    )
+
+
+def _reliability(node: Node, choice: str) -> ReliabilityPolicy:
+    """Best effort receives from every publisher; reliable loses no part of a large image.
+
+    `auto` is reliable only where every publisher is, and so never refuses one that is there.
+    """
+    if choice == "sensor_data":
+        return ReliabilityPolicy.BEST_EFFORT
+    if choice == "reliable":
+        return ReliabilityPolicy.RELIABLE
+    publishers = node.get_publishers_info_by_topic(node.resolve_topic_name(TOPIC))
+    offered = {info.qos_profile.reliability for info in publishers}
+    is_reliable = offered == {ReliabilityPolicy.RELIABLE}
+    return ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT

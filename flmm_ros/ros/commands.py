@@ -1,0 +1,296 @@
+"""One command from its text to its GroundedAnswer: checks, image, engine, message.
+
+Everything that can be wrong with a command or an image becomes a refusal with a code and a readable
+text; the node only wires this to topics. Does not know about: topics, threads, the action server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from std_msgs.msg import Header
+
+from flmm_ros.engine.types import (
+    Answer,
+    Cancelled,
+    FlmmError,
+    Grounding,
+    Intent,
+    Progress,
+    ProgressCallback,
+)
+from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros import conversions
+from flmm_ros.ros.newest_image import ImageMsg, NewestImage, Received
+from flmm_ros.ros.worker import Job, Stop, Stopped
+
+INTENTS: tuple[str, ...] = tuple(intent.value for intent in Intent)
+
+_STOP_TEXTS = {
+    Stop.BUSY: "another command is at work and no more may wait; ask again after its answer, or "
+    "see the parameters busy and max_queue",
+    Stop.PREEMPTED: "a newer command took the place of this one (parameter busy: preempt)",
+    Stop.CANCELED: "cancelled by the client",
+    Stop.TIMEOUT: "not done within the time that was given",
+    Stop.NOT_ACTIVE: "the node is not active",
+}
+
+# Names that the engine's errors carry and that are codes of GroundedAnswer too.
+_ENGINE_CODES = ("BAD_COMMAND", "UNKNOWN_WORD", "BAD_IMAGE")
+
+
+class Scene(Protocol):
+    """What the engine offers for one image."""
+
+    def ask(
+        self,
+        command: str,
+        intent: Intent | None = None,
+        on_stage: ProgressCallback | None = None,
+    ) -> Answer:
+        """Answers and grounds."""
+        ...
+
+
+class Engine(Protocol):
+    """What the node needs of the engine's Grounder."""
+
+    model_name: str
+
+    def open(self, image: NDArray[np.uint8]) -> Scene:
+        """RGB uint8 [H, W, 3] -> the scene to ask about."""
+        ...
+
+    def close(self) -> None:
+        """Frees the model."""
+        ...
+
+
+class Refusal(Exception):
+    """A command that gets no answer but a code and a text; `image` is the one it was about."""
+
+    def __init__(self, code: int, text: str, image: ImageMsg | None = None) -> None:
+        super().__init__(text)
+        self.code, self.text, self.image = code, text, image
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sentence from the topic or the action, as it came."""
+
+    command_id: str
+    text: str
+    intent: str = ""
+    image: ImageMsg | None = None  # None: the newest one of the image topic
+    on_progress: Callable[[str, str], None] = field(
+        default=lambda stage, partial_text: None
+    )
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer message, and what the overlay is drawn from (empty for a refusal)."""
+
+    msg: GroundedAnswer
+    rgb: NDArray[np.uint8] | None = None
+    objects: Sequence[Grounding] = ()
+
+
+def check_command(command: Command, max_chars: int) -> None:
+    """What can be refused without a model and without waiting.
+
+    Raises:
+        Refusal: empty or too long text, or an unknown intent.
+    """
+    if not command.text.strip():
+        raise Refusal(
+            GroundedAnswer.EMPTY_COMMAND,
+            "expected a sentence such as 'pick up the red mug', got an empty command",
+        )
+    if len(command.text) > max_chars:
+        raise Refusal(
+            GroundedAnswer.COMMAND_TOO_LONG,
+            f"expected at most {max_chars} characters, got {len(command.text)}; "
+            "say it shorter or raise the parameter max_command_chars",
+        )
+    if command.intent and command.intent not in INTENTS:
+        raise Refusal(
+            GroundedAnswer.BAD_INTENT,
+            f"expected one of {', '.join(INTENTS)} or nothing, got {command.intent!r}",
+        )
+
+
+def choose_image(
+    command: Command, newest: NewestImage, *, now_ns: int, max_age_s: float
+) -> tuple[ImageMsg, float]:
+    """The image a command is about, and its age in seconds (-1 = unknown).
+
+    An image that came with the command may be of any age: the client chose it.
+
+    Raises:
+        Refusal: none has arrived, or the newest is too old.
+    """
+    if command.image is not None:
+        stamp = command.image.header.stamp
+        has_stamp = stamp.sec != 0 or stamp.nanosec != 0
+        return command.image, Received(command.image, 0.0).age_s(
+            now_ns
+        ) if has_stamp else -1.0
+    received = newest.get()
+    if received is None:
+        raise Refusal(
+            GroundedAnswer.NO_IMAGE,
+            "no image has arrived since the node was activated; check that the camera publishes on "
+            "the node's image topic (remap image:=...) and the parameter image_transport",
+        )
+    age_s = received.age_s(now_ns)
+    if 0 < max_age_s < age_s:
+        raise Refusal(
+            GroundedAnswer.IMAGE_TOO_OLD,
+            f"expected an image of at most {max_age_s:g} s (parameter max_image_age), the newest is "
+            f"{age_s:.3f} s old by the node's clock; is the camera running? with a replayed bag "
+            "set use_sim_time",
+            received.msg,
+        )
+    return received.msg, age_s
+
+
+def answer(
+    job: Job[Command],
+    engine: Engine,
+    newest: NewestImage,
+    *,
+    now_ns: int,
+    max_age_s: float,
+) -> Reply:
+    """Does the work of one command. Runs on the worker's thread.
+
+    Raises:
+        Refusal, FlmmError: see `refusal_of`.
+        Stopped: the job was cancelled, preempted, out of time or in the way of a deactivation.
+    """
+    command, start_s = job.request, time.monotonic()
+    image, age_s = choose_image(command, newest, now_ns=now_ns, max_age_s=max_age_s)
+
+    def on_stage(progress: Progress) -> None:
+        reason = job.stop_reason()
+        if reason is not None:
+            raise Cancelled(reason.value)
+        command.on_progress(progress.stage.value, progress.partial_text)
+
+    try:
+        rgb = conversions.rgb_from_msg(image)
+        intent = Intent(command.intent) if command.intent else None
+        result = engine.open(rgb).ask(command.text, intent=intent, on_stage=on_stage)
+        job.check()  # a cancel during the last stage still counts
+    except Cancelled as error:
+        raise Stopped(Stop(str(error))) from error
+    except FlmmError as error:
+        raise Refusal(_code_of(error), str(error), image) from error
+    msg = _answer_to_msg(result, image.header, rgb.shape[:2])
+    msg.command_id, msg.command, msg.model = (
+        command.command_id,
+        command.text,
+        engine.model_name,
+    )
+    msg.image_age_s = float(age_s)
+    msg.wait_ms = 1e3 * (start_s - job.submitted_s)
+    msg.total_ms = 1e3 * (time.monotonic() - start_s)
+    return Reply(msg, rgb, result.objects)
+
+
+def _answer_to_msg(
+    result: Answer, header: Header, size_hw: tuple[int, ...]
+) -> GroundedAnswer:
+    """The engine's part of the message."""
+    labels = conversions.labels_of(result.objects)
+    stages, stage_ms = conversions.stage_times(result.timings_ms)
+    size = (size_hw[0], size_hw[1])
+    return GroundedAnswer(
+        header=header,
+        intent=result.intent.value,
+        answer=result.text,
+        objects=[
+            conversions.object_to_msg(grounding, label)
+            for grounding, label in zip(result.objects, labels, strict=True)
+        ],
+        mask=conversions.image_to_msg(
+            conversions.label_image(result.objects, size), header
+        ),
+        stages=stages,
+        stage_ms=stage_ms,
+        error_code=GroundedAnswer.OK,
+    )
+
+
+def refusal_of(error: Exception, not_active_because: str = "") -> Refusal:
+    """The refusal that reports an exception; INTERNAL for anything unforeseen."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, Stopped):
+        text = _STOP_TEXTS[error.reason]
+        if error.reason is Stop.NOT_ACTIVE and not_active_because:
+            text = f"{text}: {not_active_because}"
+        return Refusal(getattr(GroundedAnswer, error.reason.value), text)
+    if isinstance(error, FlmmError):
+        return Refusal(_code_of(error), str(error))
+    return Refusal(
+        GroundedAnswer.INTERNAL,
+        f"{type(error).__name__}: {error}; the node's log holds the details",
+    )
+
+
+def _code_of(error: FlmmError) -> int:
+    """The message's number for an engine error; what is not the user's doing is the model's."""
+    is_known = error.code in _ENGINE_CODES
+    return (
+        int(getattr(GroundedAnswer, error.code))
+        if is_known
+        else GroundedAnswer.MODEL_ERROR
+    )
+
+
+def refusal_to_msg(
+    command: Command, refusal: Refusal, *, model: str, max_chars: int
+) -> GroundedAnswer:
+    """The answer message of a refusal. A far too long command is not sent back in full."""
+    header = Header() if refusal.image is None else refusal.image.header
+    return GroundedAnswer(
+        header=header,
+        command_id=command.command_id,
+        command=command.text[:max_chars],
+        model=model,
+        image_age_s=-1.0,
+        error_code=refusal.code,
+        error_text=refusal.text,
+    )
+
+
+def code_name(code: int) -> str:
+    """The constant's name: 10 -> "NO_IMAGE"."""
+    return CODE_NAMES.get(code, str(code))
+
+
+CODE_NAMES: dict[int, str] = {
+    GroundedAnswer.OK: "OK",
+    GroundedAnswer.EMPTY_COMMAND: "EMPTY_COMMAND",
+    GroundedAnswer.COMMAND_TOO_LONG: "COMMAND_TOO_LONG",
+    GroundedAnswer.BAD_COMMAND: "BAD_COMMAND",
+    GroundedAnswer.UNKNOWN_WORD: "UNKNOWN_WORD",
+    GroundedAnswer.BAD_INTENT: "BAD_INTENT",
+    GroundedAnswer.NO_IMAGE: "NO_IMAGE",
+    GroundedAnswer.IMAGE_TOO_OLD: "IMAGE_TOO_OLD",
+    GroundedAnswer.BAD_IMAGE: "BAD_IMAGE",
+    GroundedAnswer.NOT_ACTIVE: "NOT_ACTIVE",
+    GroundedAnswer.BUSY: "BUSY",
+    GroundedAnswer.PREEMPTED: "PREEMPTED",
+    GroundedAnswer.CANCELED: "CANCELED",
+    GroundedAnswer.TIMEOUT: "TIMEOUT",
+    GroundedAnswer.MODEL_ERROR: "MODEL_ERROR",
+    GroundedAnswer.INTERNAL: "INTERNAL",
+}

@@ -1,0 +1,265 @@
+"""The node: a command and the newest camera image become an answer and masks on topics.
+
+    python -m flmm_ros.ros.grounding_node --ros-args -p model:=tabletop -p autostart:=true
+
+A lifecycle node: configure loads the model, activate listens, deactivate pauses without unloading,
+cleanup frees the model. Commands and goals are answered in every state, outside `active` with
+NOT_ACTIVE and the reason, so that nothing is lost silently. Executor threads only store, submit and
+publish; the worker's thread does the work. Does not know about: tensors, image encodings.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.overlay import draw_overlay
+from flmm_ros.engine.types import FlmmError
+from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros import camera, commands, conversions, diagnostics, parameters
+from flmm_ros.ros.commands import Command, Engine, Refusal, Reply
+from flmm_ros.ros.goals import GoalServer
+from flmm_ros.ros.newest_image import NewestImage
+from flmm_ros.ros.parameters import NodeConfig
+from flmm_ros.ros.process import run
+from flmm_ros.ros.worker import Busy, Job, Worker
+
+PAUSE_TIMEOUT_S = 30.0  # a large model may need seconds to reach the end of a stage
+SWEEP_PERIOD_S = 0.1  # how soon a cancelled or late command leaves the queue
+
+
+class GroundingNode(LifecycleNodeMixin, Node):
+    """See the module's docstring. `load` makes the engine; a test can give a slower one."""
+
+    def __init__(
+        self, load: Callable[[GrounderConfig], Engine] = Grounder.from_config
+    ) -> None:
+        Node.__init__(self, "grounding_node")
+        # A group of its own: the state can be asked for while configure loads for minutes.
+        lifecycle = ReentrantCallbackGroup()
+        LifecycleNodeMixin.__init__(self, callback_group=lifecycle)
+        parameters.declare(self, lambda: self.state == "unconfigured")
+        self._load = load
+        self._engine: Engine | None = None
+        self._failure = ""  # why the last configure failed
+        self._topic_commands = 0
+        self._newest = NewestImage()
+        self._statistics = diagnostics.Statistics()
+        self._camera: Any = None
+        self._worker: Worker[Command, Reply] = Worker(self._work, self._finish)
+        self._create_endpoints()
+        self._autostart = self.create_timer(0.01, self._start_once, lifecycle)
+
+    @property
+    def state(self) -> str:
+        """The lifecycle state's name, e.g. "inactive"."""
+        return str(self._state_machine.current_state[1])
+
+    def _create_endpoints(self) -> None:
+        """What exists in every state, so that a command always gets an answer."""
+        self._grounding = self.create_publisher(GroundedAnswer, "~/grounding", 10)
+        self._answer = self.create_publisher(String, "~/answer", 10)
+        self._mask = self.create_publisher(Image, "~/mask", 5)
+        self._overlay = self.create_publisher(Image, "~/overlay", 5)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        group = MutuallyExclusiveCallbackGroup
+        self.create_subscription(
+            String, "command", self._on_command, 10, callback_group=group()
+        )
+        self._goals = GoalServer(self, self._submit)
+        self.create_timer(SWEEP_PERIOD_S, self._worker.sweep, group())
+        self.create_timer(1.0, self._publish_diagnostics, group())
+
+    # Transitions. rclpy hides what these raise, so each reports for itself.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads the model. A failure is logged and the node can be configured again."""
+        start_s = time.monotonic()
+        try:
+            self._engine = self._load(parameters.read(self, GrounderConfig))
+        except FlmmError as error:
+            return self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - reported with its traceback
+            self.get_logger().error(traceback.format_exc())
+            return self._fail(f"{type(error).__name__}: {error}")
+        self._failure = ""
+        took_s = time.monotonic() - start_s
+        self.get_logger().info(f"loaded {self._engine.model_name} in {took_s:.1f} s")
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listens to the camera and takes commands."""
+        group = MutuallyExclusiveCallbackGroup()
+        self._camera = camera.subscribe(self, self._settings(), self._newest.put, group)
+        self._worker.open()
+        self.get_logger().info("active")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Pauses; the model stays loaded. Commands at work or waiting are answered NOT_ACTIVE."""
+        self._pause()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Frees the model."""
+        if not self._worker.pause(PAUSE_TIMEOUT_S):
+            self.get_logger().error(
+                "a command is still inside the model; clean up again later"
+            )
+            return TransitionCallbackReturn.FAILURE
+        self._free()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Pauses and frees the model, from any state."""
+        self._pause()
+        self._free()
+        return super().on_shutdown(state)
+
+    def stop(self) -> None:
+        """The process ends: answers what waits, frees the model."""
+        self._pause()
+        self._worker.close(PAUSE_TIMEOUT_S)
+        self._free()
+
+    def _start_once(self) -> None:
+        self._autostart.cancel()
+        if self._settings().autostart:
+            self.trigger_configure()
+            if self.state == "inactive":
+                self.trigger_activate()
+
+    def _fail(self, reason: str) -> TransitionCallbackReturn:
+        self._failure = reason
+        self.get_logger().error(f"configure failed: {reason}")
+        return TransitionCallbackReturn.FAILURE
+
+    def _pause(self) -> None:
+        if not self._worker.pause(PAUSE_TIMEOUT_S):
+            self.get_logger().warning(
+                "a command is still inside the model; it ends at its stage"
+            )
+        if self._camera is not None:
+            self.destroy_subscription(self._camera)
+            self._camera = None
+        self._newest.clear()
+
+    def _free(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    # Commands.
+
+    def _on_command(self, msg: String) -> None:
+        self._topic_commands += 1
+        command = Command(command_id=f"topic-{self._topic_commands}", text=msg.data)
+        self._submit(command, 0.0, lambda: False)
+
+    def _submit(
+        self, command: Command, timeout_s: float, is_canceled: Callable[[], bool]
+    ) -> None:
+        """Every command passes here once, and ends once in `_finish`."""
+        settings = self._settings()
+        job = Job(command, timeout_s or settings.command_timeout, is_canceled)
+        try:
+            commands.check_command(command, self._max_chars())
+        except Refusal as refusal:
+            self._finish(job, refusal)
+            return
+        self._worker.set_policy(Busy(settings.busy), settings.max_queue)
+        self._worker.submit(job)
+
+    def _work(self, job: Job[Command]) -> Reply:
+        """On the worker's thread, the only one that calls the model."""
+        if (
+            self._engine is None
+        ):  # pragma: no cover - the worker is open only while it is loaded
+            raise RuntimeError("no model is loaded")
+        return commands.answer(
+            job,
+            self._engine,
+            self._newest,
+            now_ns=self.get_clock().now().nanoseconds,
+            max_age_s=self._settings().max_image_age,
+        )
+
+    def _finish(self, job: Job[Command], outcome: Reply | Exception) -> None:
+        """Publishes the one answer of a command, on whatever thread it ended."""
+        reply = (
+            outcome if isinstance(outcome, Reply) else Reply(self._refuse(job, outcome))
+        )
+        msg = reply.msg
+        self._statistics.add(msg)
+        self._grounding.publish(msg)
+        self._answer.publish(String(data=msg.answer or msg.error_text))
+        if reply.rgb is not None:
+            self._mask.publish(msg.mask)
+        job.request.on_done(msg)
+        is_watched = self._overlay.get_subscription_count() > 0
+        if reply.rgb is not None and is_watched and self._settings().publish_overlay:
+            drawn = draw_overlay(reply.rgb, reply.objects)
+            self._overlay.publish(conversions.image_to_msg(drawn, msg.header))
+
+    def _refuse(self, job: Job[Command], error: Exception) -> GroundedAnswer:
+        because = f"its state is {self.state}" + (
+            f", {self._failure}" if self._failure else ""
+        )
+        refusal = commands.refusal_of(error, because)
+        name = commands.code_name(refusal.code)
+        self.get_logger().warning(f"{job.request.command_id}: {name}: {refusal.text}")
+        if refusal.code in (GroundedAnswer.MODEL_ERROR, GroundedAnswer.INTERNAL):
+            lines = traceback.format_exception(type(error), error, error.__traceback__)
+            self.get_logger().error("".join(lines))
+        model = self._engine.model_name if self._engine is not None else ""
+        return commands.refusal_to_msg(
+            job.request, refusal, model=model, max_chars=self._max_chars()
+        )
+
+    # Parameters and diagnostics.
+
+    def _settings(self) -> NodeConfig:
+        return parameters.read(self, NodeConfig)
+
+    def _max_chars(self) -> int:
+        return int(self.get_parameter("max_command_chars").value)
+
+    def _publish_diagnostics(self) -> None:
+        newest, now = self._newest.get(), self.get_clock().now()
+        topic = self.resolve_topic_name(camera.TOPIC)
+        snapshot = diagnostics.Snapshot(
+            state=self.state,
+            model=self._engine.model_name if self._engine is not None else "",
+            device=str(self.get_parameter("device").value),
+            failure=self._failure,
+            image_topic=topic,
+            image_publishers=self.count_publishers(topic),
+            images_received=self._newest.count,
+            image_rate_hz=self._newest.rate_hz,
+            image_age_s=None if newest is None else newest.age_s(now.nanoseconds),
+            queue_length=self._worker.queue_length,
+            statistics=self._statistics.values(),
+        )
+        name = self.get_fully_qualified_name()
+        self._diagnostics.publish(diagnostics.to_msg(name, snapshot, now.to_msg()))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the executable."""
+    return run(GroundingNode, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

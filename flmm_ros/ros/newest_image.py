@@ -1,0 +1,79 @@
+"""The newest camera image, and nothing older: a slot of one.
+
+A model looks at an image for longer than a camera takes to make the next one, so a queue would only
+make answers late. The message is kept as it came and is decoded by whoever uses it.
+Does not know about: models, commands, topics.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from sensor_msgs.msg import CompressedImage, Image
+
+ImageMsg = Image | CompressedImage
+
+_RATE_WINDOW_S = 5.0
+
+
+@dataclass(frozen=True)
+class Received:
+    """An image message and when it came (monotonic seconds)."""
+
+    msg: ImageMsg
+    received_s: float
+
+    def age_s(self, now_ns: int) -> float:
+        """Seconds between the stamp and `now_ns` of the node's clock; since arrival where it is 0."""
+        stamp = self.msg.header.stamp
+        if stamp.sec == 0 and stamp.nanosec == 0:
+            return time.monotonic() - self.received_s
+        return (now_ns - (stamp.sec * 1_000_000_000 + stamp.nanosec)) / 1e9
+
+
+class NewestImage:
+    """A slot that holds the last image put into it. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._newest: Received | None = None
+        self._arrivals_s: deque[float] = deque(maxlen=1000)
+        self._count = 0
+
+    def put(self, msg: ImageMsg) -> None:
+        """Replaces what is there."""
+        now_s = time.monotonic()
+        with self._lock:
+            self._newest = Received(msg, now_s)
+            self._arrivals_s.append(now_s)
+            self._count += 1
+
+    def get(self) -> Received | None:
+        """The newest image; it stays in the slot, so that several commands can ask about it."""
+        with self._lock:
+            return self._newest
+
+    def clear(self) -> None:
+        """Forgets the image, so that nothing from before a pause is used after it."""
+        with self._lock:
+            self._newest = None
+            self._arrivals_s.clear()
+
+    @property
+    def count(self) -> int:
+        """Images received so far."""
+        with self._lock:
+            return self._count
+
+    @property
+    def rate_hz(self) -> float:
+        """Images per second over the last five seconds."""
+        oldest_s = time.monotonic() - _RATE_WINDOW_S
+        with self._lock:
+            return (
+                sum(arrival >= oldest_s for arrival in self._arrivals_s)
+                / _RATE_WINDOW_S
+            )

@@ -1,0 +1,195 @@
+"""ROS parameters, declared once: from the engine's GrounderConfig and from NodeConfig below.
+
+Default, type, description, range and choices stand on the dataclass fields and nowhere else; ROS
+descriptors, the refusal of bad values and the table in docs/interfaces.md come from there. Live
+parameters hold from the next command on; the others are read by `configure` and can only be changed
+while the node is unconfigured. Does not know about: topics, models, what a parameter does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from flmm_ros.engine.config import GrounderConfig
+
+ConfigT = TypeVar("ConfigT", "NodeConfig", GrounderConfig)
+
+
+def _setting(
+    default: Any,
+    doc: str,
+    *,
+    bounds: tuple[float, float] | None = None,
+    choices: tuple[str, ...] = (),
+    is_live: bool = False,
+) -> Any:
+    metadata = {"doc": doc, "bounds": bounds, "choices": choices, "live": is_live}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """What the node does around the engine."""
+
+    image_transport: str = _setting(
+        "raw",
+        "Type of the image topic: sensor_msgs/Image or sensor_msgs/CompressedImage (JPEG, PNG).",
+        choices=("raw", "compressed"),
+    )
+    image_qos: str = _setting(
+        "auto",
+        "Reliability of the image subscription. sensor_data is best effort and matches every "
+        "publisher; auto is reliable where all publishers are when the node is activated.",
+        choices=("auto", "sensor_data", "reliable"),
+    )
+    max_image_age: float = _setting(
+        0.0,
+        "Seconds. A command whose newest image is older than this when its work starts is refused "
+        "(stamp against the node's clock; arrival where the stamp is 0). 0 = no limit.",
+        bounds=(0.0, 86400.0),
+        is_live=True,
+    )
+    busy: str = _setting(
+        "queue",
+        "A command comes while another is at work: queue lets it wait, preempt stops everything "
+        "older, reject refuses it.",
+        choices=("queue", "preempt", "reject"),
+        is_live=True,
+    )
+    max_queue: int = _setting(
+        8,
+        "Commands that may wait where busy is queue; further ones are refused.",
+        bounds=(0, 1000),
+        is_live=True,
+    )
+    command_timeout: float = _setting(
+        0.0,
+        "Seconds from arrival to answer for commands of the topic and for goals with timeout_s 0. "
+        "0 = no limit.",
+        bounds=(0.0, 86400.0),
+        is_live=True,
+    )
+    publish_overlay: bool = _setting(
+        True,
+        "Draw ~/overlay; it costs nothing while nobody subscribes to it.",
+        is_live=True,
+    )
+    autostart: bool = _setting(
+        False,
+        "Configure and activate at start, without a lifecycle manager. A failed configure is "
+        "logged and leaves the node unconfigured.",
+    )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One parameter, as its dataclass field describes it."""
+
+    name: str
+    default: Any
+    doc: str
+    bounds: tuple[float, float] | None
+    choices: tuple[str, ...]
+    is_live: bool
+
+    def refusal(self, value: Any) -> str | None:
+        """Why `value` cannot be used, or None."""
+        if self.choices and value not in self.choices:
+            return (
+                f"{self.name}: expected one of {', '.join(self.choices)}, got {value!r}"
+            )
+        if self.bounds is not None and not self.bounds[0] <= value <= self.bounds[1]:
+            low, high = self.bounds
+            return f"{self.name}: expected a value in {low:g}..{high:g}, got {value:g}"
+        return None
+
+    def descriptor(self) -> ParameterDescriptor:
+        """What `ros2 param describe` shows."""
+        when = (
+            "Holds from the next command on." if self.is_live else "Read by configure."
+        )
+        descriptor = ParameterDescriptor(
+            name=self.name, description=f"{self.doc} {when}"
+        )
+        if self.choices:
+            descriptor.additional_constraints = f"one of: {', '.join(self.choices)}"
+        if self.bounds is not None and isinstance(self.default, float):
+            low, high = map(float, self.bounds)
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=low, to_value=high)
+            ]
+        elif self.bounds is not None:
+            low, high = map(int, self.bounds)
+            descriptor.integer_range = [
+                IntegerRange(from_value=low, to_value=high, step=1)
+            ]
+        return descriptor
+
+
+def settings_of(config: type[NodeConfig | GrounderConfig]) -> tuple[Setting, ...]:
+    """The parameters a configuration dataclass declares."""
+    return tuple(
+        Setting(
+            name=f.name,
+            default=f.default,
+            doc=f.metadata["doc"],
+            bounds=f.metadata.get("bounds"),
+            choices=tuple(f.metadata.get("choices") or ()),
+            is_live=bool(f.metadata.get("live", False)),
+        )
+        for f in fields(config)
+    )
+
+
+SETTINGS: dict[str, Setting] = {
+    setting.name: setting
+    for config in (GrounderConfig, NodeConfig)
+    for setting in settings_of(config)
+}
+
+
+def declare(node: Node, is_unconfigured: Callable[[], bool]) -> None:
+    """Declares every parameter; from then on bad values are refused with the reason.
+
+    Raises:
+        rclpy.exceptions.ParameterException: a value given at start has a wrong type or is refused.
+    """
+
+    def check(parameters: Sequence[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            reason = _refusal(parameter, is_unconfigured())
+            if reason is not None:
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(check)
+    for setting in SETTINGS.values():
+        node.declare_parameter(setting.name, setting.default, setting.descriptor())
+
+
+def _refusal(parameter: Parameter, is_unconfigured: bool) -> str | None:
+    setting = SETTINGS.get(parameter.name)
+    if setting is None:  # use_sim_time and the like belong to rclpy
+        return None
+    if not setting.is_live and not is_unconfigured:
+        return (
+            f"{setting.name} is read by configure and the node is configured; "
+            "deactivate and clean up first"
+        )
+    return setting.refusal(parameter.value)
+
+
+def read(node: Node, config: type[ConfigT]) -> ConfigT:
+    """The present values as a configuration dataclass."""
+    return config(**{f.name: node.get_parameter(f.name).value for f in fields(config)})

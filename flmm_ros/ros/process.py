@@ -1,0 +1,97 @@
+"""Runs the node as a process: executor, signals, logging, exit code.
+
+Does not know about: models, commands, images.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+THREADS = 4  # image, command, action and lifecycle callbacks do not wait for each other
+_FLUSH_S = 0.5  # for the last answers to leave
+_BAD_ARGUMENTS = 2
+
+
+class Stoppable(Protocol):
+    """A node that can end its work and answer what waits."""
+
+    def stop(self) -> None:
+        """Ends the work; publishers still live."""
+        ...
+
+
+class _RosHandler(logging.Handler):
+    """Sends Python's log records, the engine's among them, to the node's logger."""
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        super().__init__(logging.INFO)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record; rclpy wants one call site for each severity."""
+        text = self.format(record)
+        if record.levelno >= logging.ERROR:
+            self._logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(text)
+        else:
+            self._logger.info(text)
+
+
+def run(make_node: Callable[[], Node], argv: Sequence[str] | None = None) -> int:
+    """Spins a node until SIGINT or SIGTERM.
+
+    Returns:
+        The exit code: 0 after a signal, 2 for arguments or parameters that cannot be used.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        # rclpy's own handlers would end communication before the last answers are sent.
+        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+        node = make_node()
+    except (ParameterException, RuntimeError) as error:
+        print(f"grounding_node: {error}", file=sys.stderr)
+        return _BAD_ARGUMENTS
+    handler = _RosHandler(node.get_logger())
+    logging.getLogger("flmm_ros").addHandler(handler)
+    logging.getLogger("flmm_ros").setLevel(logging.INFO)
+    executor = MultiThreadedExecutor(num_threads=THREADS)
+    executor.add_node(node)
+    try:
+        _spin(executor, node, stop.is_set)
+        node.stop()
+        end_s = time.monotonic() + _FLUSH_S
+        _spin(executor, node, lambda: time.monotonic() >= end_s)
+    finally:
+        logging.getLogger("flmm_ros").removeHandler(handler)
+        executor.shutdown(timeout_sec=2.0)
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _spin(
+    executor: MultiThreadedExecutor, node: Node, is_over: Callable[[], bool]
+) -> None:
+    """A fault in one callback is logged and ends that callback only, not the node."""
+    while not is_over():
+        try:
+            executor.spin_once(timeout_sec=0.1)
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            node.get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
