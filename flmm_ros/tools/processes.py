@@ -1,0 +1,90 @@
+"""Child processes that end with their parent: started in a group of their own, logged, stopped for sure.
+
+Does not know about: ROS, what the processes do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+PATIENCE_S = 5.0  # for each of: asked to end (SIGINT), told to (SIGTERM)
+TAIL_LINES = 25
+
+
+class Child:
+    """One Python module that runs as a process, its output in a log file.
+
+    A context manager: leaving it, for whatever reason, ends the process and everything it started.
+    """
+
+    def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
+        self.name, self.log = name, log
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Child:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as stream:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def check(self) -> None:
+        """Raises RuntimeError with the end of the log where the process has ended by itself."""
+        if not self.is_running:
+            code = None if self._process is None else self._process.returncode
+            raise RuntimeError(
+                f"{self.name}: expected a running process, but it ended with code {code}\n{self.tail()}"
+            )
+
+    def tail(self) -> str:
+        """The last lines of its log, under the name of the file."""
+        text = self.log.read_text(errors="replace") if self.log.is_file() else ""
+        lines = text.splitlines()[-TAIL_LINES:] or ["(nothing written)"]
+        return "\n".join([f"--- end of {self.log} ---", *lines])
+
+    def stop(self) -> int | None:
+        """Ends the process group, politely first, and returns the exit code."""
+        if self._process is None:
+            return None
+        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is not None:
+                break
+            self._signal(how)
+            try:
+                self._process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                continue
+        self._signal(signal.SIGKILL)  # what it may have left behind in its group
+        return self._process.wait()
+
+    def _signal(self, how: signal.Signals) -> None:
+        assert self._process is not None
+        try:
+            os.killpg(self._process.pid, how)
+        except ProcessLookupError:
+            pass  # the whole group has ended already
