@@ -1,0 +1,95 @@
+"""Everything that is trained, and nothing else: mask decoder, mask refiner and the word cue.
+
+Training trains exactly this module and saves exactly this module; the language model it was trained
+for is described by `LmmShape` only.
+
+Does not know about: files, images, the language model itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from flmm_ros.engine.mask_decoder import MaskDecoder
+from flmm_ros.engine.mask_refiner import MaskRefiner, Refined, RefinerShape
+
+
+@dataclass(frozen=True)
+class LmmShape:
+    """What the heads must know of a language model: L layers, A heads, width D, image views."""
+
+    layers: int
+    heads: int
+    width: int
+    views: int = 1
+
+    @property
+    def map_channels(self) -> int:
+        """C, the number of attention maps of one phrase."""
+        return self.layers * self.heads * self.views
+
+
+@dataclass(frozen=True)
+class HeadsConfig:
+    """Numbers of the heads. Stored with our own head files, inferred from official ones.
+
+    `isolated`: see MaskRefiner. `supervised_iou`: whether the predicted IoU was trained and can
+    serve as a score.
+    """
+
+    base_channels: int = 64
+    stages: int = 4
+    upsample_to: int = 64
+    use_text: bool = True
+    isolated: bool = True
+    supervised_iou: bool = True
+    refiner: RefinerShape = RefinerShape()
+
+
+class Heads(nn.Module):
+    """The trained part: `decode` maps to coarse logits, `cue` words, `refine` to masks."""
+
+    def __init__(self, lmm: LmmShape, config: HeadsConfig) -> None:
+        super().__init__()
+        self.lmm = lmm
+        self.config = config
+        self.mask_decoder = MaskDecoder(
+            lmm.map_channels,
+            base_channels=config.base_channels,
+            stages=config.stages,
+            upsample_to=config.upsample_to,
+        )
+        self.mask_refiner = MaskRefiner(config.refiner, isolated=config.isolated)
+        self.text_layer_weights = nn.Parameter(torch.ones(lmm.layers))
+        self.text_proj = nn.Linear(lmm.width, config.refiner.hidden)
+
+    @classmethod
+    def create(cls, lmm: LmmShape, config: HeadsConfig) -> Heads:
+        """Untrained heads for a language model."""
+        return cls(lmm, config)
+
+    def weighted_states(self, states: torch.Tensor) -> torch.Tensor:
+        """Hidden states of all layers [L, ..., D], summed with the learned weights: [..., D]."""
+        weights = self.text_layer_weights.softmax(dim=0)
+        return torch.tensordot(weights, states.to(weights.dtype), dims=1)
+
+    def decode(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps [N, C, h, w] to coarse logits [N, h', w'], padding of the view included."""
+        logits: torch.Tensor = self.mask_decoder(maps)
+        return logits
+
+    def refine(
+        self,
+        features: torch.Tensor,
+        coarse_logits: torch.Tensor,
+        cues: Sequence[torch.Tensor],
+        image_hw: tuple[int, int],
+    ) -> Refined:
+        """Un-padded coarse logits [N, h, w] and cues, N weighted states [T, D], to refined masks."""
+        words = [self.text_proj(cue) for cue in cues] if self.config.use_text else None
+        refined: Refined = self.mask_refiner(features, coarse_logits, words, image_hw)
+        return refined
