@@ -29,9 +29,7 @@ def subscribe(
         f"listening to {node.resolve_topic_name(TOPIC)} ({message_type.__name__}, "
         f"{'reliable' if reliability is ReliabilityPolicy.RELIABLE else 'best effort'})"
     )
-    return node.create_subscription(
-        message_type, TOPIC, callback, profile, callback_group=group
-    )
+    return node.create_subscription(message_type, TOPIC, callback, profile, callback_group=group)
 
 
 def _reliability(node: Node, choice: str) -> ReliabilityPolicy:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -87,9 +87,8 @@ class Command:
     text: str
     intent: str = ""
     image: ImageMsg | None = None  # None: the newest one of the image topic
-    on_progress: Callable[[str, str], None] = field(
-        default=lambda stage, partial_text: None
-    )
+    on_progress: Callable[[str, str], None] = lambda stage, partial_text: None
+    on_done: Callable[[GroundedAnswer], None] = lambda msg: None
 
 
 @dataclass(frozen=True)
@@ -138,9 +137,7 @@ def choose_image(
     if command.image is not None:
         stamp = command.image.header.stamp
         has_stamp = stamp.sec != 0 or stamp.nanosec != 0
-        return command.image, Received(command.image, 0.0).age_s(
-            now_ns
-        ) if has_stamp else -1.0
+        return command.image, Received(command.image, 0.0).age_s(now_ns) if has_stamp else -1.0
     received = newest.get()
     if received is None:
         raise Refusal(
@@ -152,8 +149,8 @@ def choose_image(
     if 0 < max_age_s < age_s:
         raise Refusal(
             GroundedAnswer.IMAGE_TOO_OLD,
-            f"expected an image of at most {max_age_s:g} s (parameter max_image_age), the newest is "
-            f"{age_s:.3f} s old by the node's clock; is the camera running? with a replayed bag "
+            f"expected an image of at most {max_age_s:g} s (parameter max_image_age), the newest "
+            f"is {age_s:.3f} s old by the node's clock; is the camera running? with a replayed bag "
             "set use_sim_time",
             received.msg,
         )
@@ -204,9 +201,7 @@ def answer(
     return Reply(msg, rgb, result.objects)
 
 
-def _answer_to_msg(
-    result: Answer, header: Header, size_hw: tuple[int, ...]
-) -> GroundedAnswer:
+def _answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> GroundedAnswer:
     """The engine's part of the message."""
     labels = conversions.labels_of(result.objects)
     stages, stage_ms = conversions.stage_times(result.timings_ms)
@@ -219,9 +214,7 @@ def _answer_to_msg(
             conversions.object_to_msg(grounding, label)
             for grounding, label in zip(result.objects, labels, strict=True)
         ],
-        mask=conversions.image_to_msg(
-            conversions.label_image(result.objects, size), header
-        ),
+        mask=conversions.image_to_msg(conversions.label_image(result.objects, size), header),
         stages=stages,
         stage_ms=stage_ms,
         error_code=GroundedAnswer.OK,
@@ -248,11 +241,7 @@ def refusal_of(error: Exception, not_active_because: str = "") -> Refusal:
 def _code_of(error: FlmmError) -> int:
     """The message's number for an engine error; what is not the user's doing is the model's."""
     is_known = error.code in _ENGINE_CODES
-    return (
-        int(getattr(GroundedAnswer, error.code))
-        if is_known
-        else GroundedAnswer.MODEL_ERROR
-    )
+    return int(getattr(GroundedAnswer, error.code)) if is_known else GroundedAnswer.MODEL_ERROR
 
 
 def refusal_to_msg(

@@ -1,7 +1,7 @@
 """Messages <-> numpy and the engine's dataclasses. Encodings, row padding and byte order end here.
 
-Everything a camera can send is checked before it is touched: a wrong image is refused with the field
-that is wrong, not decoded into garbage. Does not know about: nodes, topics, models.
+Everything a camera can send is checked before it is touched: a wrong image is refused with the
+field that is wrong, not decoded into garbage. Does not know about: nodes, topics, models.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _PLANAR = (
 
 @dataclass(frozen=True)
 class _Packed:
-    """An image message without padding and in this machine's byte order: what the decoder expects."""
+    """An image without padding and in this machine's byte order: what the decoder expects."""
 
     height: int
     width: int
@@ -106,7 +106,7 @@ def rgb_from_msg(msg: Image | CompressedImage) -> NDArray[np.uint8]:
         return np.array(message_to_cvimage(cast(Image, packed), "rgb8"), np.uint8)
     except cv2.error as error:
         raise ImageError(
-            f"image: {msg.width}x{msg.height} pixels cannot be decoded as {msg.encoding}: {error.err}"
+            f"image: cannot decode {msg.width}x{msg.height} pixels of {msg.encoding}: {error.err}"
         ) from error
 
 
@@ -126,9 +126,7 @@ def _check_layout(msg: Image, rows: int, row_bytes: int) -> None:
             f"{msg.encoding}, got {msg.step}; check width, encoding and step"
         )
     if msg.encoding.endswith("16") and msg.step % 2:
-        raise ImageError(
-            f"image: expected an even step for {msg.encoding}, got {msg.step}"
-        )
+        raise ImageError(f"image: expected an even step for {msg.encoding}, got {msg.step}")
     if len(msg.data) != rows * msg.step:
         raise ImageError(
             f"image: expected {rows * msg.step} bytes of data ({rows} rows of {msg.step} bytes), "
@@ -137,7 +135,7 @@ def _check_layout(msg: Image, rows: int, row_bytes: int) -> None:
 
 
 def _rgb_from_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
-    """JPEG, PNG or WebP. Pillow and not OpenCV: OpenCV returns half of a truncated JPEG without a word."""
+    """JPEG, PNG or WebP. By Pillow: OpenCV returns half of a truncated JPEG without a word."""
     data = bytes(msg.data)
     if not data:
         raise ImageError("compressed image: expected JPEG or PNG data, got 0 bytes")
@@ -147,9 +145,7 @@ def _rgb_from_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
             "subscribe to the colour camera's compressed topic"
         )
     try:
-        with PillowImage.open(
-            io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")
-        ) as picture:
+        with PillowImage.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as picture:
             _check_size(*picture.size)
             if picture.mode.startswith(("I", "F")):
                 raise ImageError(
@@ -169,9 +165,7 @@ def _rgb_from_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
         ) from error
 
 
-def image_to_msg(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16], header: Header
-) -> Image:
+def image_to_msg(pixels: NDArray[np.uint8] | NDArray[np.uint16], header: Header) -> Image:
     """An Image message: rgb8 for [H, W, 3] uint8, mono8 or mono16 for [H, W] uint8 or uint16."""
     encodings = {(3, "uint8"): "rgb8", (2, "uint8"): "mono8", (2, "uint16"): "mono16"}
     encoding = encodings.get((pixels.ndim, str(pixels.dtype)))
@@ -181,19 +175,15 @@ def image_to_msg(
             f"got {pixels.dtype} {pixels.shape}"
         )
     little_endian = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
-    msg = Image(
-        header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding
-    )
-    msg.step = (
-        pixels.shape[1] * (pixels.shape[2] if pixels.ndim == 3 else 1) * pixels.itemsize
-    )
+    msg = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
+    msg.step = pixels.shape[1] * (pixels.shape[2] if pixels.ndim == 3 else 1) * pixels.itemsize
     # rclpy checks any other type of sequence byte by byte, which takes seconds for a camera image.
     msg.data = array.array("B", little_endian.tobytes())
     return msg
 
 
 def labels_of(objects: Sequence[Grounding]) -> list[int]:
-    """The value of each object in the label image: 1, 2, ... for those present, 0 for absent ones."""
+    """Each object's value in the label image: 1, 2, ... for those present, 0 for absent ones."""
     labels, last = [], 0
     for grounding in objects:
         is_drawn = grounding.is_present and bool(grounding.mask.any())
@@ -207,8 +197,8 @@ def label_image(
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """All masks in one image [H, W]: 0 = background, otherwise the object's label.
 
-    uint8, or uint16 above 254 objects. Where masks overlap the object with the higher score wins; of
-    equal scores the earlier one.
+    uint8, or uint16 above 254 objects. Where masks overlap the object with the higher score wins;
+    of equal scores the earlier one.
     """
     labels = labels_of(objects)
     dtype = np.uint8 if max(labels, default=0) <= 254 else np.uint16
@@ -223,7 +213,7 @@ def label_image(
 
 
 def runs_from_mask(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Run lengths of a mask [H, W] in row-major order, alternately outside and inside, outside first."""
+    """Run lengths of a mask [H, W], row-major, alternately outside and inside, outside first."""
     flat = mask.reshape(-1)
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     edges = np.concatenate(([0], changes, [flat.size]))

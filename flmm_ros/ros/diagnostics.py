@@ -10,15 +10,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Header
 
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands import code_name
 
-SILENT_CAMERA_S = (
-    5.0  # an active node without a newer image than this deserves a warning
-)
+SILENT_CAMERA_S = 5.0  # an active node without a newer image than this deserves a warning
 
 
 class Statistics:
@@ -41,20 +39,13 @@ class Statistics:
     def values(self) -> dict[str, str]:
         """Counts and times as the key-value pairs of a diagnostic status."""
         with self._lock:
-            refused = {
-                c: n for c, n in sorted(self._by_code.items()) if c != GroundedAnswer.OK
-            }
+            refused = {c: n for c, n in sorted(self._by_code.items()) if c != GroundedAnswer.OK}
             values = {
                 "commands answered": str(self._by_code[GroundedAnswer.OK]),
                 "commands refused": str(sum(refused.values())),
             }
-            values |= {
-                f"refused {code_name(code)}": str(count)
-                for code, count in refused.items()
-            }
-            values |= {
-                f"last {name} ms": f"{ms:.1f}" for name, ms in self._last_ms.items()
-            }
+            values |= {f"refused {code_name(code)}": str(count) for code, count in refused.items()}
+            values |= {f"last {name} ms": f"{ms:.1f}" for name, ms in self._last_ms.items()}
             return values
 
 
@@ -75,7 +66,7 @@ class Snapshot:
     statistics: Mapping[str, str] = field(default_factory=dict)
 
 
-def to_msg(name: str, snapshot: Snapshot, stamp: Time) -> DiagnosticArray:
+def to_msg(name: str, snapshot: Snapshot, header: Header) -> DiagnosticArray:
     """The message for /diagnostics."""
     level, text = _judge(snapshot)
     age = snapshot.image_age_s
@@ -98,9 +89,7 @@ def to_msg(name: str, snapshot: Snapshot, stamp: Time) -> DiagnosticArray:
         hardware_id=snapshot.device,
         values=[KeyValue(key=key, value=value) for key, value in values.items()],
     )
-    array = DiagnosticArray(status=[status])
-    array.header.stamp = stamp
-    return array
+    return DiagnosticArray(header=header, status=[status])
 
 
 def _judge(snapshot: Snapshot) -> tuple[bytes, str]:
@@ -116,7 +105,9 @@ def _judge(snapshot: Snapshot) -> tuple[bytes, str]:
             f"nobody publishes {topic}; remap image:=<camera topic>",
         )
     if snapshot.image_age_s is None:
-        text = f"no image from the {snapshot.image_publishers} publisher(s) of {topic}; see image_qos"
+        text = (
+            f"no image from the {snapshot.image_publishers} publisher(s) of {topic}; see image_qos"
+        )
         return DiagnosticStatus.WARN, text
     if snapshot.image_age_s > SILENT_CAMERA_S:
         return (

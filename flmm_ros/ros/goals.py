@@ -1,4 +1,4 @@
-"""The action ~/ground: every goal is accepted at once and ends with an answer, whatever becomes of it.
+"""The action ~/ground: every goal is accepted at once and ends with an answer.
 
 A goal that waits holds no executor thread: its end is scheduled when its answer is there.
 Does not know about: models, images, the queue behind `submit`.
@@ -56,9 +56,7 @@ class GoalServer:
         def report(stage: str, partial_text: str) -> None:
             elapsed_s = time.monotonic() - accepted_s
             goal.publish_feedback(
-                Ground.Feedback(
-                    stage=stage, partial_text=partial_text, elapsed_s=elapsed_s
-                )
+                Ground.Feedback(stage=stage, partial_text=partial_text, elapsed_s=elapsed_s)
             )
 
         report(_QUEUED, "")
@@ -70,9 +68,7 @@ class GoalServer:
             on_progress=report,
             on_done=lambda msg: goal.execute(lambda ended: _end(ended, msg)),
         )
-        self._submit(
-            command, max(0.0, request.timeout_s), lambda: bool(goal.is_cancel_requested)
-        )
+        self._submit(command, max(0.0, request.timeout_s), lambda: bool(goal.is_cancel_requested))
 
 
 def _end(goal: ServerGoalHandle, msg: GroundedAnswer) -> Ground.Result:
@@ -88,6 +84,4 @@ def _end(goal: ServerGoalHandle, msg: GroundedAnswer) -> Ground.Result:
 
 def _no_answer(goal: ServerGoalHandle) -> Ground.Result:
     """The server asks for a default; goals here only ever end through `_end`."""
-    raise RuntimeError(
-        f"goal {bytes(goal.goal_id.uuid).hex()} was executed without an answer"
-    )
+    raise RuntimeError(f"goal {bytes(goal.goal_id.uuid).hex()} was executed without an answer")

@@ -21,7 +21,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallb
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from sensor_msgs.msg import Image
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
@@ -43,9 +43,7 @@ SWEEP_PERIOD_S = 0.1  # how soon a cancelled or late command leaves the queue
 class GroundingNode(LifecycleNodeMixin, Node):
     """See the module's docstring. `load` makes the engine; a test can give a slower one."""
 
-    def __init__(
-        self, load: Callable[[GrounderConfig], Engine] = Grounder.from_config
-    ) -> None:
+    def __init__(self, load: Callable[[GrounderConfig], Engine] = Grounder.from_config) -> None:
         Node.__init__(self, "grounding_node")
         # A group of its own: the state can be asked for while configure loads for minutes.
         lifecycle = ReentrantCallbackGroup()
@@ -75,9 +73,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._overlay = self.create_publisher(Image, "~/overlay", 5)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         group = MutuallyExclusiveCallbackGroup
-        self.create_subscription(
-            String, "command", self._on_command, 10, callback_group=group()
-        )
+        self.create_subscription(String, "command", self._on_command, 10, callback_group=group())
         self._goals = GoalServer(self, self._submit)
         self.create_timer(SWEEP_PERIOD_S, self._worker.sweep, group())
         self.create_timer(1.0, self._publish_diagnostics, group())
@@ -115,9 +111,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Frees the model."""
         if not self._worker.pause(PAUSE_TIMEOUT_S):
-            self.get_logger().error(
-                "a command is still inside the model; clean up again later"
-            )
+            self.get_logger().error("a command is still inside the model; clean up again later")
             return TransitionCallbackReturn.FAILURE
         self._free()
         return super().on_cleanup(state)
@@ -148,9 +142,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def _pause(self) -> None:
         if not self._worker.pause(PAUSE_TIMEOUT_S):
-            self.get_logger().warning(
-                "a command is still inside the model; it ends at its stage"
-            )
+            self.get_logger().warning("a command is still inside the model; it ends at its stage")
         if self._camera is not None:
             self.destroy_subscription(self._camera)
             self._camera = None
@@ -168,9 +160,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         command = Command(command_id=f"topic-{self._topic_commands}", text=msg.data)
         self._submit(command, 0.0, lambda: False)
 
-    def _submit(
-        self, command: Command, timeout_s: float, is_canceled: Callable[[], bool]
-    ) -> None:
+    def _submit(self, command: Command, timeout_s: float, is_canceled: Callable[[], bool]) -> None:
         """Every command passes here once, and ends once in `_finish`."""
         settings = self._settings()
         job = Job(command, timeout_s or settings.command_timeout, is_canceled)
@@ -184,9 +174,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def _work(self, job: Job[Command]) -> Reply:
         """On the worker's thread, the only one that calls the model."""
-        if (
-            self._engine is None
-        ):  # pragma: no cover - the worker is open only while it is loaded
+        if self._engine is None:  # pragma: no cover - the worker is open only while it is loaded
             raise RuntimeError("no model is loaded")
         return commands.answer(
             job,
@@ -198,9 +186,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def _finish(self, job: Job[Command], outcome: Reply | Exception) -> None:
         """Publishes the one answer of a command, on whatever thread it ended."""
-        reply = (
-            outcome if isinstance(outcome, Reply) else Reply(self._refuse(job, outcome))
-        )
+        reply = outcome if isinstance(outcome, Reply) else Reply(self._refuse(job, outcome))
         msg = reply.msg
         self._statistics.add(msg)
         self._grounding.publish(msg)
@@ -214,9 +200,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
             self._overlay.publish(conversions.image_to_msg(drawn, msg.header))
 
     def _refuse(self, job: Job[Command], error: Exception) -> GroundedAnswer:
-        because = f"its state is {self.state}" + (
-            f", {self._failure}" if self._failure else ""
-        )
+        because = f"its state is {self.state}" + (f", {self._failure}" if self._failure else "")
         refusal = commands.refusal_of(error, because)
         name = commands.code_name(refusal.code)
         self.get_logger().warning(f"{job.request.command_id}: {name}: {refusal.text}")
@@ -253,12 +237,12 @@ class GroundingNode(LifecycleNodeMixin, Node):
             statistics=self._statistics.values(),
         )
         name = self.get_fully_qualified_name()
-        self._diagnostics.publish(diagnostics.to_msg(name, snapshot, now.to_msg()))
+        self._diagnostics.publish(diagnostics.to_msg(name, snapshot, Header(stamp=now.to_msg())))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the executable."""
-    return run(GroundingNode, argv)
+    return run(GroundingNode, GroundingNode.stop, argv)
 
 
 if __name__ == "__main__":

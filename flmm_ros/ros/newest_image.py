@@ -11,10 +11,11 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sensor_msgs.msg import CompressedImage, Image
 
-ImageMsg = Image | CompressedImage
+ImageMsg: TypeAlias = Image | CompressedImage
 
 _RATE_WINDOW_S = 5.0
 
@@ -27,7 +28,7 @@ class Received:
     received_s: float
 
     def age_s(self, now_ns: int) -> float:
-        """Seconds between the stamp and `now_ns` of the node's clock; since arrival where it is 0."""
+        """Seconds from the stamp to `now_ns` of the node's clock; from arrival where it is 0."""
         stamp = self.msg.header.stamp
         if stamp.sec == 0 and stamp.nanosec == 0:
             return time.monotonic() - self.received_s
@@ -73,7 +74,4 @@ class NewestImage:
         """Images per second over the last five seconds."""
         oldest_s = time.monotonic() - _RATE_WINDOW_S
         with self._lock:
-            return (
-                sum(arrival >= oldest_s for arrival in self._arrivals_s)
-                / _RATE_WINDOW_S
-            )
+            return sum(arrival >= oldest_s for arrival in self._arrivals_s) / _RATE_WINDOW_S

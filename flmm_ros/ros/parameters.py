@@ -106,9 +106,7 @@ class Setting:
     def refusal(self, value: Any) -> str | None:
         """Why `value` cannot be used, or None."""
         if self.choices and value not in self.choices:
-            return (
-                f"{self.name}: expected one of {', '.join(self.choices)}, got {value!r}"
-            )
+            return f"{self.name}: expected one of {', '.join(self.choices)}, got {value!r}"
         if self.bounds is not None and not self.bounds[0] <= value <= self.bounds[1]:
             low, high = self.bounds
             return f"{self.name}: expected a value in {low:g}..{high:g}, got {value:g}"
@@ -116,24 +114,16 @@ class Setting:
 
     def descriptor(self) -> ParameterDescriptor:
         """What `ros2 param describe` shows."""
-        when = (
-            "Holds from the next command on." if self.is_live else "Read by configure."
-        )
-        descriptor = ParameterDescriptor(
-            name=self.name, description=f"{self.doc} {when}"
-        )
+        when = "Holds from the next command on." if self.is_live else "Read by configure."
+        descriptor = ParameterDescriptor(name=self.name, description=f"{self.doc} {when}")
         if self.choices:
             descriptor.additional_constraints = f"one of: {', '.join(self.choices)}"
         if self.bounds is not None and isinstance(self.default, float):
             low, high = map(float, self.bounds)
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=low, to_value=high)
-            ]
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
         elif self.bounds is not None:
             low, high = map(int, self.bounds)
-            descriptor.integer_range = [
-                IntegerRange(from_value=low, to_value=high, step=1)
-            ]
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
         return descriptor
 
 

@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
+from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -21,17 +21,11 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+NodeT = TypeVar("NodeT", bound=Node)
+
 THREADS = 4  # image, command, action and lifecycle callbacks do not wait for each other
 _FLUSH_S = 0.5  # for the last answers to leave
 _BAD_ARGUMENTS = 2
-
-
-class Stoppable(Protocol):
-    """A node that can end its work and answer what waits."""
-
-    def stop(self) -> None:
-        """Ends the work; publishers still live."""
-        ...
 
 
 class _RosHandler(logging.Handler):
@@ -52,8 +46,15 @@ class _RosHandler(logging.Handler):
             self._logger.info(text)
 
 
-def run(make_node: Callable[[], Node], argv: Sequence[str] | None = None) -> int:
+def run(
+    make_node: Callable[[], NodeT],
+    stop_node: Callable[[NodeT], None],
+    argv: list[str] | None = None,
+) -> int:
     """Spins a node until SIGINT or SIGTERM.
+
+    Args:
+        stop_node: ends the node's work and answers what waits, while its publishers still live.
 
     Returns:
         The exit code: 0 after a signal, 2 for arguments or parameters that cannot be used.
@@ -75,7 +76,7 @@ def run(make_node: Callable[[], Node], argv: Sequence[str] | None = None) -> int
     executor.add_node(node)
     try:
         _spin(executor, node, stop.is_set)
-        node.stop()
+        stop_node(node)
         end_s = time.monotonic() + _FLUSH_S
         _spin(executor, node, lambda: time.monotonic() >= end_s)
     finally:
@@ -86,9 +87,7 @@ def run(make_node: Callable[[], Node], argv: Sequence[str] | None = None) -> int
     return 0
 
 
-def _spin(
-    executor: MultiThreadedExecutor, node: Node, is_over: Callable[[], bool]
-) -> None:
+def _spin(executor: MultiThreadedExecutor, node: Node, is_over: Callable[[], bool]) -> None:
     """A fault in one callback is logged and ends that callback only, not the node."""
     while not is_over():
         try:

@@ -1,8 +1,8 @@
 """The one thread that owns the model, and the line of commands before it.
 
-Every job that is submitted is finished exactly once, whatever happens to it: done, refused because the
-line is full, preempted, cancelled, out of time, or in the way of a deactivation. Policies while a job
-runs: `queue` lets the next ones wait in order, `preempt` stops everything older, `reject` refuses.
+Every job that is submitted is finished exactly once, whatever happens to it: done, refused because
+the line is full, preempted, cancelled, out of time, or in the way of a deactivation. Policies while
+a job runs: `queue` lets the next wait in order, `preempt` stops everything older, `reject` refuses.
 Does not know about: ROS, messages, images, models.
 """
 
@@ -61,9 +61,7 @@ class Job(Generic[RequestT]):
     timeout_s: float = 0.0
     is_canceled: Callable[[], bool] = lambda: False
     submitted_s: float = field(default_factory=time.monotonic)
-    _stop: Stop | None = (
-        None  # set by the worker: preempted, or the node is no longer active
-    )
+    _stop: Stop | None = None  # set by the worker: preempted, or the node is no longer active
 
     def stop_reason(self) -> Stop | None:
         """Why this job should end now, or None to go on."""
@@ -106,9 +104,7 @@ class Worker(Generic[RequestT, ResultT]):
         self._running: Job[RequestT] | None = None
         self._is_open = self._is_closed = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(
-            target=self._loop, name="grounding-worker", daemon=True
-        )
+        self._thread = threading.Thread(target=self._loop, name="grounding-worker", daemon=True)
         self._thread.start()
 
     @property
@@ -145,7 +141,7 @@ class Worker(Generic[RequestT, ResultT]):
         self._end(ended)
 
     def sweep(self) -> None:
-        """Finishes waiting jobs that were cancelled or ran out of time. Call it a few times a second."""
+        """Finishes waiting jobs that were cancelled or are late. To be called now and then."""
         with self._changed:
             reasons = [(job, job.stop_reason()) for job in self._waiting]
             ended = [(job, reason) for job, reason in reasons if reason is not None]
@@ -189,11 +185,7 @@ class Worker(Generic[RequestT, ResultT]):
         is_idle = self._running is None and not self._waiting
         if self._busy is Busy.REJECT and not is_idle:
             return Stop.BUSY
-        if (
-            self._busy is Busy.QUEUE
-            and not is_idle
-            and len(self._waiting) >= self._max_queue
-        ):
+        if self._busy is Busy.QUEUE and not is_idle and len(self._waiting) >= self._max_queue:
             return Stop.BUSY
         return None
 

@@ -21,7 +21,7 @@ ALPHA = np.full((4, 6, 1), 7, np.uint8)
 
 
 def message(pixels: np.ndarray, encoding: str, *, padding: int = 0, **fields) -> Image:
-    """An image message with `padding` bytes of rubbish behind each row, and single fields changed."""
+    """An image with `padding` bytes of rubbish behind each row, and single fields changed."""
     rows = pixels.reshape(pixels.shape[0], -1).view(np.uint8)
     padded = np.concatenate([rows, np.full((len(rows), padding), 99, np.uint8)], axis=1)
     msg = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
@@ -36,9 +36,7 @@ def gray(image: np.ndarray) -> np.ndarray:
     return np.repeat(image[..., None], 3, axis=2)
 
 
-WIDE = (
-    RGB.astype(np.uint16) * 257
-)  # 8 bits in the high and the low byte: scaling back is exact
+WIDE = RGB.astype(np.uint16) * 257  # 8 bits in the high and the low byte: scaling back is exact
 EIGHT_BITS = {
     "rgb8": (RGB, RGB),
     "bgr8": (RGB[..., ::-1].copy(), RGB),
@@ -69,9 +67,7 @@ def test_plain_encodings_by_value(encoding, padding):
 def test_big_endian_sixteen_bits(encoding):
     pixels, expected = SIXTEEN_BITS[encoding]
     msg = message(pixels.byteswap(), encoding, is_bigendian=1)
-    np.testing.assert_allclose(
-        conversions.rgb_from_msg(msg).astype(int), expected, atol=1
-    )
+    np.testing.assert_allclose(conversions.rgb_from_msg(msg).astype(int), expected, atol=1)
 
 
 @pytest.mark.parametrize("name", ["rggb", "bggr", "gbrg", "grbg"])
@@ -91,9 +87,7 @@ YUV = {
 
 
 @pytest.mark.parametrize("rgb", YUV)
-@pytest.mark.parametrize(
-    "encoding", ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"]
-)
+@pytest.mark.parametrize("encoding", ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"])
 def test_yuv_by_value(encoding, rgb):
     y, u, v = YUV[rgb]
     if encoding.startswith("nv"):
@@ -103,9 +97,7 @@ def test_yuv_by_value(encoding, rgb):
         msg = message(pixels, encoding, height=4)
     else:
         pair = (u, y, v, y) if encoding in ("uyvy", "yuv422") else (y, u, y, v)
-        msg = message(
-            np.tile(np.array(pair, np.uint8).reshape(1, 2, 2), (4, 2, 1)), encoding
-        )
+        msg = message(np.tile(np.array(pair, np.uint8).reshape(1, 2, 2), (4, 2, 1)), encoding)
     got = conversions.rgb_from_msg(msg)
     assert got.shape == (4, 4, 3)
     np.testing.assert_allclose(got.astype(int), np.broadcast_to(rgb, got.shape), atol=3)
@@ -154,9 +146,7 @@ def test_a_wrong_image_is_refused_by_the_field_that_is_wrong(fields, text):
 def compressed(image: np.ndarray, format_: str) -> CompressedImage:
     buffer = io.BytesIO()
     PillowImage.fromarray(image).save(buffer, format_)
-    return CompressedImage(
-        format=format_.lower(), data=array.array("B", buffer.getvalue())
-    )
+    return CompressedImage(format=format_.lower(), data=array.array("B", buffer.getvalue()))
 
 
 def test_png_is_exact_and_jpeg_is_close():
@@ -170,15 +160,11 @@ def test_png_is_exact_and_jpeg_is_close():
 def test_gray_jpeg_and_rgba_png_become_rgb():
     assert conversions.rgb_from_msg(compressed(RGB[..., 0], "JPEG")).shape == (4, 6, 3)
     rgba = np.concatenate([RGB, ALPHA], 2)
-    np.testing.assert_array_equal(
-        conversions.rgb_from_msg(compressed(rgba, "PNG")), RGB
-    )
+    np.testing.assert_array_equal(conversions.rgb_from_msg(compressed(rgba, "PNG")), RGB)
 
 
 def corrupt(how: str) -> CompressedImage:
-    msg = compressed(
-        np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8), "JPEG"
-    )
+    msg = compressed(np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8), "JPEG")
     data = bytes(msg.data)
     msg.data = array.array("B", {"half": data[: len(data) // 2], "head": b"\x00" * 9 + data[9:],
                                  "empty": b"", "text": b"not an image"}[how])  # fmt: skip
@@ -187,9 +173,7 @@ def corrupt(how: str) -> CompressedImage:
 
 @pytest.mark.parametrize("how", ["half", "head", "empty", "text"])
 def test_a_corrupt_jpeg_is_refused(how):
-    with pytest.raises(
-        ImageError, match="compressed image: expected JPEG or PNG data, got"
-    ):
+    with pytest.raises(ImageError, match="compressed image: expected JPEG or PNG data, got"):
         conversions.rgb_from_msg(corrupt(how))
 
 
@@ -210,9 +194,7 @@ def test_image_to_msg_fills_every_field():
     assert bytes(msg.data) == RGB.tobytes()
     mono16 = conversions.image_to_msg(WIDE[..., 0].copy(), header)
     assert (mono16.encoding, mono16.step) == ("mono16", 12)
-    np.testing.assert_array_equal(
-        np.frombuffer(mono16.data, "<u2").reshape(4, 6), WIDE[..., 0]
-    )
+    np.testing.assert_array_equal(np.frombuffer(mono16.data, "<u2").reshape(4, 6), WIDE[..., 0])
     with pytest.raises(ValueError, match="expected uint8"):
         conversions.image_to_msg(RGB.astype(np.float32), header)
 
@@ -253,9 +235,7 @@ def test_label_image_by_value():
 
 
 def test_of_equal_scores_the_earlier_object_is_in_front():
-    image = conversions.label_image(
-        [grounding(rows(0, 1), 0.5), grounding(rows(1), 0.5)], (5, 4)
-    )
+    image = conversions.label_image([grounding(rows(0, 1), 0.5), grounding(rows(1), 0.5)], (5, 4))
     np.testing.assert_array_equal(image[:, 0], [1, 1, 0, 0, 0])
 
 
@@ -308,9 +288,7 @@ def test_object_by_value():
     assert (msg.x_min_px, msg.y_min_px, msg.x_max_px, msg.y_max_px) == (2, 1, 4, 4)
     assert (msg.center_x_px, msg.center_y_px, msg.area_px) == (2.5, 2.0, 6)
     assert (msg.text_start, msg.text_end) == (8, 15)
-    np.testing.assert_array_equal(
-        conversions.mask_from_runs(msg.mask_runs, (5, 4)), mask
-    )
+    np.testing.assert_array_equal(conversions.mask_from_runs(msg.mask_runs, (5, 4)), mask)
 
 
 def test_object_with_an_empty_mask():

@@ -1,0 +1,131 @@
+"""The command line of the client: a sentence in, answer and objects out.
+
+    python -m flmm_ros.ros.client "pick up the red mug"
+
+Exit codes: 0 answered, 1 refused (the reason is printed), 2 wrong arguments, 3 no node, 130
+interrupted.
+Does not know about: the model, the node's process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from rclpy.utilities import remove_ros_args
+
+from flmm_ros.ros.client import GroundingClient, GroundingError, GroundingResult
+from flmm_ros.ros.commands import INTENTS
+
+REFUSED, BAD_ARGUMENTS, NO_NODE, INTERRUPTED = 1, 2, 3, 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the executable; `argv` without the program's name."""
+    arguments = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(remove_ros_args(["ground", *arguments])[1:])
+    try:
+        image = None if args.image is None else _load(args.image)
+    except OSError as error:
+        print(f"ground: cannot read {args.image}: {error}", file=sys.stderr)
+        return BAD_ARGUMENTS
+    rclpy.init(args=arguments)
+    node = rclpy.create_node("ground")
+    try:
+        with GroundingClient(node, args.node) as client:
+            result = client.ground(
+                args.command,
+                timeout_s=args.timeout,
+                intent=args.intent,
+                image=image,
+                on_feedback=None if args.quiet or args.json else _show_progress,
+                wait_for_node_s=args.wait,
+            )
+    except GroundingError as error:
+        print(f"ground: {error}", file=sys.stderr)
+        return NO_NODE
+    except KeyboardInterrupt:
+        print("ground: cancelled", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    print(_as_json(result) if args.json else _as_text(result))
+    return 0 if result.is_ok else REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ground",
+        description="Send a sentence to the grounding node; print its answer and what it means.",
+        epilog="Exit codes: 0 answered, 1 refused, 2 wrong arguments, 3 no node, 130 interrupted.",
+    )
+    parser.add_argument("command", help='the sentence, e.g. "pick up the red mug"')
+    parser.add_argument("--intent", choices=INTENTS, default="", help="default: the node decides")
+    parser.add_argument("--image", type=Path, help="ask about this file, not about the camera")
+    parser.add_argument("--node", default="grounding_node", help="its name, default %(default)s")
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, help="seconds, 0 = none (default 30)"
+    )
+    parser.add_argument("--wait", type=float, default=5.0, help="seconds to look for the node")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    return parser
+
+
+def _load(path: Path) -> NDArray[np.uint8]:
+    with PillowImage.open(path) as picture:
+        return np.array(picture.convert("RGB"), np.uint8)
+
+
+def _show_progress(stage: str, partial_text: str, elapsed_s: float) -> None:
+    print(f"{elapsed_s:7.2f} s  {stage:<9} {partial_text}", file=sys.stderr)
+
+
+def _as_text(result: GroundingResult) -> str:
+    """Answer, one line for each object, times."""
+    if not result.is_ok:
+        return f"{result.error}: {result.error_text}"
+    lines = [result.text]
+    if result.objects:
+        width = max(len(o.phrase) for o in result.objects)
+        lines.append(f"  {'object':<{width}}  score  label  box (x0, y0, x1, y1) px      area px")
+    for found in result.objects:
+        box = str(found.box_xyxy_px) if found.is_present else "not seen"
+        lines.append(
+            f"  {found.phrase:<{width}}  {found.score:5.2f}  {found.label:5d}  {box:<27} "
+            f"{int(found.mask.sum()):7d}"
+        )
+    times = ", ".join(f"{name} {ms:.0f}" for name, ms in result.timings_ms.items())
+    lines.append(f"  intent {result.intent}; ms: {times}; image {result.image_age_s:.2f} s old")
+    return "\n".join(lines)
+
+
+def _as_json(result: GroundingResult) -> str:
+    objects = [
+        {
+            "phrase": o.phrase,
+            "score": round(o.score, 4),
+            "is_present": o.is_present,
+            "label": o.label,
+            "box_xyxy_px": o.box_xyxy_px,
+            "area_px": int(o.mask.sum()),
+        }
+        for o in result.objects
+    ]
+    fields = (
+        "command",
+        "intent",
+        "text",
+        "error",
+        "error_text",
+        "timings_ms",
+        "image_age_s",
+    )
+    return json.dumps({name: getattr(result, name) for name in fields} | {"objects": objects})

@@ -1,0 +1,287 @@
+"""Ask the grounding node from a robot program or from a shell.
+
+    import rclpy
+    from flmm_ros.ros.client import GroundingClient
+
+    rclpy.init()
+    with GroundingClient(rclpy.create_node("robot")) as client:
+        result = client.ground("pick up the red mug", timeout_s=10.0)
+        print(result.text, [(o.phrase, o.score, o.box_xyxy_px) for o in result.objects])
+
+    python -m flmm_ros.ros.client "the red mug"
+
+The client talks through a small node of its own, spun by a thread of its own: `ground` may be
+called from anywhere, also from a callback of your node, whether or not your node is spun elsewhere.
+Does not know about: the model, the node's process, where images come from.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from flmm_ros.action import Ground
+from flmm_ros.msg import GroundedAnswer, GroundedObject
+from flmm_ros.ros import conversions
+from flmm_ros.ros.commands import code_name
+
+OnFeedback = Callable[[str, str, float], None]  # stage, partial text, elapsed seconds
+
+_ANSWER_MARGIN_S = 5.0  # beyond the goal's own timeout: a stage in the model may have to end first
+_POLL_S = 0.5
+
+
+class GroundingError(Exception):
+    """No answer came: no node, or it went away, or it fell silent. The text says what to do."""
+
+
+@dataclass(frozen=True)
+class FoundObject:
+    """One phrase and its pixels; mask bool [H, W], box with far edges exclusive."""
+
+    phrase: str
+    score: float
+    is_present: bool
+    label: int
+    box_xyxy_px: tuple[int, int, int, int]
+    center_xy_px: tuple[float, float]
+    text_span: tuple[int, int]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class GroundingResult:
+    """The node's answer in numpy.
+
+    error: "OK" or the name of a code of GroundedAnswer, with `error_text` saying what to do.
+    labels: [H, W], 0 = background, otherwise an object's label; [0, 0] for a refusal.
+    """
+
+    command: str
+    intent: str
+    text: str
+    objects: tuple[FoundObject, ...]
+    labels: NDArray[np.uint8] | NDArray[np.uint16]
+    error: str
+    error_text: str
+    timings_ms: dict[str, float]
+    image_age_s: float
+    header: Header
+
+    @property
+    def is_ok(self) -> bool:
+        """The command was answered."""
+        return self.error == "OK"
+
+    @property
+    def present(self) -> tuple[FoundObject, ...]:
+        """The objects the model sees."""
+        return tuple(o for o in self.objects if o.is_present)
+
+
+def result_from_msg(msg: GroundedAnswer) -> GroundingResult:
+    """A message of ~/grounding or of the action, for a program."""
+    size = (msg.mask.height, msg.mask.width)
+    dtype = "<u2" if msg.mask.encoding == "mono16" else np.uint8
+    labels = np.frombuffer(msg.mask.data, dtype).reshape(size)
+    return GroundingResult(
+        command=msg.command,
+        intent=msg.intent,
+        text=msg.answer,
+        objects=tuple(_object_from_msg(o, size) for o in msg.objects),
+        labels=labels,
+        error=code_name(msg.error_code),
+        error_text=msg.error_text,
+        timings_ms={
+            **dict(zip(msg.stages, msg.stage_ms, strict=True)),
+            "total": msg.total_ms,
+        },
+        image_age_s=msg.image_age_s,
+        header=msg.header,
+    )
+
+
+def _object_from_msg(msg: GroundedObject, size_hw: tuple[int, int]) -> FoundObject:
+    return FoundObject(
+        phrase=msg.phrase,
+        score=msg.score,
+        is_present=msg.is_present,
+        label=msg.label,
+        box_xyxy_px=(msg.x_min_px, msg.y_min_px, msg.x_max_px, msg.y_max_px),
+        center_xy_px=(msg.center_x_px, msg.center_y_px),
+        text_span=(msg.text_start, msg.text_end),
+        mask=conversions.mask_from_runs(msg.mask_runs, size_hw),
+    )
+
+
+class GroundingClient:
+    """Asks one grounding node.
+
+    Args:
+        node: your node; gives context, namespace and name.
+        name: the grounding node's name, relative to your namespace or absolute.
+    """
+
+    def __init__(self, node: Node, name: str = "grounding_node") -> None:
+        self._own = Node(
+            f"{node.get_name()}_grounding_client",
+            context=node.context,
+            namespace=node.get_namespace(),
+            start_parameter_services=False,
+            # Rules such as __node:=x are meant for your node; as is its name in them.
+            use_global_arguments=False,
+        )
+        self._action = f"{name}/ground"
+        self._client: Any = ActionClient(self._own, Ground, self._action)
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(self._own)
+        self._is_closed = threading.Event()
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> GroundingClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the client's thread and node; yours stays."""
+        self._is_closed.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self._client.destroy()
+        self._own.destroy_node()
+
+    def ground(
+        self,
+        command: str,
+        *,
+        timeout_s: float = 10.0,
+        intent: str = "",
+        image: NDArray[np.uint8] | None = None,
+        on_feedback: OnFeedback | None = None,
+        wait_for_node_s: float = 5.0,
+    ) -> GroundingResult:
+        """Asks and waits for the answer; a refusal is an answer too, see `GroundingResult.error`.
+
+        Args:
+            timeout_s: the node gives up after this many seconds (error TIMEOUT); 0 = never.
+            intent: ground, answer_and_ground, answer, or empty for the node to decide.
+            image: RGB uint8 [H, W, 3] to ask about instead of the node's camera.
+            on_feedback: called with stage, partial text, elapsed seconds; on the client's thread.
+            wait_for_node_s: how long to look for the node.
+
+        Raises:
+            GroundingError: there is no such node, or it went away.
+        """
+        self._wait_for_node(wait_for_node_s)
+        goal = Ground.Goal(command=command, intent=intent, timeout_s=float(timeout_s))
+        if image is not None:
+            goal.use_image = True
+            goal.image = conversions.image_to_msg(image, Header())
+        pending = _Pending(on_feedback)
+        sent = self._client.send_goal_async(goal, feedback_callback=pending.on_feedback)
+        sent.add_done_callback(pending.on_accepted)
+        deadline_s = time.monotonic() + timeout_s + _ANSWER_MARGIN_S if timeout_s > 0 else None
+        try:
+            while not pending.is_done.wait(_POLL_S):
+                self._check_alive(deadline_s)
+        except BaseException:  # also Ctrl-C: the node should not go on for nobody
+            pending.cancel()
+            raise
+        return pending.result()
+
+    def _spin(self) -> None:
+        # In steps: ending `spin` from another thread takes rclpy seconds.
+        while not self._is_closed.is_set() and self._own.context.ok():
+            with suppress(ExternalShutdownException):  # the program ends: so does this thread
+                self._executor.spin_once(timeout_sec=0.1)
+
+    def _wait_for_node(self, wait_s: float) -> None:
+        if not self._client.wait_for_server(timeout_sec=wait_s):
+            name = self._own.resolve_service_name(self._action)
+            raise GroundingError(
+                f"expected a node that serves the action {name}, found none in {wait_s:g} s; is "
+                "the grounding node running, in this namespace, with the same ROS_DOMAIN_ID?"
+            )
+
+    def _check_alive(self, deadline_s: float | None) -> None:
+        if not self._client.server_is_ready():
+            raise GroundingError("the grounding node went away before it answered")
+        if deadline_s is not None and time.monotonic() > deadline_s:
+            raise GroundingError(
+                "the grounding node is there but did not answer in time; see its log"
+            )
+
+
+class _Pending:
+    """One goal on its way. Its callbacks run on the client's thread."""
+
+    def __init__(self, on_feedback: OnFeedback | None) -> None:
+        self.is_done = threading.Event()
+        self._on_feedback = on_feedback
+        self._handle: Any = None
+        self._answer: GroundedAnswer | None = None
+        self._error: BaseException | None = None
+
+    def on_feedback(self, msg: Any) -> None:
+        if self._on_feedback is not None:
+            feedback = msg.feedback
+            self._on_feedback(feedback.stage, feedback.partial_text, feedback.elapsed_s)
+
+    def on_accepted(self, future: Any) -> None:
+        try:
+            self._handle = future.result()
+            if not self._handle.accepted:
+                raise GroundingError("the grounding node did not accept the goal; see its log")
+            self._handle.get_result_async().add_done_callback(self._on_result)
+        except Exception as error:  # noqa: BLE001 - raised again by `result`
+            self._error = error
+            self.is_done.set()
+
+    def _on_result(self, future: Any) -> None:
+        try:
+            self._answer = future.result().result.answer
+        except Exception as error:  # noqa: BLE001 - raised again by `result`
+            self._error = error
+        self.is_done.set()
+
+    def cancel(self) -> None:
+        if self._handle is not None and self._handle.accepted:
+            self._handle.cancel_goal_async()
+
+    def result(self) -> GroundingResult:
+        if self._error is not None:
+            raise self._error
+        if self._answer is None:
+            raise GroundingError("the grounding node ended the goal without an answer")
+        return result_from_msg(self._answer)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line, see flmm_ros/ros/ask.py."""
+    from flmm_ros.ros import ask  # only here: ask builds on this file
+
+    return ask.main(argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
