@@ -1,0 +1,36 @@
+# `make` lists the targets. Everything below `setup` prepares the machine first; when nothing has
+# changed since the last time, that takes well under a second.
+SHELL := bash
+.DEFAULT_GOAL := help
+RUN := . scripts/env.sh &&
+OWN_DOMAIN := python scripts/own_domain.py
+ARGS ?=
+
+.PHONY: help setup demo test lint format bench train clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## virtual environment, pinned packages, ROS 2, messages
+	@scripts/set_up.sh
+
+demo: setup  ## a simulated camera, the node, some sentences; writes out/demo/index.html
+	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.demo $(ARGS)
+
+test: setup lint  ## all checks and tests (ARGS="-k words" selects)
+	@$(RUN) exec $(OWN_DOMAIN) python -m pytest tests $(ARGS)
+
+lint: setup  ## ruff and mypy
+	@$(RUN) ruff check . && ruff format --check . && mypy
+
+format: setup  ## let ruff rewrite what it can
+	@$(RUN) ruff check --fix . ; ruff format .
+
+bench: setup  ## what reading with recorded attention costs
+	@$(RUN) exec python -m flmm_ros.tools.bench $(ARGS)
+
+train: setup  ## the embedded model, from nothing (hours)
+	@$(RUN) exec python -m training.tabletop $(ARGS)
+
+clean:  ## forget the set-up: .venv build install log
+	rm -rf .venv build install log

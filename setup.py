@@ -1,0 +1,31 @@
+"""Which files `pip install .` takes: engine, tools, training, with configurations and models.
+
+The ROS layer and the generated messages are left to CMakeLists.txt: they need ROS 2 to be built.
+`config/` and `models/` stand at the repository's root, for CMake and for people; here they become
+folders inside the package. Metadata: pyproject.toml.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def data_package(folder: str) -> tuple[str, list[str]]:
+    """The package name that a folder of data gets, and its files relative to the folder."""
+    base = ROOT / folder
+    files = [str(f.relative_to(base)) for f in sorted(base.rglob("*")) if f.is_file()]
+    return f"flmm_ros.{folder}", files
+
+
+DATA = dict(map(data_package, ("config", "models")))
+
+setup(
+    packages=[
+        *find_packages(include=["flmm_ros", "flmm_ros.engine*", "flmm_ros.tools*", "training*"]),
+        *DATA,
+    ],
+    package_dir={name: name.removeprefix("flmm_ros.") for name in DATA},
+    package_data=DATA,
+)
