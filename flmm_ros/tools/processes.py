@@ -58,14 +58,16 @@ class Child:
         if not self.is_running:
             code = None if self._process is None else self._process.returncode
             raise RuntimeError(
-                f"{self.name}: expected a running process, but it ended with code {code}\n{self.tail()}"
+                f"{self.name}: expected a running process, but it ended with code {code}; "
+                f"see {self.log}"
             )
 
-    def tail(self) -> str:
-        """The last lines of its log, under the name of the file."""
-        text = self.log.read_text(errors="replace") if self.log.is_file() else ""
+    @staticmethod
+    def tail_of(log: Path) -> str:
+        """The last lines of a log, under the name of the file."""
+        text = log.read_text(errors="replace") if log.is_file() else ""
         lines = text.splitlines()[-TAIL_LINES:] or ["(nothing written)"]
-        return "\n".join([f"--- end of {self.log} ---", *lines])
+        return "\n".join([f"--- end of {log} ---", *lines])
 
     def stop(self) -> int | None:
         """Ends the process group, politely first, and returns the exit code."""

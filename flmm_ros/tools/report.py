@@ -37,7 +37,8 @@ class ShownCommand:
     """One command and everything about its answer.
 
     image: the camera image it was answered on, RGB uint8 [H, W, 3]. stages_ms: in order. problem: what
-    is wrong with the answer, empty where it is right.
+    is wrong with the answer, empty where it is right. is_as_due: it was answered, or refused where a
+    refusal with this code is due.
     """
 
     title: str
@@ -53,6 +54,7 @@ class ShownCommand:
     error_code: str
     error_text: str
     problem: str
+    is_as_due: bool = True
 
     @property
     def is_refused(self) -> bool:
