@@ -32,7 +32,8 @@ def answer_row(number: int, c: ShownCommand) -> tuple[Text, ...]:
         g = o.grounding
         numbers = f" {g.score:.2f}" + ("" if o.iou is None else f", {o.iou:.2f}")
         style = "rgb({},{},{})".format(*color_of(index)) if g.is_present else "dim"
-        objects.append("\n" if index else "").append("\u25a0 " if g.is_present else "\u25a1 ", style)
+        objects.append("\n" if index else "")
+        objects.append("\u25a0 " if g.is_present else "\u25a1 ", style)
         objects.append(g.phrase + (numbers if g.is_present else f" {g.score:.2f}, not seen"))
     said = Text(c.answer)
     if c.is_refused:

@@ -1,11 +1,11 @@
-"""A simulated RGB-D camera over the tabletop, as a ROS 2 node: what a driver of a real one would publish.
+"""A simulated RGB-D camera over the tabletop, as a ROS 2 node: what a real one's driver would publish.
 
     python -m flmm_ros.tools.camera --ros-args -p seed:=1000123 -p rate_hz:=10.0
 
-Publishes `image` (rgb8), `depth` (32FC1, metres along the optical axis), `camera_info`, all with one
-stamp, and with `compressed` also `image/compressed`. The scene is a function of the parameter `seed`,
-which may be changed while it runs: the next picture shows the new scene. A scene is rendered once;
-after that the same pixels go out with new stamps. Does not know about: the model, the grounding node.
+Publishes `image` (rgb8), `depth` (32FC1, metres along the optical axis), `camera_info`, all with
+one stamp, and with `compressed` also `image/compressed`. The scene is a function of the parameter
+`seed`, which may be changed while it runs: the next picture shows the new scene. A scene is rendered
+once; after that the same pixels go out with new stamps. Does not know about: the grounding node.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ class CameraNode(Node):
             10.0,
             ParameterDescriptor(
                 description="Pictures per second; it can be changed while the camera runs.",
-                floating_point_range=[
-                    FloatingPointRange(from_value=0.1, to_value=MAX_RATE_HZ)
-                ],
+                floating_point_range=[FloatingPointRange(from_value=0.1, to_value=MAX_RATE_HZ)],
             ),
         )
         for name, default in (("width", WIDTH_PX), ("height", HEIGHT_PX)):
@@ -97,7 +95,7 @@ class CameraNode(Node):
             "compressed",
             False,
             ParameterDescriptor(
-                description="Offer image/compressed (JPEG) too; encoded only while somebody listens.",
+                description="Offer image/compressed (JPEG) too; encoded only for listeners.",
                 read_only=True,
             ),
         )
@@ -151,9 +149,7 @@ def depth_to_msg(depth_m: NDArray[np.float32], header: Header) -> Image:
     return msg
 
 
-def info_to_msg(
-    K: NDArray[np.float64], size_hw: tuple[int, ...], header: Header
-) -> CameraInfo:
+def info_to_msg(K: NDArray[np.float64], size_hw: tuple[int, ...], header: Header) -> CameraInfo:
     """Intrinsics of a camera without distortion."""
     return CameraInfo(
         header=header,

@@ -2,8 +2,8 @@
 
     make demo        or, in a shell that is set up:        python -m flmm_ros.tools.demo
 
-Shows every answer beside the simulator's truth, and writes out/demo/index.html with masks, attention
-and times. The exit code is 0 where every command was answered, or refused where a refusal is due;
+Shows every answer beside the simulator's truth, and writes out/demo/index.html with masks,
+attention and times. The exit code is 0 where every command was answered, or refused where a refusal is due;
 whether the answers are right is counted and shown. Does not know about: how masks are made.
 """
 
@@ -240,9 +240,7 @@ def _facts(model: str) -> list[tuple[str, str]]:
     ]
 
 
-def _conclude(
-    console: Console, shown: Sequence[ShownCommand], page: Path, seconds: float
-) -> int:
+def _conclude(console: Console, shown: Sequence[ShownCommand], page: Path, seconds: float) -> int:
     """The closing lines and the exit code."""
     console.print(_sentence(summarise(shown)), f"in {seconds:.0f} s")
     console.print(Text(f"report: {page}"))

@@ -52,9 +52,7 @@ class Operator:
         self._frame: Image | None = None
         self._answers: queue.Queue[GroundedAnswer] = queue.Queue()
         node.create_subscription(Image, "image", self._on_image, qos_profile_sensor_data)
-        node.create_subscription(
-            GroundedAnswer, f"{GROUNDING}/grounding", self._answers.put, 10
-        )
+        node.create_subscription(GroundedAnswer, f"{GROUNDING}/grounding", self._answers.put, 10)
         self._command = node.create_publisher(String, "command", 10)
         self._set_parameters = node.create_client(SetParameters, f"{CAMERA}/set_parameters")
         self._get_state = node.create_client(GetState, f"{GROUNDING}/get_state")
@@ -84,7 +82,7 @@ class Operator:
         self._wait(self._set_parameters.service_is_ready, timeout_s, "the camera's parameters")
 
     def wait_until_active(self, timeout_s: float) -> None:
-        """Returns when the grounding node is active; raises RuntimeError where it failed to load."""
+        """Returns when the grounding node is active; RuntimeError where it failed to load."""
         self._wait(self._get_state.service_is_ready, timeout_s, "the grounding node")
         since_s, has_begun = time.monotonic(), False
 
@@ -94,9 +92,7 @@ class Operator:
             is_waiting = state.id == State.PRIMARY_STATE_UNCONFIGURED
             late = time.monotonic() - since_s > _UNCONFIGURED_S
             if is_waiting and (has_begun or late):
-                raise RuntimeError(
-                    "the grounding node could not load its model; its log says why"
-                )
+                raise RuntimeError("the grounding node could not load its model; its log says why")
             has_begun = has_begun or not is_waiting
             return bool(state.id == State.PRIMARY_STATE_ACTIVE)
 
@@ -124,7 +120,7 @@ class Operator:
         return self._client.ground(command, timeout_s=timeout_s)
 
     def ask_by_topic(self, command: str, timeout_s: float) -> GroundingResult:
-        """A message on `command`; the answer is the next one on the grounding topic with its text."""
+        """A message on `command`; its answer is the next one with its text on the grounding topic."""
         while not self._answers.empty():
             self._answers.get_nowait()
         self._wait(

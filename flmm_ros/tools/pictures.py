@@ -1,4 +1,4 @@
-"""Pictures of an answer for people: masks and attention over the camera image, large enough to read.
+"""Pictures of an answer for people: masks and attention over the camera image.
 
 Does not know about: ROS, HTML, the simulator.
 """
@@ -22,9 +22,7 @@ _DIM = 0.35  # how much of the picture stays visible under a heat map
 _WHITE_FROM = 0.6  # the hottest part fades to white, so that the peak is seen
 
 
-def overlay_picture(
-    image: NDArray[np.uint8], objects: Sequence[Grounding]
-) -> NDArray[np.uint8]:
+def overlay_picture(image: NDArray[np.uint8], objects: Sequence[Grounding]) -> NDArray[np.uint8]:
     """The overlay of `draw_overlay`, enlarged by a whole number where the image is small.
 
     image: RGB uint8 [H, W, 3]. Returns RGB uint8 [k*H, k*W, 3].

@@ -1,4 +1,4 @@
-"""Child processes that end with their parent: started in a group of their own, logged, stopped for sure.
+"""Child processes that end with their parent: in a group of their own, logged, stopped for sure.
 
 Does not know about: ROS, what the processes do.
 """
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -86,7 +87,5 @@ class Child:
 
     def _signal(self, how: signal.Signals) -> None:
         assert self._process is not None
-        try:
+        with suppress(ProcessLookupError):  # the whole group has ended already
             os.killpg(self._process.pid, how)
-        except ProcessLookupError:
-            pass  # the whole group has ended already

@@ -1,8 +1,8 @@
 """One HTML page that shows what was asked, what was answered, and why: masks, attention, times.
 
 The page stands alone (pictures inside, no scripts, nothing from the network), so it can be sent to
-somebody. All text is escaped: commands and answers are not trusted. Does not know about: ROS, models,
-where the answers came from.
+somebody. All text is escaped: commands and answers are not trusted. Does not know about: ROS,
+models, where the answers came from.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class ShownObject:
 class ShownCommand:
     """One command and everything about its answer.
 
-    image: the camera image it was answered on, RGB uint8 [H, W, 3]. stages_ms: in order. problem: what
-    is wrong with the answer, empty where it is right. is_as_due: it was answered, or refused where a
-    refusal with this code is due.
+    image: the camera image it was answered on, RGB uint8 [H, W, 3]. stages_ms: in order. problem:
+    what is wrong with the answer, empty where it is right. is_as_due: it was answered, or refused
+    where a refusal with this code is due.
     """
 
     title: str
@@ -68,7 +68,7 @@ class ShownCommand:
 
 @dataclass(frozen=True)
 class Summary:
-    """The numbers at the top of the page. mean_iou over the objects pointed at, None without any."""
+    """The numbers at the top of the page. mean_iou: over the objects pointed at, if any."""
 
     commands: int
     right: int
@@ -129,17 +129,18 @@ def render_page(commands: Sequence[ShownCommand], facts: Sequence[tuple[str, str
 <body>
 <header>
 <h1>flmm_ros demo</h1>
-<p class="lead">A ROS 2 node looked at a simulated camera and was told these sentences. The coloured
-words of each answer are the masks of the same colour; the heat maps are the language model&#x27;s own
-attention while it read those words. IoU compares a mask with the simulator&#x27;s truth.</p>
+<p class="lead">A ROS 2 node looked at a simulated camera and was told these sentences. The
+coloured words of each answer are the masks of the same colour; the heat maps are the language
+model&#x27;s own attention while it read those words. IoU compares a mask with the
+simulator&#x27;s truth.</p>
 {_tiles(summarise(commands))}
 <p class="facts">{facts_line}</p>
 </header>
 <main>
 {"".join(cards)}
 </main>
-<footer>Masks, scores, answers and times are what the node sent. The attention was read again from the
-same picture by the same model, because the messages do not carry it.</footer>
+<footer>Masks, scores, answers and times are what the node sent. The attention was read again from
+the same picture by the same model, because the messages do not carry it.</footer>
 </body>
 </html>
 """
@@ -182,16 +183,14 @@ def _card(number: int, c: ShownCommand) -> str:
 
 def _answer(c: ShownCommand) -> str:
     if c.is_refused:
-        return (
-            f'<p class="refused"><code>{escape(c.error_code)}</code>{escape(c.error_text)}</p>'
-        )
+        return f'<p class="refused"><code>{escape(c.error_code)}</code>{escape(c.error_text)}</p>'
     return f'<p class="answer">{mark_spans(c.answer, [o.grounding for o in c.objects])}</p>'
 
 
 def mark_spans(text: str, objects: Sequence[Grounding]) -> str:
     """The text as HTML, each present object's phrase on a plate of the object's colour.
 
-    Spans that leave the text or overlap an earlier one are left unmarked: a page is no place to fail.
+    Spans that leave the text or overlap an earlier one stay unmarked: a page is no place to fail.
     """
     spans = sorted(
         (o.text_span, index)
@@ -204,9 +203,7 @@ def mark_spans(text: str, objects: Sequence[Grounding]) -> str:
         if not at <= start < end <= len(text):
             continue
         pieces.append(escape(text[at:start]))
-        pieces.append(
-            f'<mark style="{_plate(color_of(index))}">{escape(text[start:end])}</mark>'
-        )
+        pieces.append(f'<mark style="{_plate(color_of(index))}">{escape(text[start:end])}</mark>')
         at = end
     return "".join([*pieces, escape(text[at:])])
 
@@ -220,7 +217,9 @@ def _pictures(c: ShownCommand) -> str:
     for index, o in enumerate(c.objects):
         if o.has_heat:
             picture = heat_picture(c.image, o.grounding.heat, index)
-            figures.append(_figure(picture, f"attention for {o.grounding.phrase}", _caption(index, o)))
+            figures.append(
+                _figure(picture, f"attention for {o.grounding.phrase}", _caption(index, o))
+            )
     return f'<div class="pictures">{"".join(figures)}</div>'
 
 
@@ -250,9 +249,8 @@ def _times(c: ShownCommand) -> str:
     for stage, ms in c.stages_ms:
         color = STAGE_COLORS.get(stage, OTHER_COLOR)
         bar.append(f'<i style="width:{100 * ms / whole:.2f}%;background:{color}"></i>')
-        words.append(
-            f'<span><i class="dot" style="background:{color}"></i>{escape(stage)} {ms:.1f} ms</span>'
-        )
+        dot = f'<i class="dot" style="background:{color}"></i>'
+        words.append(f"<span>{dot}{escape(stage)} {ms:.1f} ms</span>")
     words.append(f"<span><b>total {c.total_ms:.1f} ms</b></span>")
     return f'<div class="times"><div class="bar">{"".join(bar)}</div>{"".join(words)}</div>'
 

@@ -1,7 +1,7 @@
 """What the demo asks, scene by scene, and what a right answer would be.
 
-The commands are built from the truth of each scene, so they stay right if the world changes: "the red
-mug" is asked for because there is one, and the absent object because there is none.
+The commands are built from the truth of each scene, so they stay right if the world changes: "the
+red mug" is asked for because there is one, and the absent object because there is none.
 Does not know about: ROS, models, how the answers are shown.
 """
 
@@ -35,7 +35,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Task:
-    """One command of the tour. `by_topic`: sent on the `command` topic and not as an action goal."""
+    """One command. `by_topic`: sent on the `command` topic and not as an action goal."""
 
     title: str
     seed: int

@@ -1,7 +1,8 @@
 """Compares what was said and pointed at with what the simulator knows.
 
-A phrase is matched to objects by the colours and kinds in its words, so that "the red mug" is judged
-against the red mug and not against whatever lies under the mask. Does not know about: ROS, models.
+A phrase is matched to objects by the colours and kinds in its words, so that "the red mug" is
+judged against the red mug and not against whatever lies under the mask.
+Does not know about: ROS, models.
 """
 
 from __future__ import annotations
