@@ -1,0 +1,322 @@
+"""One frozen language model with eyes: encode an image once, then read, or answer, on top of it.
+
+A family (one small file each) says how its images are prepared, which grids its image tokens form, and
+how it is loaded; everything else is here and the same for all: the prefix cache, the recorded read,
+greedy generation. transformers' own model classes do the work.
+
+Does not know about: heads, commands, scenes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import DynamicCache, PreTrainedModel
+
+from flmm_ros.engine.attention import ATTENTION_NAME, RECORDER_KEYWORD, RowRecorder, merge_maps
+from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.heads import LmmShape
+from flmm_ros.engine.lmm.tokens import PromptTokens, Span
+from flmm_ros.engine.types import CheckpointError, ConfigError, PromptError, View
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """An image and the prompt up to it, encoded.
+
+    columns: positions of the image tokens. states: hidden states of the prefix [L, S, D], only where
+    they were asked for.
+    """
+
+    cache: DynamicCache
+    length: int
+    columns: torch.Tensor
+    views: tuple[View, ...]
+    states: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LmmReading:
+    """What one forward recorded of N phrases.
+
+    maps: [N, C, h, w] float32. states: N tensors [L, T, D], the phrase tokens' hidden states in every
+    layer, the last one after the final norm. all_states: [L, S, D] of the whole suffix.
+    """
+
+    maps: torch.Tensor
+    states: tuple[torch.Tensor, ...]
+    all_states: torch.Tensor
+
+
+class Lmm(ABC):
+    """A frozen LMM. Build with `load`."""
+
+    family: str = ""
+
+    def __init__(
+        self, model: PreTrainedModel, tokens: PromptTokens | None, config: ModelConfig
+    ) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokens = tokens
+        self.config = config
+        # Only the text model: image towers look attention functions up by the same names.
+        self.model.set_attn_implementation({"text_config": ATTENTION_NAME})
+
+    @classmethod
+    @abstractmethod
+    def load(cls, config: ModelConfig, *, device: str, dtype: str) -> Lmm:
+        """Loads the family's model from `config.lmm`."""
+
+    @property
+    @abstractmethod
+    def image_token_id(self) -> int:
+        """The id that stands for image features."""
+
+    @abstractmethod
+    def prepare(self, image: NDArray[np.uint8]) -> Mapping[str, torch.Tensor]:
+        """RGB uint8 [H, W, 3] to the model's image arguments, with a batch axis of one."""
+
+    @abstractmethod
+    def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+        """The grids that the tokens of an image of this size form."""
+
+    @abstractmethod
+    def image_tokens(self, image_hw: tuple[int, int]) -> int:
+        """I, how many image tokens an image of this size takes."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def shape(self) -> LmmShape:
+        """What heads must know of this model."""
+        text = self.model.config.get_text_config()
+        layers, heads = text.num_hidden_layers, text.num_attention_heads
+        return LmmShape(layers, heads, text.hidden_size, len(self.views((64, 64))))
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest sequence the model was made for."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
+
+    def text(self) -> PromptTokens:
+        """The tokenizer.
+
+        Raises:
+            ConfigError: the model came without one.
+        """
+        if self.tokens is None:
+            raise ConfigError(
+                f"model {self.config.name!r}: expected a tokenizer beside the weights in "
+                f"{self.config.lmm}, got none; copy tokenizer.json there (ids still work without)"
+            )
+        return self.tokens
+
+    def encode(
+        self,
+        image: NDArray[np.uint8],
+        prefix_ids: Sequence[int] | None = None,
+        *,
+        keep_states: bool = False,
+    ) -> Prefix:
+        """Image and prompt prefix to a reusable cache.
+
+        prefix_ids: ids ending with the image token, each image one id; default: the template's.
+        """
+        image_hw = (image.shape[0], image.shape[1])
+        ids = self._expand(prefix_ids or self.text().prefix(), self.image_tokens(image_hw))
+        cache = DynamicCache(config=self.model.config.get_text_config())
+        output = self._base()(
+            input_ids=ids[None],
+            past_key_values=cache,
+            use_cache=True,
+            output_hidden_states=keep_states,
+            **{k: v.to(self.device) for k, v in self.prepare(image).items()},
+        )
+        columns = (ids == self.image_token_id).nonzero()[:, 0]
+        states = _stack_layers(output.hidden_states)[:, 0] if keep_states else None
+        return Prefix(cache, len(ids), columns, self.views(image_hw), states)
+
+    def read(self, prefix: Prefix, suffix_ids: Sequence[int], spans: Sequence[Span]) -> LmmReading:
+        """One forward of the suffix on the cached prefix, recording the tokens of N spans.
+
+        Raises:
+            PromptError: prefix and suffix are longer than the model can take.
+        """
+        self._check_length(prefix.length + len(suffix_ids))
+        positions = [i for start, stop in spans for i in range(start, stop)]
+        recorder = RowRecorder(
+            torch.tensor([positions], device=self.device), prefix.columns.to(self.device)
+        )
+        with _cropped(prefix):
+            output = self._base()(
+                input_ids=torch.tensor([list(suffix_ids)], device=self.device),
+                past_key_values=prefix.cache,
+                use_cache=True,
+                output_hidden_states=True,
+                **{RECORDER_KEYWORD: recorder},
+            )
+        states = _stack_layers(output.hidden_states)[:, 0]  # [L, S, D]
+        rows = self._recorded(recorder)[0]  # [L, A, R, I]
+        maps = merge_maps(rows, _consecutive(spans), prefix.views, self.config.merge)
+        return LmmReading(maps, tuple(states[:, a:b].float() for a, b in spans), states)
+
+    def read_batch(
+        self,
+        image_args: Mapping[str, torch.Tensor],
+        prefix_ids: Sequence[int],
+        suffixes: Sequence[Sequence[int]],
+        spans: Sequence[Sequence[Span]],
+        image_hw: tuple[int, int],
+    ) -> list[LmmReading]:
+        """Reads B images of one size, each with its own suffix and phrases, in one forward.
+
+        Training's way in: no cache; suffixes are padded on the right, which causal attention never
+        sees. `all_states` covers each sample's suffix.
+
+        Args:
+            image_args: the model's image arguments for B images, as `prepare` makes them for one.
+            prefix_ids: as for `encode`. suffixes: B lists of ids.
+            spans: for each sample the ranges of its suffix to read.
+        """
+        prefix = self._expand(prefix_ids, self.image_tokens(image_hw))
+        start, longest = len(prefix), max(len(s) for s in suffixes)
+        self._check_length(start + longest)
+        ids = torch.zeros(len(suffixes), start + longest, dtype=torch.long, device=self.device)
+        ids[:, :start] = prefix
+        most = max(1, max(sum(b - a for a, b in sample) for sample in spans))
+        rows = torch.full((len(suffixes), most), -1, device=self.device)
+        for n, (suffix, sample) in enumerate(zip(suffixes, spans, strict=True)):
+            ids[n, start : start + len(suffix)] = torch.tensor(list(suffix), device=self.device)
+            at = [start + i for a, b in sample for i in range(a, b)]
+            rows[n, : len(at)] = torch.tensor(at, dtype=torch.long, device=self.device)
+        recorder = RowRecorder(rows, (prefix == self.image_token_id).nonzero()[:, 0])
+        output = self._base()(
+            input_ids=ids,
+            use_cache=False,
+            output_hidden_states=True,
+            **image_args,
+            **{RECORDER_KEYWORD: recorder},
+        )
+        states = _stack_layers(output.hidden_states)[:, :, start:]  # [L, B, S, D]
+        recorded, views = self._recorded(recorder), self.views(image_hw)
+        readings = []
+        for n, sample in enumerate(spans):
+            maps = merge_maps(recorded[n], _consecutive(sample), views, self.config.merge)
+            tokens = tuple(states[:, n, a:b].float() for a, b in sample)
+            readings.append(LmmReading(maps, tokens, states[:, n, : len(suffixes[n])]))
+        return readings
+
+    def generate(
+        self,
+        prefix: Prefix,
+        suffix_ids: Sequence[int],
+        *,
+        max_new_tokens: int,
+        on_token: Callable[[tuple[int, ...]], None] | None = None,
+    ) -> tuple[int, ...]:
+        """Greedy answer with plain SDPA: the generated ids without the end token.
+
+        on_token: called with all ids so far after each token; what it raises ends generation.
+        """
+        room = self.max_tokens - prefix.length - len(suffix_ids)
+        self._check_length(prefix.length + len(suffix_ids) + 1)
+        ends, answer, step = self._end_ids(), [], list(suffix_ids)
+        head = self.model.get_output_embeddings()
+        with _cropped(prefix):
+            for _ in range(min(max_new_tokens, room)):
+                hidden = self._base()(
+                    input_ids=torch.tensor([step], device=self.device),
+                    past_key_values=prefix.cache,
+                    use_cache=True,
+                ).last_hidden_state
+                token = int(head(hidden[:, -1]).argmax())
+                if token in ends:
+                    break
+                answer.append(token)
+                step = [token]
+                if on_token is not None:
+                    on_token(tuple(answer))
+        return tuple(answer)
+
+    def _base(self) -> Any:
+        """The model without its vocabulary head: reading needs no logits."""
+        return self.model.model
+
+    def _expand(self, prefix_ids: Sequence[int], count: int) -> torch.Tensor:
+        """Each image id repeated `count` times, int64 [S]."""
+        ids: list[int] = []
+        for id_ in prefix_ids:
+            ids += [id_] * (count if id_ == self.image_token_id else 1)
+        return torch.tensor(ids, device=self.device)
+
+    def _recorded(self, recorder: RowRecorder) -> torch.Tensor:
+        expected = self.shape.layers
+        if len(recorder.layers_seen) != expected:
+            raise RuntimeError(
+                f"LMM family {self.family!r}: expected attention rows of {expected} layers, got "
+                f"{len(recorder.layers_seen)}; its attention does not go through transformers' "
+                "AttentionInterface in every layer"
+            )
+        return recorder.stacked()
+
+    def _check_length(self, tokens: int) -> None:
+        if tokens > self.max_tokens:
+            raise PromptError(
+                f"expected at most {self.max_tokens} tokens of image and text, got {tokens}; "
+                "say less at once"
+            )
+
+    def _end_ids(self) -> frozenset[int]:
+        generation = getattr(self.model, "generation_config", None)
+        found = getattr(generation, "eos_token_id", None)
+        if found is None and self.tokens is not None:
+            found = self.tokens.tokenizer.eos_token_id
+        if found is None:
+            return frozenset()
+        return frozenset(found if isinstance(found, list) else [found])
+
+
+@contextmanager
+def _cropped(prefix: Prefix) -> Iterator[None]:
+    """Whatever happens inside, the cache ends as long as it began.
+
+    Layer by layer, because an interrupted forward leaves only some of them longer.
+    """
+    try:
+        yield
+    finally:
+        for layer in prefix.cache.layers:
+            extra = layer.get_seq_length() - prefix.length
+            if extra > 0:
+                layer.crop(-extra)
+
+
+def _consecutive(spans: Sequence[Span]) -> list[Span]:
+    """Ranges of the recorded rows, which hold the spans' tokens one span after another."""
+    ranges, at = [], 0
+    for start, stop in spans:
+        ranges.append((at, at + stop - start))
+        at += stop - start
+    return ranges
+
+
+def _stack_layers(hidden_states: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """[L, B, S, D] without the embedding output."""
+    return torch.stack(hidden_states[1:])
+
+
+def load_failure(config: ModelConfig, error: Exception) -> CheckpointError:
+    """One wording for everything that can go wrong while weights are read."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return CheckpointError(
+        f"model {config.name!r}: expected a complete Hugging Face model in {config.lmm}, got: {first}"
+    )

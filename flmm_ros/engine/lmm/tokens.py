@@ -1,0 +1,147 @@
+"""Text to tokens and back, with the place of every word.
+
+The whole prompt is always tokenised in one piece and then cut after the last image token, so that the
+suffix on a cached image prefix holds exactly the tokens the model was trained to see, whatever the
+tokenizer does at word borders. Characters are the common currency: phrases are spans of characters.
+
+Does not know about: models, images, masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from flmm_ros.engine.types import ConfigError, PromptError, UnknownWordError
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Suffix:
+    """What follows the image: ids, and for each phrase the half-open range of ids to read."""
+
+    ids: tuple[int, ...]
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Generated text, and for each generated id its half-open range of characters in it."""
+
+    text: str
+    offsets: tuple[Span, ...]
+
+    def token_span(self, text_span: Span) -> Span:
+        """The ids that cover these characters.
+
+        Raises:
+            PromptError: no id covers them.
+        """
+        return _covering(self.offsets, text_span)
+
+
+class PromptTokens:
+    """A tokenizer bound to a prompt template.
+
+    template: holds `<image>` (or the family's own marker) and `{text}`; the answer follows it.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, template: str, image_token_id: int
+    ) -> None:
+        if not tokenizer.is_fast:
+            raise ConfigError(
+                "tokenizer: expected a fast tokenizer (tokenizer.json), got a slow one; convert it "
+                "with transformers' save_pretrained"
+            )
+        if template.count("{text}") != 1:
+            raise ConfigError(
+                f"template: expected exactly one '{{text}}', got {template!r}; see config/models"
+            )
+        self.tokenizer = tokenizer
+        self.template = template
+        self.image_token_id = image_token_id
+        self._before, self._after = template.split("{text}")
+
+    def prefix(self) -> tuple[int, ...]:
+        """The ids up to and including the last image token; the same for every prompt."""
+        ids = list(self.tokenizer(self.template.format(text="")).input_ids)
+        return tuple(ids[: self._cut(ids)])
+
+    def question(self, command: str) -> Suffix:
+        """The suffix after which the model answers a command.
+
+        Raises:
+            UnknownWordError: the model has no token for a word of the command.
+        """
+        return self.reading(command, "", ())
+
+    def reading(self, command: str, answer: str, text_spans: Sequence[Span]) -> Suffix:
+        """The suffix of a command and the answer to it, with spans of the answer located.
+
+        Raises:
+            UnknownWordError: the model has no token for a word of the command or the answer.
+            PromptError: a span covers no token.
+        """
+        head = f"{self._before}{command}{self._after}"
+        text = f"{head} {answer}" if answer else head
+        encoded = self.tokenizer(text, return_offsets_mapping=True)
+        ids, offsets = list(encoded.input_ids), list(encoded.offset_mapping)
+        self._refuse_unknown(text, ids, offsets)
+        cut, shift = self._cut(ids), len(head) + 1
+        spans = [_covering(offsets, (a + shift, b + shift)) for a, b in text_spans]
+        return Suffix(tuple(ids[cut:]), tuple((a - cut, b - cut) for a, b in spans))
+
+    def decode(self, ids: Sequence[int]) -> Decoded:
+        """Generated ids to text, leading and trailing space removed."""
+        ends = [
+            len(self.tokenizer.decode(list(ids[: i + 1]), skip_special_tokens=True))
+            for i in range(len(ids))
+        ]
+        raw = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        lead = len(raw) - len(raw.lstrip())
+        text = raw.strip()
+        limits = [0, *(min(max(end - lead, 0), len(text)) for end in ends)]
+        # Joining may shorten what was already said ("mug ." -> "mug."): ends never run backwards.
+        for i in range(1, len(limits)):
+            limits[i] = max(limits[i], limits[i - 1])
+        return Decoded(text, tuple(zip(limits[:-1], limits[1:], strict=True)))
+
+    def _cut(self, ids: Sequence[int]) -> int:
+        """Index after the last image token."""
+        if self.image_token_id not in ids:
+            raise ConfigError(
+                f"template: expected the image token (id {self.image_token_id}) in the tokenised "
+                f"prompt, got none; does {self.template!r} hold the model's image marker?"
+            )
+        return len(ids) - list(ids)[::-1].index(self.image_token_id)
+
+    def _refuse_unknown(self, text: str, ids: Sequence[int], offsets: Sequence[Span]) -> None:
+        unknown = self.tokenizer.unk_token_id
+        if unknown is None or unknown not in ids:
+            return
+        # The template itself may hold characters the model has no word for; they are not the user's.
+        words = dict.fromkeys(
+            text[start:stop].strip()
+            for id_, (start, stop) in zip(ids, offsets, strict=True)
+            if id_ == unknown and stop > start
+        )
+        words = {w: None for w in words if w and w not in self.template}
+        if words:
+            named = ", ".join(f"'{word}'" for word in words)
+            raise UnknownWordError(
+                f"expected words this model knows, got {named}; say it in other words",
+                tuple(words),
+            )
+
+
+def _covering(offsets: Sequence[Span], text_span: Span) -> Span:
+    """The half-open range of tokens that overlap a range of characters."""
+    start, stop = text_span
+    hits = [i for i, (a, b) in enumerate(offsets) if a < stop and b > start and b > a]
+    if not hits:
+        raise PromptError(f"expected words at characters {start}..{stop}, got no token there")
+    return hits[0], hits[-1] + 1

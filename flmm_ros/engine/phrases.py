@@ -1,0 +1,157 @@
+"""Finds the words that can be pointed at: noun phrases in answers, and the object of a command.
+
+Rules for English: a phrase begins with a determiner and ends before a preposition, a verb, a
+conjunction or a punctuation mark. Words about the picture itself ("the image"), about places in it
+("the left") and pronouns are no objects.
+
+Does not know about: tokens, images, the language model.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from flmm_ros.engine.types import Phrase
+
+_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|[^\w\s]", re.UNICODE)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_DETERMINERS = _words(
+    "the a an this that these those my your his her its our their some any another each every both "
+    "one two three four five six seven eight nine ten several many few no"
+)
+_ENDS = _words(
+    # prepositions
+    "in on at of from to into onto with without by near beside besides next behind under underneath "
+    "below above over between among through across around along against toward towards upon inside "
+    "outside within off up down out left-of right-of for as like than before after during about per "
+    # conjunctions, relative and question words
+    "and or but nor so yet while because if when where which who whom whose that what how although "
+    # auxiliaries
+    "is are was were be been being am has have had do does did can could will would shall should may "
+    "might must not isn't aren't doesn't don't "
+    # verbs that follow a thing in descriptions
+    "sits sit stands stand lies lie rests rest hangs hang appears appear seems seem looks look wears "
+    "wear holds hold carries carry rides ride walks walk runs run plays play eats eat drinks drink "
+    "shows show depicts depict features feature contains contain includes include surrounds surround "
+    "covers cover fills fill belongs belong fits fit goes go comes come makes make takes take gets "
+    "placed located seen shown filled covered surrounded parked seated dressed positioned attached "
+    # adverbs and pronouns
+    "here there now then too also please together away back again only just very i you he she it we "
+    "they me him them us something anything nothing everything someone everyone himself itself"
+)
+# Ends in -ing and is a thing all the same.
+_ING_NOUNS = _words(
+    "thing ring king wing string spring swing sling building ceiling painting clothing railing pudding "
+    "morning evening earring stocking dressing icing topping awning crossing drawing sibling duckling "
+    "keyring padding lighting bedding dumpling wedding parking kitchen-ring filling molding"
+)
+_NO_OBJECTS = _words(
+    "image picture photo photograph scene view frame shot description caption background foreground "
+    "left right middle center centre top bottom front back side corner edge far near rest kind type "
+    "way time moment lot number color colour total answer question nothing one ones"
+)
+_FILLERS = _words("very really quite far")
+# What a command does to its object. Particles and "me" may stand between.
+_COMMANDS = _words(
+    "pick grab grasp take get fetch bring hand pass give point show find locate segment mask highlight "
+    "mark select touch push pull press move put place drop lift raise hold look search watch track "
+    "detect identify ground go drive approach reach follow open close turn want need see spot outline "
+    "choose throw stack insert clean wipe"
+)
+_COMMAND_FILLERS = _words(
+    "up me us out to at for down over i we you it's would like please now then just also and robot "
+    "let's lets go hey can could will"
+)
+
+
+@dataclass(frozen=True)
+class _Token:
+    text: str
+    start: int
+    end: int
+
+    @property
+    def is_word(self) -> bool:
+        return self.text[0].isalnum()
+
+
+def find_phrases(text: str) -> list[Phrase]:
+    """The noun phrases of an answer, in order, each with its span of characters.
+
+    Negated ones ("there is no green duck", "not here") are left out: there is nothing to point at.
+    """
+    tokens = _tokens(text)
+    found, i = [], 0
+    while i < len(tokens):
+        if tokens[i].text.lower() not in _DETERMINERS:
+            i += 1
+            continue
+        end = _chunk_end(tokens, i + 1)
+        if tokens[i].text.lower() != "no" and _is_object(tokens[i + 1 : end]):
+            found.append(_phrase(text, tokens[i], tokens[end - 1]))
+        i = max(end, i + 1)
+    return found
+
+
+def command_phrases(command: str) -> list[Phrase]:
+    """What a command points at: its noun phrases, or its bare object ("pick up red mug", "mug")."""
+    found = find_phrases(command)
+    if found:
+        return found
+    tokens = _tokens(command)
+    i = 0
+    while i < len(tokens) and (
+        not tokens[i].is_word or tokens[i].text.lower() in _COMMANDS | _COMMAND_FILLERS
+    ):
+        i += 1
+    found = []
+    while i < len(tokens):
+        end = _chunk_end(tokens, i)
+        if end > i and _is_object(tokens[i:end]):
+            found.append(_phrase(command, tokens[i], tokens[end - 1]))
+        i = max(end, i) + 1
+    return found
+
+
+def _chunk_end(tokens: list[_Token], start: int) -> int:
+    """One past the last word of the phrase whose words begin at `start`."""
+    i = start
+    while i < len(tokens):
+        word = tokens[i].text.lower()
+        if not tokens[i].is_word or word in _ENDS or word in _DETERMINERS - {"one", "few", "many"}:
+            number = word in _DETERMINERS and i == start and word not in _words("the a an no")
+            if not number:  # "the two mugs" goes on
+                break
+        if i > start and _is_participle(word):
+            break
+        i += 1
+    return i
+
+
+def _is_participle(word: str) -> bool:
+    """ "sitting", "holding": what a thing does, once the thing has been named."""
+    return len(word) > 5 and word.endswith("ing") and word not in _ING_NOUNS
+
+
+def _is_object(words: list[_Token]) -> bool:
+    """Whether a phrase's words, the determiner left out, name something one can point at."""
+    if not words or not any(any(c.isalpha() for c in w.text) for w in words):
+        return False
+    head = words[-1].text.lower()
+    if head in ("one", "ones") and len(words) > 1:  # "the red one"
+        return True
+    return head not in _NO_OBJECTS | _FILLERS
+
+
+def _phrase(text: str, first: _Token, last: _Token) -> Phrase:
+    return Phrase(text[first.start : last.end], (first.start, last.end))
+
+
+def _tokens(text: str) -> list[_Token]:
+    return [_Token(m.group(), m.start(), m.end()) for m in _WORD.finditer(text)]
