@@ -1,0 +1,152 @@
+"""What users and build tools find in the package: launch file, parameter file, metadata."""
+
+import ast
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flmm_ros.engine.config import GrounderConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+LAUNCH_FILE = ROOT / "launch" / "grounding.launch.py"
+
+
+def _calls(tree: ast.AST, name: str) -> list[ast.Call]:
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+    ]
+
+
+def _literal_words(node: ast.AST | None) -> str:
+    return ast.literal_eval(node) if node is not None else ""
+
+
+def test_every_launch_argument_is_described():
+    tree = ast.parse(LAUNCH_FILE.read_text())
+    arguments = {}
+    for call in _calls(tree, "DeclareLaunchArgument"):
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+        arguments[ast.literal_eval(call.args[0])] = _literal_words(keywords.get("description"))
+    assert set(arguments) == {
+        "autostart",
+        "command_topic",
+        "device",
+        "image_topic",
+        "image_transport",
+        "log_level",
+        "model",
+        "namespace",
+        "params_file",
+    }
+    for name, description in arguments.items():
+        assert len(description.split()) >= 3, f"{name} is not described: {description!r}"
+
+
+def test_every_launch_argument_is_used():
+    tree = ast.parse(LAUNCH_FILE.read_text())
+    declared = {ast.literal_eval(c.args[0]) for c in _calls(tree, "DeclareLaunchArgument")}
+    used = {
+        ast.literal_eval(c.args[0])
+        for c in _calls(tree, "LaunchConfiguration")
+        if isinstance(c.args[0], ast.Constant)
+    }
+    shortcuts = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHORTCUTS"
+    )
+    assert declared == used | set(shortcuts)
+
+
+def test_launch_description_can_be_made():
+    pytest.importorskip("launch", reason="the launch system comes with a ROS distribution only")
+    pytest.importorskip("launch_ros", reason="the launch system comes with a ROS distribution only")
+    names: dict[str, object] = {}
+    exec(compile(LAUNCH_FILE.read_text(), LAUNCH_FILE, "exec"), names)
+    description = names["generate_launch_description"]()  # type: ignore[operator]
+    assert len(description.entities) == 10
+
+
+def _parameter_file() -> dict[str, object]:
+    content = yaml.safe_load((ROOT / "config" / "grounding.yaml").read_text())
+    assert list(content) == ["/**"], (
+        "keyed by a node's name, the file would not hold in a namespace"
+    )
+    return content["/**"]["ros__parameters"]
+
+
+def test_parameter_file_states_the_engine_defaults():
+    given = _parameter_file()
+    for field in fields(GrounderConfig):
+        assert given[field.name] == field.default, field.name
+        assert type(given[field.name]) is type(field.default), f"ROS would refuse {field.name}"
+
+
+def test_parameter_file_states_the_node_defaults():
+    pytest.importorskip("rclpy", reason="the node's parameters need ROS 2")
+    from flmm_ros.ros.parameters import SETTINGS
+
+    given = _parameter_file()
+    # autostart belongs to whoever starts the node: a launch file, or a lifecycle manager
+    assert set(given) == set(SETTINGS) - {"autostart"}
+    for name, value in given.items():
+        assert value == SETTINGS[name].default, name
+        assert type(value) is type(SETTINGS[name].default), f"ROS would refuse {name}"
+
+
+def test_manifest_names_what_the_node_imports():
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    depends = {e.text for e in manifest if e.tag.endswith("depend")}
+    imported = set()
+    for file in [*(ROOT / "flmm_ros" / "ros").glob("*.py"), *(ROOT / "launch").glob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.split(".")[0])
+    system_names = {"cv2": "python3-opencv", "numpy": "python3-numpy", "PIL": "python3-pil"}
+    from_pip = {"flmm_ros", "rosbags"}
+    needed = {
+        system_names.get(name, name) for name in imported - set(sys.stdlib_module_names) - from_pip
+    }
+    assert needed <= depends, f"missing in package.xml: {sorted(needed - depends)}"
+
+
+def test_versions_agree():
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    version = next(e.text for e in manifest if e.tag == "version")
+    assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("name", ["grounding_node", "ground"])
+def test_executables_are_ready_to_install(name):
+    program = ROOT / "bin" / name
+    assert program.stat().st_mode & 0o111, "not executable"
+    # not a fixed interpreter: `ros2 run` must start the one of the active virtual environment
+    assert program.read_text().splitlines()[0] == "#!/usr/bin/env python3"
+    compile(program.read_text(), program, "exec")
+
+
+def test_hand_written_names_leave_room_for_the_generated_ones():
+    for reserved in ("msg", "srv", "action"):
+        assert not (ROOT / "flmm_ros" / reserved).exists()
+
+
+def test_the_whole_engine_imports_where_there_is_no_ros():
+    code = """
+import importlib, pkgutil, sys
+for name in ("rclpy", "std_msgs", "sensor_msgs", "ament_index_python", "rosbags", "pybullet"):
+    sys.modules[name] = None  # from now on, importing it raises
+import flmm_ros.engine
+for module in pkgutil.walk_packages(flmm_ros.engine.__path__, "flmm_ros.engine."):
+    importlib.import_module(module.name)
+"""
+    child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
