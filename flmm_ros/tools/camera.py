@@ -1,11 +1,12 @@
-"""A simulated RGB-D camera over the tabletop, as a ROS 2 node: what a real one's driver would publish.
+"""A simulated RGB-D camera over the tabletop: a ROS 2 node that looks like a camera driver.
 
     python -m flmm_ros.tools.camera --ros-args -p seed:=1000123 -p rate_hz:=10.0
 
 Publishes `image` (rgb8), `depth` (32FC1, metres along the optical axis), `camera_info`, all with
 one stamp, and with `compressed` also `image/compressed`. The scene is a function of the parameter
-`seed`, which may be changed while it runs: the next picture shows the new scene. A scene is rendered
-once; after that the same pixels go out with new stamps. Does not know about: the grounding node.
+`seed`, which may be changed while it runs: the next picture shows the new scene. A scene is
+rendered once; after that the same pixels go out with new stamps.
+Does not know about: the grounding node.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python -m flmm_ros.tools.compare_golden CASE_DIR
 
-A case holds an image, a tiny model with official head weights, and `golden.safetensors` with inputs,
-intermediates and outputs. The image and ids go through the engine's own path (image file to refined
-masks); every tensor is printed with its largest difference and its bound. Exit status: 0 all hold,
-1 some do not, 2 the case cannot be run.
+A case holds an image, a tiny model with official head weights, and `golden.safetensors` with
+inputs, intermediates and outputs. The image and ids go through the engine's own path (image file to
+refined masks); every tensor is printed with its largest difference and its bound. Exit status: 0
+all hold, 1 some do not, 2 the case cannot be run.
 
 Does not know about: how anything is computed.
 """
@@ -140,9 +140,7 @@ def _read_case(case: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 def _model_config(case: Path, meta: dict[str, Any]) -> ModelConfig:
     official = str(meta.get("official_model_class"))
     if official not in FAMILIES:
-        raise ConfigError(
-            f"{case}: expected a case of {', '.join(FAMILIES)}, got {official!r}"
-        )
+        raise ConfigError(f"{case}: expected a case of {', '.join(FAMILIES)}, got {official!r}")
     return ModelConfig(
         name=case.resolve().name,
         family=FAMILIES[official],

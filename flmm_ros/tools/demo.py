@@ -3,8 +3,9 @@
     make demo        or, in a shell that is set up:        python -m flmm_ros.tools.demo
 
 Shows every answer beside the simulator's truth, and writes out/demo/index.html with masks,
-attention and times. The exit code is 0 where every command was answered, or refused where a refusal is due;
-whether the answers are right is counted and shown. Does not know about: how masks are made.
+attention and times. The exit code is 0 where every command was answered, or refused where a
+refusal is due; whether the answers are right is counted and shown.
+Does not know about: how masks are made.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from rich.text import Text
 from flmm_ros.engine.types import FlmmError, Grounding
 from flmm_ros.ros.client import GroundingError, GroundingResult
 from flmm_ros.tools.answer_table import answer_row, answer_table
-from flmm_ros.tools.operator import CAMERA, GROUNDING, Operator
+from flmm_ros.tools.robot_operator import CAMERA, GROUNDING, Operator
 from flmm_ros.tools.processes import Child
 from flmm_ros.tools.report import ShownCommand, ShownObject, Summary, summarise, write_report
 from flmm_ros.tools.tabletop import Tabletop, TabletopScene

@@ -1,7 +1,8 @@
-"""A simulated tabletop: a robot's camera over a few coloured objects, with the truth of every pixel.
+"""A simulated tabletop: a robot's camera over coloured objects, with the truth of every pixel.
 
-Scenes are functions of an integer seed: the same seed gives the same picture, depth, masks and object
-list on every machine with the same PyBullet. PyBullet's software renderer needs no display and no GPU.
+Scenes are functions of an integer seed: the same seed gives the same picture, depth, masks and
+object list on every machine with the same PyBullet, whose software renderer needs neither display
+nor GPU.
 
     python -m flmm_ros.tools.tabletop 7 --out scene.png     # draw the scene of seed 7
 
@@ -59,9 +60,10 @@ class SceneObject:
 class TabletopScene:
     """A rendered scene.
 
-    rgb uint8 [H, W, 3]; depth_m float32 [H, W] along the optical axis; labels uint8 [H, W], 0 is the
-    table, i the object with label i; K float64 [3, 3] in pixels; T_world_camera float64 [4, 4] with
-    the camera in the optical convention (z forward, x right, y down).
+    rgb uint8 [H, W, 3]; depth_m float32 [H, W] along the optical axis; labels uint8 [H, W], 0 is
+    the table, i the object with label i; K float64 [3, 3] for pixel coordinates whose whole numbers
+    are pixel centres; T_world_camera float64 [4, 4] with the camera in the optical convention
+    (z forward, x right, y down).
     """
 
     seed: int
@@ -92,7 +94,7 @@ class _Placement:
 
 
 class Tabletop:
-    """Renders scenes by seed. Holds one PyBullet world; not thread-safe, one per thread or process."""
+    """Renders scenes by seed. Holds one PyBullet world; not thread-safe, one per thread."""
 
     def __init__(self, width_px: int = WIDTH_PX, height_px: int = HEIGHT_PX) -> None:
         self.width_px, self.height_px = width_px, height_px
@@ -132,9 +134,7 @@ class Tabletop:
             rgbaColor=[*shade, 1],
             physicsClientId=self._client,
         )
-        pybullet.createMultiBody(
-            0, -1, table, [0, 0, -0.01], physicsClientId=self._client
-        )
+        pybullet.createMultiBody(0, -1, table, [0, 0, -0.01], physicsClientId=self._client)
         bodies = [self._add(p) for p in placements]
         fov_deg = 42.0
         view = pybullet.computeViewMatrixFromYawPitchRoll(
@@ -166,6 +166,9 @@ class Tabletop:
         ids = np.reshape(segmentation, size)
         buffer = np.reshape(np.asarray(depth, np.float64), size)
         labels, objects = _truth(ids, bodies, placements)
+        # The renderer samples whole pixel coordinates and then turns the picture upside down, which
+        # puts the optical axis on row H/2 - 1. Measured: the table's pixels lie at z = 0 within 1 um.
+        cx_px, cy_px = self.width_px / 2, self.height_px / 2 - 1
         focal_px = self.height_px / 2 / np.tan(np.radians(fov_deg) / 2)
         return TabletopScene(
             seed=seed,
@@ -173,9 +176,7 @@ class Tabletop:
             depth_m=(FAR_M * NEAR_M / (FAR_M - (FAR_M - NEAR_M) * buffer)).astype(np.float32),
             labels=labels,
             objects=objects,
-            K=np.array(
-                [[focal_px, 0, self.width_px / 2], [0, focal_px, self.height_px / 2], [0, 0, 1]]
-            ),
+            K=np.array([[focal_px, 0, cx_px], [0, focal_px, cy_px], [0, 0, 1]]),
             T_world_camera=_optical_pose(view),
         )
 
@@ -214,13 +215,11 @@ class Tabletop:
                 "fileName": os.path.join(data, mesh[0]),
                 "meshScale": [mesh[1]] * 3,
             }
-        visual = pybullet.createVisualShape(
-            **shape, rgbaColor=list(p.rgba), physicsClientId=client
-        )
+        visual = pybullet.createVisualShape(**shape, rgbaColor=list(p.rgba), physicsClientId=client)
         body = pybullet.createMultiBody(
             0, -1, visual, [*p.xy_m, height_m], turn, physicsClientId=client
         )
-        if mesh is not None:  # the wheel's textures would multiply the colour: a blue duck turns black
+        if mesh is not None:  # the wheel's textures multiply the colour: a blue duck turns black
             pybullet.changeVisualShape(
                 body, -1, textureUniqueId=-1, rgbaColor=list(p.rgba), physicsClientId=client
             )

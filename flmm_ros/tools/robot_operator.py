@@ -120,7 +120,7 @@ class Operator:
         return self._client.ground(command, timeout_s=timeout_s)
 
     def ask_by_topic(self, command: str, timeout_s: float) -> GroundingResult:
-        """A message on `command`; its answer is the next one with its text on the grounding topic."""
+        """A message on `command`; its answer is the next with that text on the topic."""
         while not self._answers.empty():
             self._answers.get_nowait()
         self._wait(
