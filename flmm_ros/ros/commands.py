@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from std_msgs.msg import Header
 
+from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.types import (
     Answer,
     Cancelled,
@@ -60,10 +61,17 @@ class Scene(Protocol):
 class Engine(Protocol):
     """What the node needs of the engine's Grounder."""
 
-    model_name: str
+    @property
+    def model_name(self) -> str:
+        """For logs and messages."""
+        ...
 
     def open(self, image: NDArray[np.uint8]) -> Scene:
         """RGB uint8 [H, W, 3] -> the scene to ask about."""
+        ...
+
+    def update(self, config: GrounderConfig) -> None:
+        """Takes over the settings that may change while the model is loaded."""
         ...
 
     def close(self) -> None:

@@ -176,6 +176,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         """On the worker's thread, the only one that calls the model."""
         if self._engine is None:  # pragma: no cover - the worker is open only while it is loaded
             raise RuntimeError("no model is loaded")
+        self._engine.update(parameters.read(self, GrounderConfig))  # the live ones
         return commands.answer(
             job,
             self._engine,

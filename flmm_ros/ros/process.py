@@ -25,6 +25,7 @@ NodeT = TypeVar("NodeT", bound=Node)
 
 THREADS = 4  # image, command, action and lifecycle callbacks do not wait for each other
 _FLUSH_S = 0.5  # for the last answers to leave
+_SETTLE_S = 0.1  # rclpy's shutdown destroys what callbacks still at work would touch
 _BAD_ARGUMENTS = 2
 
 
@@ -81,7 +82,9 @@ def run(
         _spin(executor, node, lambda: time.monotonic() >= end_s)
     finally:
         logging.getLogger("flmm_ros").removeHandler(handler)
-        executor.shutdown(timeout_sec=2.0)
+        executor.remove_node(node)
+        time.sleep(_SETTLE_S)
+        executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
     return 0

@@ -1,0 +1,53 @@
+"""The real node with the real model, whose stages take longer: as a large model would.
+
+Not a test; started by tests that need time to cancel, preempt or deactivate within a stage. A
+command that begins with "quickly: " is answered at the model's own speed, without these words.
+"""
+
+import sys
+import time
+
+from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.types import Progress
+from flmm_ros.ros.grounding_node import GroundingNode
+from flmm_ros.ros.process import run
+
+STAGE_S = 0.35
+QUICKLY = "quickly: "
+
+
+class SlowScene:
+    """Waits after it has reported a stage."""
+
+    def __init__(self, scene):
+        self._scene = scene
+
+    def ask(self, command, intent=None, on_stage=None):
+        if command.startswith(QUICKLY):
+            return self._scene.ask(command.removeprefix(QUICKLY), intent, on_stage)
+        seen = set()
+
+        def slowly(progress: Progress) -> None:
+            on_stage(progress)
+            if progress.stage not in seen:  # once for a stage, not for each token
+                seen.add(progress.stage)
+                time.sleep(STAGE_S)
+
+        return self._scene.ask(command, intent=intent, on_stage=slowly)
+
+
+class SlowGrounder:
+    """A Grounder whose scenes are slow."""
+
+    def __init__(self, config: GrounderConfig):
+        self._grounder = Grounder.from_config(config)
+        self.model_name = self._grounder.model_name
+        self.update, self.close = self._grounder.update, self._grounder.close
+
+    def open(self, image):
+        return SlowScene(self._grounder.open(image))
+
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: GroundingNode(SlowGrounder), GroundingNode.stop))
