@@ -35,9 +35,9 @@ from rich.text import Text
 from flmm_ros.engine.types import FlmmError, Grounding
 from flmm_ros.ros.client import GroundingError, GroundingResult
 from flmm_ros.tools.answer_table import answer_row, answer_table
-from flmm_ros.tools.robot_operator import CAMERA, GROUNDING, Operator
 from flmm_ros.tools.processes import Child
 from flmm_ros.tools.report import ShownCommand, ShownObject, Summary, summarise, write_report
+from flmm_ros.tools.robot_operator import CAMERA, GROUNDING, Operator
 from flmm_ros.tools.tabletop import Tabletop, TabletopScene
 from flmm_ros.tools.tour import SEEDS, Pointed, Task, judge, tasks_for
 from flmm_ros.tools.truth import iou, objects_meant, true_mask

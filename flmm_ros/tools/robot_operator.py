@@ -33,7 +33,7 @@ from flmm_ros.ros.conversions import rgb_from_msg
 CAMERA, GROUNDING = "camera", "grounding_node"
 _POLL_S = 0.1
 _SERVICE_S = 10.0  # for a call of a service that is there
-_UNCONFIGURED_S = 15.0  # a node that starts by itself leaves this state at once, or has failed to
+_UNCONFIGURED_S = 3.0  # a node that starts by itself leaves this state at once, or has failed
 _FRAMES_AFTER = 2  # pictures of a new scene to wait for: then the grounding node has one too
 
 
@@ -92,7 +92,8 @@ class Operator:
             is_waiting = state.id == State.PRIMARY_STATE_UNCONFIGURED
             late = time.monotonic() - since_s > _UNCONFIGURED_S
             if is_waiting and (has_begun or late):
-                raise RuntimeError("the grounding node could not load its model; its log says why")
+                why = self.ask("are you there?", _SERVICE_S).error_text
+                raise RuntimeError(f"the grounding node did not load its model: {why}")
             has_begun = has_begun or not is_waiting
             return bool(state.id == State.PRIMARY_STATE_ACTIVE)
 

@@ -166,8 +166,8 @@ class Tabletop:
         ids = np.reshape(segmentation, size)
         buffer = np.reshape(np.asarray(depth, np.float64), size)
         labels, objects = _truth(ids, bodies, placements)
-        # The renderer samples whole pixel coordinates and then turns the picture upside down, which
-        # puts the optical axis on row H/2 - 1. Measured: the table's pixels lie at z = 0 within 1 um.
+        # The renderer samples whole pixel coordinates, then turns the picture upside down: that
+        # puts the axis on row H/2 - 1. Measured: the table lies at z = 0 within a micrometre.
         cx_px, cy_px = self.width_px / 2, self.height_px / 2 - 1
         focal_px = self.height_px / 2 / np.tan(np.radians(fov_deg) / 2)
         return TabletopScene(
