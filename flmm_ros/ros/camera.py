@@ -8,11 +8,10 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage
 
+from flmm_ros.ros.endpoints import IMAGE
 from flmm_ros.ros.parameters import NodeConfig
-
-TOPIC = "image"
 
 
 def subscribe(
@@ -22,14 +21,16 @@ def subscribe(
     group: CallbackGroup,
 ) -> Any:
     """Subscribes to the relative topic `image`, raw or compressed as the parameters say."""
-    message_type = CompressedImage if config.image_transport == "compressed" else Image
+    message_type = CompressedImage if config.image_transport == "compressed" else IMAGE.type
     reliability = _reliability(node, config.image_qos)
-    profile = QoSProfile(depth=1, reliability=reliability)
+    profile = QoSProfile(depth=IMAGE.depth, reliability=reliability)
     node.get_logger().info(
-        f"listening to {node.resolve_topic_name(TOPIC)} ({message_type.__name__}, "
+        f"listening to {node.resolve_topic_name(IMAGE.name)} ({message_type.__name__}, "
         f"{'reliable' if reliability is ReliabilityPolicy.RELIABLE else 'best effort'})"
     )
-    return node.create_subscription(message_type, TOPIC, callback, profile, callback_group=group)
+    return node.create_subscription(
+        message_type, IMAGE.name, callback, profile, callback_group=group
+    )
 
 
 def _reliability(node: Node, choice: str) -> ReliabilityPolicy:
@@ -41,7 +42,7 @@ def _reliability(node: Node, choice: str) -> ReliabilityPolicy:
         return ReliabilityPolicy.BEST_EFFORT
     if choice == "reliable":
         return ReliabilityPolicy.RELIABLE
-    publishers = node.get_publishers_info_by_topic(node.resolve_topic_name(TOPIC))
+    publishers = node.get_publishers_info_by_topic(node.resolve_topic_name(IMAGE.name))
     offered = {info.qos_profile.reliability for info in publishers}
     is_reliable = offered == {ReliabilityPolicy.RELIABLE}
     return ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT

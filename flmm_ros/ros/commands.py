@@ -27,7 +27,7 @@ from flmm_ros.engine.types import (
 )
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import conversions
-from flmm_ros.ros.newest_image import ImageMsg, NewestImage, Received
+from flmm_ros.ros.newest_image import ImageMsg, NewestImage
 from flmm_ros.ros.worker import Job, Stop, Stopped
 
 INTENTS: tuple[str, ...] = tuple(intent.value for intent in Intent)
@@ -135,17 +135,15 @@ def check_command(command: Command, max_chars: int) -> None:
 def choose_image(
     command: Command, newest: NewestImage, *, now_ns: int, max_age_s: float
 ) -> tuple[ImageMsg, float]:
-    """The image a command is about, and its age in seconds (-1 = unknown).
+    """The image a command is about, and its age in seconds.
 
-    An image that came with the command may be of any age: the client chose it.
+    An image that came with the command may be of any age, -1: the client chose it.
 
     Raises:
         Refusal: none has arrived, or the newest is too old.
     """
     if command.image is not None:
-        stamp = command.image.header.stamp
-        has_stamp = stamp.sec != 0 or stamp.nanosec != 0
-        return command.image, Received(command.image, 0.0).age_s(now_ns) if has_stamp else -1.0
+        return command.image, -1.0
     received = newest.get()
     if received is None:
         raise Refusal(

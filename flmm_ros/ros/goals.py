@@ -17,6 +17,7 @@ from rclpy.node import Node
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands import Command
+from flmm_ros.ros.endpoints import GROUND
 
 RESULT_KEPT_S = 60  # for clients that ask late; a result holds a mask
 _QUEUED = "queued"
@@ -36,8 +37,8 @@ class GoalServer:
         self._submit = submit
         self._server = ActionServer(
             node,
-            Ground,
-            "~/ground",
+            GROUND.type,
+            GROUND.name,
             execute_callback=_no_answer,
             handle_accepted_callback=self._begin,
             cancel_callback=lambda _: CancelResponse.ACCEPT,

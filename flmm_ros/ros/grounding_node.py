@@ -16,11 +16,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
-from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from flmm_ros.engine.config import GrounderConfig
@@ -28,8 +26,9 @@ from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.overlay import draw_overlay
 from flmm_ros.engine.types import FlmmError
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import camera, commands, conversions, diagnostics, parameters
+from flmm_ros.ros import camera, commands, conversions, diagnostics, endpoints, parameters
 from flmm_ros.ros.commands import Command, Engine, Refusal, Reply
+from flmm_ros.ros.endpoints import Endpoint
 from flmm_ros.ros.goals import GoalServer
 from flmm_ros.ros.newest_image import NewestImage
 from flmm_ros.ros.parameters import NodeConfig
@@ -67,16 +66,21 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def _create_endpoints(self) -> None:
         """What exists in every state, so that a command always gets an answer."""
-        self._grounding = self.create_publisher(GroundedAnswer, "~/grounding", 10)
-        self._answer = self.create_publisher(String, "~/answer", 10)
-        self._mask = self.create_publisher(Image, "~/mask", 5)
-        self._overlay = self.create_publisher(Image, "~/overlay", 5)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        group = MutuallyExclusiveCallbackGroup
-        self.create_subscription(String, "command", self._on_command, 10, callback_group=group())
+        self._grounding = self._publisher(endpoints.GROUNDING)
+        self._answer = self._publisher(endpoints.ANSWER)
+        self._mask = self._publisher(endpoints.MASK)
+        self._overlay = self._publisher(endpoints.OVERLAY)
+        self._diagnostics = self._publisher(endpoints.DIAGNOSTICS)
+        group, command = MutuallyExclusiveCallbackGroup, endpoints.COMMAND
+        self.create_subscription(
+            command.type, command.name, self._on_command, command.depth, callback_group=group()
+        )
         self._goals = GoalServer(self, self._submit)
         self.create_timer(SWEEP_PERIOD_S, self._worker.sweep, group())
         self.create_timer(1.0, self._publish_diagnostics, group())
+
+    def _publisher(self, endpoint: Endpoint) -> Any:
+        return self.create_publisher(endpoint.type, endpoint.name, endpoint.depth)
 
     # Transitions. rclpy hides what these raise, so each reports for itself.
 
@@ -223,7 +227,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def _publish_diagnostics(self) -> None:
         newest, now = self._newest.get(), self.get_clock().now()
-        topic = self.resolve_topic_name(camera.TOPIC)
+        topic = self.resolve_topic_name(endpoints.IMAGE.name)
         snapshot = diagnostics.Snapshot(
             state=self.state,
             model=self._engine.model_name if self._engine is not None else "",
