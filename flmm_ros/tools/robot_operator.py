@@ -34,7 +34,6 @@ CAMERA, GROUNDING = "camera", "grounding_node"
 _POLL_S = 0.1
 _SERVICE_S = 10.0  # for a call of a service that is there
 _UNCONFIGURED_S = 3.0  # a node that starts by itself leaves this state at once, or has failed
-_FRAMES_AFTER = 2  # pictures of a new scene to wait for: then the grounding node has one too
 
 
 class Operator:
@@ -111,17 +110,39 @@ class Operator:
             raise RuntimeError(f"the camera refused seed {seed}: {result.reason}")
         self._wait(lambda: self._shows(picture), timeout_s, f"the picture of scene {seed}")
         with self._lock:
-            first, count = self._frame, self._frames
+            first = self._frame
         assert first is not None  # `_shows` has seen it
-        self._wait(lambda: self._frames >= count + _FRAMES_AFTER, timeout_s, "two more pictures")
         return Time.from_msg(first.header.stamp).nanoseconds
 
-    def ask(self, command: str, timeout_s: float) -> GroundingResult:
-        """A goal of the action."""
+    def ask(
+        self, command: str, timeout_s: float, *, since_ns: int = 0, by_topic: bool = False
+    ) -> GroundingResult:
+        """Asks by action or by topic, and again while the node has not seen the new scene yet.
+
+        since_ns: no answer may be about an older picture than this (0 = any picture, or none).
+        Discovery takes a moment: pictures may reach this process before they reach the node.
+        """
+        ask = self._ask_by_topic if by_topic else self._ask_by_action
+        end_s = time.monotonic() + timeout_s
+        while True:
+            result = ask(command, timeout_s)
+            stamp_ns = Time.from_msg(result.header.stamp).nanoseconds
+            is_early = result.error == "NO_IMAGE" or (result.is_ok and stamp_ns < since_ns)
+            if since_ns == 0 or not is_early:
+                return result
+            if time.monotonic() > end_s:
+                raise TimeoutError(
+                    f"expected an answer about the new scene to {command!r} in {timeout_s:g} s; "
+                    "the grounding node does not see the new pictures"
+                )
+            self._check()
+            time.sleep(_POLL_S)
+
+    def _ask_by_action(self, command: str, timeout_s: float) -> GroundingResult:
         return self._client.ground(command, timeout_s=timeout_s)
 
-    def ask_by_topic(self, command: str, timeout_s: float) -> GroundingResult:
-        """A message on `command`; its answer is the next with that text on the topic."""
+    def _ask_by_topic(self, command: str, timeout_s: float) -> GroundingResult:
+        """The answer is the next one on the grounding topic with this text."""
         while not self._answers.empty():
             self._answers.get_nowait()
         self._wait(
