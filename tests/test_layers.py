@@ -62,7 +62,7 @@ ROOMS = {
     ),
     "tests/engine": Room(
         frozenset(TENSORS | PICTURES | {"hypothesis", "pytest", "scipy", "yaml"}),
-        ("flmm_ros.engine", "flmm_ros.tools.compare_golden", "flmm_ros.tools.bench"),
+        ("flmm_ros.engine", "flmm_ros.tools.compare_golden", "flmm_ros.tools.bench", "tiny_model"),
     ),
 }
 
@@ -79,9 +79,11 @@ ENGINE = {
     "framing": set(),
     "heads": {"mask_decoder", "mask_refiner"},  # the module that holds both
     "intent": {"phrases"},  # a command's form is told by its phrases
-    "lmm": {"lmm.base", "lmm.llava"},  # the table of families
-    "lmm.base": {"attention", "heads", "lmm.tokens"},  # records rows; says what the heads will get
+    "lmm": {"lmm.base", "lmm.llava", "lmm.prefix"},  # the table of families
+    # records rows on a prefix; says what the heads will get
+    "lmm.base": {"attention", "heads", "lmm.prefix", "lmm.tokens"},
     "lmm.llava": {"conv_tower", "lmm.base", "lmm.tokens"},
+    "lmm.prefix": set(),
     "lmm.tokens": set(),
     "mask_decoder": set(),
     "mask_refiner": {"conv_tower"},  # one of the image encoders it may hold
@@ -93,7 +95,8 @@ ENGINE = {
     "phrases": set(),
     "reply": set(),
     "results": set(),
-    "scene": {"lmm.base"},  # holds one image's prefix, made by the adapter
+    "scene": {"lmm.prefix"},  # holds one image's prefix, made by the adapter
+    "stages": set(),
     "types": set(),
 }
 

@@ -1,9 +1,9 @@
 """Reads what a word looks at: the row recorder, an attention function for transformers.
 
 Importing this module registers the attention function `flmm_rows` and a mask function of the same
-name (without the second, transformers would drop the causal mask silently). The function computes the
-layer's output with SDPA as always; when a `RowRecorder` travels along as a forward argument it also
-computes the softmax of a few rows, the phrase tokens, and keeps their image columns. The full
+name (without the second, transformers would drop the causal mask silently). The function computes
+the layer's output with SDPA as always; when a `RowRecorder` travels along as a forward argument it
+also computes the softmax of a few rows, the phrase tokens, and keeps their image columns. The full
 attention matrix never exists, so recording costs next to nothing.
 
 Does not know about: model families, phrases as text, masks.

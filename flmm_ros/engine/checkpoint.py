@@ -64,7 +64,9 @@ def load_heads(path: str | Path) -> Heads:
         lmm = LmmShape(**json.loads(metadata["lmm"]))
         config = _config_from_json(json.loads(metadata["heads"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: the description of the heads is damaged: {error}") from error
+        raise CheckpointError(
+            f"{path}: the description of the heads is damaged: {error}"
+        ) from error
     heads = Heads.create(lmm, config)
     _fill(heads, {name: name for name in heads.state_dict()}, weights, str(path))
     return heads.requires_grad_(False).eval()
@@ -79,8 +81,8 @@ def load_official_heads(heads_path: str | Path, sam_path: str | Path | None) -> 
     heads_path = Path(heads_path)
     if sam_path is None:
         raise CheckpointError(
-            f"{heads_path}: official heads need the image encoder of a segment-anything checkpoint; "
-            "set 'sam' in the model file"
+            f"{heads_path}: official heads need the image encoder of a segment-anything "
+            "checkpoint; set 'sam' in the model file"
         )
     official = _read_pth(heads_path)
     sam = _read_pth(Path(sam_path))
@@ -150,8 +152,8 @@ def _read_pth(path: Path) -> Weights:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f"{path}: expected a PyTorch checkpoint of plain tensors, got {_first_line(error)}; the "
-            "file may be truncated or corrupt, fetch it again"
+            f"{path}: expected a PyTorch checkpoint of plain tensors, got {_first_line(error)}; "
+            "the file may be truncated or corrupt, fetch it again"
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]

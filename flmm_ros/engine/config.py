@@ -1,7 +1,8 @@
 """What can be set, with its meaning, default and bounds, once for Python, YAML and ROS.
 
-`GrounderConfig` is what a user of the engine chooses; `ModelConfig` is one model, a YAML file of about
-fifteen lines beside or pointing to its weights. Unknown keys are errors that list the known ones.
+`GrounderConfig` is what a user of the engine chooses; `ModelConfig` is one model, a YAML file of
+about fifteen lines beside or pointing to its weights. Unknown keys are errors that list the known
+ones.
 
 Does not know about: weights, tensors, ROS.
 """
@@ -44,8 +45,8 @@ class GrounderConfig:
 
     model: str = _setting(
         "tabletop",
-        "Model: a name (config/models/NAME.yaml, models/NAME/model.yaml), a YAML file, or a directory "
-        "holding model.yaml.",
+        "Model: a name (config/models/NAME.yaml, models/NAME/model.yaml), a YAML file, or a "
+        "directory holding model.yaml.",
     )
     device: str = _setting("auto", "auto, cpu, cuda or cuda:N. auto: a GPU where there is one.")
     dtype: str = _setting(
@@ -68,9 +69,7 @@ class GrounderConfig:
     max_command_chars: int = _setting(
         1000, "Longest command, in characters.", bounds=(1, 100_000), live=True
     )
-    scene_cache: int = _setting(
-        2, "How many images are kept encoded. 0: none.", bounds=(0, 64)
-    )
+    scene_cache: int = _setting(2, "How many images are kept encoded. 0: none.", bounds=(0, 64))
     threads: int = _setting(
         0, "CPU threads of the process. 0: PyTorch's default.", bounds=(0, 1024)
     )
@@ -101,8 +100,8 @@ class ModelConfig:
     )
     score: str = _setting(
         "iou_head",
-        "Score of an object. iou_head: the predicted IoU, where it was trained. mask_confidence: the "
-        "mean probability inside the mask, for official heads, whose IoU head never was.",
+        "Score of an object. iou_head: the predicted IoU, where it was trained. mask_confidence: "
+        "the mean probability inside the mask, for official heads, whose IoU head never was.",
         choices=("iou_head", "mask_confidence"),
     )
     score_threshold: float = _setting(
@@ -156,10 +155,13 @@ def load_model_config(path: str | Path) -> ModelConfig:
     _refuse_unknown(ModelConfig, content, str(path))
     values = _converted(ModelConfig, content)
     values.setdefault("name", path.parent.name if path.stem == "model" else path.stem)
-    for key in ("lmm", "heads", "sam"):
-        if values.get(key):
-            values[key] = _located(path.parent, values[key], is_hub=key == "lmm")
-    return ModelConfig(**values)
+    config = ModelConfig(**values)
+    located: dict[str, Any] = {
+        key: _located(path.parent, getattr(config, key), is_hub=key == "lmm")
+        for key in ("lmm", "heads", "sam")
+        if getattr(config, key)
+    }
+    return dataclasses.replace(config, **located)
 
 
 def find_model(model: str) -> ModelConfig:
@@ -184,18 +186,21 @@ def find_model(model: str) -> ModelConfig:
     known = sorted({name for root in roots for name in _models_in(root)})
     where = ", ".join(str(root) for root in roots)
     raise ConfigError(
-        f"model: expected a YAML file, a directory with model.yaml, or a known name, got {model!r}; "
-        f"known: {', '.join(known) or 'none'} (looked under {where})"
+        "model: expected a YAML file, a directory with model.yaml, or a known name, got "
+        f"{model!r}; known: {', '.join(known) or 'none'} (looked under {where})"
     )
 
 
 def model_roots() -> tuple[Path, ...]:
-    """Where names are looked up: the repository or installed package, then every ROS share folder."""
+    """Where names are looked up: the repository or installed package, then every ROS share
+    folder."""
     package = Path(__file__).resolve().parents[1]
     roots = [package.parent, package]
     # <prefix>/lib/python3.x/site-packages/flmm_ros -> <prefix>/share/flmm_ros, colcon's and pip's
     roots += [parent / "share" / "flmm_ros" for parent in package.parents]
-    found = [root for root in roots if any((root / d).is_dir() for d in ("models", "config/models"))]
+    found = [
+        root for root in roots if any((root / d).is_dir() for d in ("models", "config/models"))
+    ]
     return tuple(found) or (package.parent,)
 
 
@@ -250,7 +255,11 @@ def _check(config: GrounderConfig | ModelConfig) -> None:
     """Types, bounds and choices of every field, from the fields themselves."""
     hints = get_type_hints(type(config))
     for f in fields(config):
-        value, bounds, choices = getattr(config, f.name), f.metadata["bounds"], f.metadata["choices"]
+        value, bounds, choices = (
+            getattr(config, f.name),
+            f.metadata["bounds"],
+            f.metadata["choices"],
+        )
         if type(value) is not hints[f.name]:
             raise ConfigError(
                 f"{f.name}: expected {hints[f.name].__name__}, got {type(value).__name__} {value!r}"

@@ -14,7 +14,8 @@ _ROUNDING = 1e-6
 
 
 def crop_to_image(grids: torch.Tensor, view: View, image_hw: tuple[int, int]) -> torch.Tensor:
-    """Cuts what lies outside the image from [..., h, w] that covers `view`; at least one cell stays.
+    """Cuts what lies outside the image from [..., h, w] that covers `view`; at least one cell
+    stays.
 
     As the original does: offsets are truncated, sizes rounded to nearest.
     """

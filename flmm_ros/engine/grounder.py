@@ -3,8 +3,8 @@
     scene = Grounder.from_config("tabletop").open(image)
     answer = scene.ask("Pick up the red mug")
 
-Only this file calls the others, in the order of the paper's figure: encode the image, (generate,) read
-the phrase tokens, decode their attention, refine with SAM.
+Only this file calls the others, in the order of the paper's figure: encode the image, (generate,)
+read the phrase tokens, decode their attention, refine with SAM.
 
 Does not know about: ROS, where images come from.
 """
@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,14 +32,13 @@ from flmm_ros.engine.phrases import command_phrases, find_phrases
 from flmm_ros.engine.reply import compose_reply
 from flmm_ros.engine.results import groundings_from
 from flmm_ros.engine.scene import SceneCache, SceneMemory, checked_image
+from flmm_ros.engine.stages import StageClock
 from flmm_ros.engine.types import (
     Answer,
-    CheckpointError,
     ConfigError,
     Grounding,
     Intent,
     Phrase,
-    Progress,
     ProgressCallback,
     PromptError,
     Stage,
@@ -54,12 +51,14 @@ log = logging.getLogger(__name__)
 class Trace:
     """Everything one grounding computed, for N phrases: what parity checks and heat maps look at.
 
-    reading: maps and hidden states. cues: N weighted states [T, D]. coarse_logits [N, h, w] without
-    padding. boxes [N, 4] in SAM's square. iou [N] as predicted. refined_logits [N, H, W].
+    reading: maps and hidden states. cues: N weighted states [T, D]. heat [N, h, w], the mean map,
+        and coarse_logits [N, h', w'], both without padding. boxes [N, 4] in SAM's square. iou [N]
+        as predicted. refined_logits [N, H, W].
     """
 
     reading: LmmReading
     cues: tuple[torch.Tensor, ...]
+    heat: torch.Tensor
     coarse_logits: torch.Tensor
     boxes: torch.Tensor
     iou: torch.Tensor
@@ -72,8 +71,8 @@ class Grounder:
     def __init__(self, config: GrounderConfig, model: ModelConfig, lmm: Lmm, heads: Heads) -> None:
         self.config = config
         self.model = model
-        self.lmm = lmm
-        self.heads = heads
+        self._lmm: Lmm | None = lmm
+        self._heads: Heads | None = heads
         self._scenes: SceneCache[Scene] = SceneCache(config.scene_cache)
 
     @classmethod
@@ -102,8 +101,26 @@ class Grounder:
             heads = load_heads(model.heads)
         else:
             heads = load_official_heads(model.heads, model.sam or None)
-        _check_fit(model, lmm, heads)
+        heads.require_fit(lmm.shape)
         return cls(config, model, lmm, heads.to(device))
+
+    @property
+    def lmm(self) -> Lmm:
+        """The language model.
+
+        Raises:
+            RuntimeError: the grounder was closed.
+        """
+        if self._lmm is None:
+            raise RuntimeError("grounder: expected an open one, got one that was closed")
+        return self._lmm
+
+    @property
+    def heads(self) -> Heads:
+        """The trained heads; errors as for `lmm`."""
+        if self._heads is None:
+            raise RuntimeError("grounder: expected an open one, got one that was closed")
+        return self._heads
 
     @property
     def model_name(self) -> str:
@@ -139,7 +156,7 @@ class Grounder:
     def close(self) -> None:
         """Frees the model and every scene; neither can be used afterwards."""
         self._scenes.clear()
-        del self.lmm, self.heads
+        self._lmm = self._heads = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -163,7 +180,7 @@ class Scene:
         limit = self._grounder.config.max_command_chars
         texts = [checked_command(phrase, limit) for phrase in phrases]
         with torch.inference_mode():
-            return self._ground_texts(texts, _Stages(on_stage))
+            return self._ground_texts(texts, StageClock(on_stage))
 
     def ask(
         self,
@@ -181,7 +198,7 @@ class Scene:
         """
         command = checked_command(command, self._grounder.config.max_command_chars)
         intent = intent or find_intent(command)
-        stages = _Stages(on_stage)
+        stages = StageClock(on_stage)
         with torch.inference_mode():
             if intent is Intent.GROUND:
                 text, objects = self._point(command, stages)
@@ -192,16 +209,14 @@ class Scene:
         log.info("%s %r: %s, %d objects", intent.value, command, spent, len(objects))
         return Answer(text, tuple(objects), intent, timings)
 
-    def trace(
-        self, suffix: Suffix, on_stage: ProgressCallback | None = None
-    ) -> Trace:
+    def trace(self, suffix: Suffix, on_stage: ProgressCallback | None = None) -> Trace:
         """Reads and grounds token spans of a suffix: the path that `ground` and `ask` take.
 
         Raises:
             Cancelled: raised by `on_stage`; the scene stays usable.
         """
         with torch.inference_mode():
-            return self._trace(suffix, _Stages(on_stage))
+            return self._trace(suffix, StageClock(on_stage))
 
     def encode(self, prefix_ids: Sequence[int], *, keep_states: bool = False) -> Prefix:
         """Encodes the image behind ids of the caller's own, ending with the image token."""
@@ -211,7 +226,7 @@ class Scene:
         self._memory.prefix = prefix
         return prefix
 
-    def _point(self, command: str, stages: _Stages) -> tuple[str, list[Grounding]]:
+    def _point(self, command: str, stages: StageClock) -> tuple[str, list[Grounding]]:
         """The phrases stand in the command; the sentence around the masks is ours."""
         phrases = command_phrases(command)
         if not phrases:
@@ -223,7 +238,7 @@ class Scene:
         return compose_reply(found)
 
     def _answer(
-        self, command: str, intent: Intent, stages: _Stages
+        self, command: str, intent: Intent, stages: StageClock
     ) -> tuple[str, list[Grounding]]:
         """The model speaks first; then its own words are read in their context."""
         grounder, text = self._grounder, self._grounder.lmm.text()
@@ -249,7 +264,7 @@ class Scene:
         suffix = Suffix(question.ids + ids, tuple((start + a, start + b) for a, b in spans))
         return answer.text, self._groundings(phrases, self._trace(suffix, stages))
 
-    def _ground_texts(self, texts: Sequence[str], stages: _Stages) -> list[Grounding]:
+    def _ground_texts(self, texts: Sequence[str], stages: StageClock) -> list[Grounding]:
         """Reads phrases as if they were the model's answer to the model's prompt."""
         if not texts:
             return []
@@ -265,7 +280,7 @@ class Scene:
         found = self._groundings(phrases, self._trace(suffix, stages))
         return [dataclasses.replace(g, text_span=None) for g in found]
 
-    def _trace(self, suffix: Suffix, stages: _Stages) -> Trace:
+    def _trace(self, suffix: Suffix, stages: StageClock) -> Trace:
         """Steps seven to nine of the paper's figure: read, decode, refine."""
         lmm, heads, memory = self._grounder.lmm, self._grounder.heads, self._memory
         prefix = self._prefix(stages)
@@ -282,9 +297,10 @@ class Scene:
                 memory.features = refiner.image_encoder(pixels)
             refined = heads.refine(memory.features, coarse, cues, memory.image_hw)
             logits = refiner.upscale(refined.low_logits, memory.image_hw)
-        return Trace(reading, cues, coarse, refined.boxes, refined.iou, logits)
+        heat = crop_to_image(reading.maps.mean(dim=1), prefix.views[-1], memory.image_hw)
+        return Trace(reading, cues, heat, coarse, refined.boxes, refined.iou, logits)
 
-    def _prefix(self, stages: _Stages) -> Prefix:
+    def _prefix(self, stages: StageClock) -> Prefix:
         """The encoded image, encoded now if it has not been."""
         if self._memory.prefix is None:
             with stages(Stage.ENCODE):
@@ -292,45 +308,15 @@ class Scene:
         return self._memory.prefix
 
     def _groundings(self, phrases: Sequence[Phrase], trace: Trace) -> list[Grounding]:
-        grounder, memory = self._grounder, self._memory
-        assert memory.prefix is not None  # a trace has encoded the image
-        heat = crop_to_image(trace.reading.maps.mean(dim=1), memory.prefix.views[-1], memory.image_hw)
+        grounder = self._grounder
         return groundings_from(
             phrases,
             trace.refined_logits,
-            heat,
+            trace.heat,
             trace.iou if grounder.model.score == "iou_head" else None,
             mask_threshold=grounder.config.mask_threshold,
             score_threshold=grounder.score_threshold,
         )
-
-
-class _Stages:
-    """Reports each stage before it starts and measures how long it took."""
-
-    def __init__(self, on_stage: ProgressCallback | None) -> None:
-        self._on_stage = on_stage
-        self._spent_ms: dict[str, float] = {}
-        self._start = time.perf_counter()
-
-    @property
-    def is_watched(self) -> bool:
-        return self._on_stage is not None
-
-    def report(self, stage: Stage, partial_text: str = "") -> None:
-        if self._on_stage is not None:
-            self._on_stage(Progress(stage, partial_text))
-
-    @contextmanager
-    def __call__(self, stage: Stage) -> Iterator[None]:
-        self.report(stage)
-        start = time.perf_counter()
-        yield
-        spent = (time.perf_counter() - start) * 1e3
-        self._spent_ms[stage.value] = self._spent_ms.get(stage.value, 0.0) + spent
-
-    def timings_ms(self) -> dict[str, float]:
-        return {**self._spent_ms, "total": (time.perf_counter() - self._start) * 1e3}
 
 
 def _device(wanted: str) -> str:
@@ -348,14 +334,3 @@ def _device(wanted: str) -> str:
             f"{wanted!r}; use device auto or cpu"
         )
     return wanted
-
-
-def _check_fit(model: ModelConfig, lmm: Lmm, heads: Heads) -> None:
-    """Heads only fit the language model they were trained for."""
-    have, want = lmm.shape, heads.lmm
-    if (have.layers, have.map_channels, have.width) != (want.layers, want.map_channels, want.width):
-        raise CheckpointError(
-            f"model {model.name!r}: expected heads for {have.layers} layers, {have.map_channels} maps "
-            f"and width {have.width}, got heads for {want.layers}, {want.map_channels} and "
-            f"{want.width}; these heads were trained for another language model"
-        )

@@ -16,6 +16,7 @@ from torch import nn
 
 from flmm_ros.engine.mask_decoder import MaskDecoder
 from flmm_ros.engine.mask_refiner import MaskRefiner, Refined, RefinerShape
+from flmm_ros.engine.types import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,21 @@ class Heads(nn.Module):
         """Untrained heads for a language model."""
         return cls(lmm, config)
 
+    def require_fit(self, lmm: LmmShape) -> None:
+        """Heads only fit the language model they were trained for.
+
+        Raises:
+            CheckpointError: `lmm` has other layers, maps or width.
+        """
+        have = (lmm.layers, lmm.map_channels, lmm.width)
+        want = (self.lmm.layers, self.lmm.map_channels, self.lmm.width)
+        if have != want:
+            raise CheckpointError(
+                f"heads: expected a language model of {want[0]} layers, {want[1]} attention maps "
+                f"and width {want[2]}, got {have[0]}, {have[1]} and {have[2]}; these heads were "
+                "trained for another model"
+            )
+
     def weighted_states(self, states: torch.Tensor) -> torch.Tensor:
         """Hidden states of all layers [L, ..., D], summed with the learned weights: [..., D]."""
         weights = self.text_layer_weights.softmax(dim=0)
@@ -89,7 +105,8 @@ class Heads(nn.Module):
         cues: Sequence[torch.Tensor],
         image_hw: tuple[int, int],
     ) -> Refined:
-        """Un-padded coarse logits [N, h, w] and cues, N weighted states [T, D], to refined masks."""
+        """Un-padded coarse logits [N, h, w] and cues, N weighted states [T, D], to refined
+        masks."""
         words = [self.text_proj(cue) for cue in cues] if self.config.use_text else None
         refined: Refined = self.mask_refiner(features, coarse_logits, words, image_hw)
         return refined

@@ -1,6 +1,7 @@
 """Decides from a command's form what it wants: a mask, an answer with masks, or an answer only.
 
-Rules, not a model: a robot's user must be able to predict them, and every request can override them.
+Rules, not a model: a robot's user must be able to predict them, and every request can override
+them.
 
 Does not know about: tokens, images, the language model.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from flmm_ros.engine.phrases import command_phrases
+from flmm_ros.engine.phrases import command_phrases, is_imperative
 from flmm_ros.engine.types import Intent, PromptError
 
 _SHOWN_CHARS = 60
@@ -57,7 +58,9 @@ def checked_command(text: str, max_chars: int) -> str:
         raise PromptError(f"command: expected at most {max_chars} characters, got {len(text)}")
     plain = " ".join(text.split())
     if not plain:
-        raise PromptError('command: expected a sentence, got only blanks; for example "the red mug"')
+        raise PromptError(
+            'command: expected a sentence, got only blanks; for example "the red mug"'
+        )
     if not any(character.isalpha() for character in plain):
         shown = plain if len(plain) <= _SHOWN_CHARS else plain[:_SHOWN_CHARS] + "..."
         raise PromptError(f"command: expected words, got {shown!r}; say it in a sentence")
@@ -69,8 +72,8 @@ def find_intent(command: str) -> Intent:
     core = _POLITE.sub("", command).strip()
     if _PLAIN.match(core):
         return Intent.ANSWER
-    if _QUESTION.match(core) or _DESCRIPTION.match(core) or core.endswith("?"):
+    if _QUESTION.match(core) or _DESCRIPTION.match(core) or _UNNAMED.search(core):
         return Intent.ANSWER_AND_GROUND
-    if _UNNAMED.search(core) or not command_phrases(core):
+    if core.endswith("?") and not is_imperative(core):  # "can you pick up the duck?" is no question
         return Intent.ANSWER_AND_GROUND
-    return Intent.GROUND
+    return Intent.GROUND if command_phrases(core) else Intent.ANSWER_AND_GROUND

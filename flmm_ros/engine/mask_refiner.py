@@ -1,8 +1,8 @@
 """Sharpens a coarse mask at image resolution: SAM's prompt encoder and mask decoder.
 
-A phrase prompts SAM three ways at once: with its coarse logits (dense), with the tight box around them
-and with its words (one token each, appended to the box tokens). The layers are transformers' own;
-the image encoder is any module from pixels to features: SAM's ViT for official heads, a small
+A phrase prompts SAM three ways at once: with its coarse logits (dense), with the tight box around
+them and with its words (one token each, appended to the box tokens). The layers are transformers'
+own; the image encoder is any module from pixels to features: SAM's ViT for official heads, a small
 convolutional trunk for the embedded model.
 
 Does not know about: the language model, attention, checkpoints.
@@ -54,7 +54,8 @@ class ConvEncoderShape:
 
 @dataclass(frozen=True)
 class RefinerShape:
-    """Numbers of the refiner. `input_size`: side of the square the image is fitted into, top left."""
+    """Numbers of the refiner. `input_size`: side of the square the image is fitted into, top
+    left."""
 
     hidden: int = 256
     input_size: int = 1024
@@ -97,7 +98,7 @@ class ConvImageEncoder(nn.Module):
 class SamImageEncoder(SamVisionEncoder):
     """SAM's ViT, returning the features themselves."""
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = super().forward(pixel_values).last_hidden_state
         return features
 
@@ -105,9 +106,9 @@ class SamImageEncoder(SamVisionEncoder):
 class MaskRefiner(nn.Module):
     """Coarse logits + features + words to refined logits and a predicted IoU.
 
-    `isolated`: fill around the image, in the mask prompt, with each phrase's own minimum. The original
-    (False) takes the minimum over all phrases of the call, so that one phrase's mask depends on the
-    company it keeps.
+    `isolated`: fill around the image, in the mask prompt, with each phrase's own minimum. The
+    original (False) takes the minimum over all phrases of the call, so that one phrase's mask
+    depends on the company it keeps.
     """
 
     def __init__(self, shape: RefinerShape, *, isolated: bool = True) -> None:

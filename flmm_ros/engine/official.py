@@ -18,7 +18,9 @@ from flmm_ros.engine.mask_refiner import RefinerShape, SamVitShape
 from flmm_ros.engine.types import CheckpointError
 
 BASIS = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
-_SAM_DECODER_HEADS = 8  # attention heads of SAM's mask decoder: visible in no shape, the same in all
+_SAM_DECODER_HEADS = (
+    8  # attention heads of SAM's mask decoder: visible in no shape, the same in all
+)
 
 # Ours -> official, first match wins. `mask_decoder` is the U-Net, `mask_refiner` SAM.
 _HEAD_NAMES: tuple[tuple[str, str], ...] = (
@@ -56,7 +58,9 @@ _ENCODER_NAMES: tuple[tuple[str, str], ...] = (
     ("neck.layer_norm2.", "neck.3."),
     (".layer_norm", ".norm"),
 )
-_MLP = re.compile(r"(output_hypernetworks_mlps\.\d+|iou_prediction_head)\.(proj_in|proj_out|layers\.\d+)")
+_MLP = re.compile(
+    r"(output_hypernetworks_mlps\.\d+|iou_prediction_head)\.(proj_in|proj_out|layers\.\d+)"
+)
 
 
 def official_name(name: str, config: HeadsConfig) -> str:

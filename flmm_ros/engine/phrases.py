@@ -21,52 +21,60 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_DETERMINERS = _words(
+_NUMBERS = _words("one two three four five six seven eight nine ten several many few")
+_DETERMINERS = _NUMBERS | _words(
     "the a an this that these those my your his her its our their some any another each every both "
-    "one two three four five six seven eight nine ten several many few no"
+    "no"
 )
 _ENDS = _words(
     # prepositions
-    "in on at of from to into onto with without by near beside besides next behind under underneath "
-    "below above over between among through across around along against toward towards upon inside "
-    "outside within off up down out left-of right-of for as like than before after during about per "
+    "in on at of from to into onto with without by near beside besides next behind under "
+    "underneath below above over between among through across around along against toward towards "
+    "upon inside outside within off up down out for as like than before after "
+    "during about per "
     # conjunctions, relative and question words
     "and or but nor so yet while because if when where which who whom whose that what how although "
     # auxiliaries
-    "is are was were be been being am has have had do does did can could will would shall should may "
-    "might must not isn't aren't doesn't don't "
+    "is are was were be been being am has have had do does did can could will would shall should "
+    "may might must not isn't aren't doesn't don't "
     # verbs that follow a thing in descriptions
-    "sits sit stands stand lies lie rests rest hangs hang appears appear seems seem looks look wears "
-    "wear holds hold carries carry rides ride walks walk runs run plays play eats eat drinks drink "
-    "shows show depicts depict features feature contains contain includes include surrounds surround "
-    "covers cover fills fill belongs belong fits fit goes go comes come makes make takes take gets "
-    "placed located seen shown filled covered surrounded parked seated dressed positioned attached "
+    "sits sit stands stand lies lie rests rest hangs hang appears appear seems seem looks look "
+    "wears wear holds hold carries carry rides ride walks walk runs run plays play eats eat drinks "
+    "drink shows show depicts depict features feature contains contain includes include surrounds "
+    "surround covers cover fills fill belongs belong fits fit goes go comes come makes make takes "
+    "take gets placed located seen shown filled covered surrounded parked seated dressed "
+    "positioned attached "
     # adverbs and pronouns
-    "here there now then too also please together away back again only just very i you he she it we "
-    "they me him them us something anything nothing everything someone everyone himself itself"
+    "here there now then too also please together away back again only just very i you he she it "
+    "we they me him them us something anything nothing everything someone everyone himself itself"
 )
 # Ends in -ing and is a thing all the same.
 _ING_NOUNS = _words(
-    "thing ring king wing string spring swing sling building ceiling painting clothing railing pudding "
-    "morning evening earring stocking dressing icing topping awning crossing drawing sibling duckling "
-    "keyring padding lighting bedding dumpling wedding parking kitchen-ring filling molding"
+    "thing ring king wing string spring swing sling building ceiling painting clothing railing "
+    "pudding morning evening earring stocking dressing icing topping awning crossing drawing "
+    "sibling duckling keyring padding lighting bedding dumpling wedding parking "
+    "filling molding"
 )
 _NO_OBJECTS = _words(
-    "image picture photo photograph scene view frame shot description caption background foreground "
-    "left right middle center centre top bottom front back side corner edge far near rest kind type "
-    "way time moment lot number color colour total answer question nothing one ones"
+    "image picture photo photograph scene view frame shot description caption background "
+    "foreground left right middle center centre top bottom front back side corner edge far near "
+    "rest kind type way time moment lot number color colour total answer question nothing one ones"
 )
-_FILLERS = _words("very really quite far")
+# Ends in -ly and describes a thing all the same.
+_LY_ADJECTIVES = _words(
+    "friendly lovely lively lonely elderly curly woolly smelly family butterfly jelly assembly "
+    "trolley"
+)
 # What a command does to its object. Particles and "me" may stand between.
 _COMMANDS = _words(
-    "pick grab grasp take get fetch bring hand pass give point show find locate segment mask highlight "
-    "mark select touch push pull press move put place drop lift raise hold look search watch track "
-    "detect identify ground go drive approach reach follow open close turn want need see spot outline "
-    "choose throw stack insert clean wipe"
+    "pick grab grasp take get fetch bring hand pass give point show find locate segment mask "
+    "highlight mark select touch push pull press move put place drop lift raise hold look search "
+    "watch track detect identify ground go drive approach reach follow open close turn want need "
+    "see spot outline choose throw stack insert clean wipe"
 )
 _COMMAND_FILLERS = _words(
     "up me us out to at for down over i we you it's would like please now then just also and robot "
-    "let's lets go hey can could will"
+    "let's lets go hey can could will describe tell say list count name"
 )
 
 
@@ -93,8 +101,9 @@ def find_phrases(text: str) -> list[Phrase]:
             i += 1
             continue
         end = _chunk_end(tokens, i + 1)
-        if tokens[i].text.lower() != "no" and _is_object(tokens[i + 1 : end]):
-            found.append(_phrase(text, tokens[i], tokens[end - 1]))
+        last = _trimmed(tokens, i + 1, end)
+        if tokens[i].text.lower() != "no" and last > i + 1:
+            found.append(_phrase(text, tokens[i], tokens[last - 1]))
         i = max(end, i + 1)
     return found
 
@@ -113,40 +122,48 @@ def command_phrases(command: str) -> list[Phrase]:
     found = []
     while i < len(tokens):
         end = _chunk_end(tokens, i)
-        if end > i and _is_object(tokens[i:end]):
-            found.append(_phrase(command, tokens[i], tokens[end - 1]))
+        last = _trimmed(tokens, i, end)
+        if last > i:
+            found.append(_phrase(command, tokens[i], tokens[last - 1]))
         i = max(end, i) + 1
     return found
 
 
+def is_imperative(command: str) -> bool:
+    """Whether a command begins with something to do to an object: "pick", "show", "find"."""
+    first = next((t for t in _tokens(command) if t.is_word), None)
+    return first is not None and first.text.lower() in _COMMANDS
+
+
 def _chunk_end(tokens: list[_Token], start: int) -> int:
     """One past the last word of the phrase whose words begin at `start`."""
-    i = start
-    while i < len(tokens):
+    for i in range(start, len(tokens)):
         word = tokens[i].text.lower()
-        if not tokens[i].is_word or word in _ENDS or word in _DETERMINERS - {"one", "few", "many"}:
-            number = word in _DETERMINERS and i == start and word not in _words("the a an no")
-            if not number:  # "the two mugs" goes on
-                break
-        if i > start and _is_participle(word):
+        if not tokens[i].is_word or word in _ENDS:
+            return i
+        if word in _DETERMINERS and not (i == start and word in _NUMBERS) and word != "one":
+            return i  # "the two mugs" and "the red one" go on, "the mug the cube" does not
+        if i > start and _is_aside(word):
+            return i
+    return len(tokens)
+
+
+def _is_aside(word: str) -> bool:
+    """ "sitting", "prominently": what a thing does, or how, once the thing has been named."""
+    if len(word) > 5 and word.endswith("ing"):
+        return word not in _ING_NOUNS
+    return len(word) > 5 and word.endswith("ly") and word not in _LY_ADJECTIVES
+
+
+def _trimmed(tokens: list[_Token], start: int, end: int) -> int:
+    """One past the last word that names something one can point at; `start` where none does."""
+    while end > start:
+        head = tokens[end - 1].text.lower()
+        is_pronoun = head in ("one", "ones") and end - start > 1  # "the red one"
+        if any(c.isalpha() for c in head) and (is_pronoun or head not in _NO_OBJECTS):
             break
-        i += 1
-    return i
-
-
-def _is_participle(word: str) -> bool:
-    """ "sitting", "holding": what a thing does, once the thing has been named."""
-    return len(word) > 5 and word.endswith("ing") and word not in _ING_NOUNS
-
-
-def _is_object(words: list[_Token]) -> bool:
-    """Whether a phrase's words, the determiner left out, name something one can point at."""
-    if not words or not any(any(c.isalpha() for c in w.text) for w in words):
-        return False
-    head = words[-1].text.lower()
-    if head in ("one", "ones") and len(words) > 1:  # "the red one"
-        return True
-    return head not in _NO_OBJECTS | _FILLERS
+        end -= 1
+    return end
 
 
 def _phrase(text: str, first: _Token, last: _Token) -> Phrase:

@@ -1,7 +1,8 @@
 """What is remembered of an image, and of how many images.
 
-Encoding an image costs most of a command's time, asking about it again costs little: so the language
-model's prefix cache and SAM's image features are kept per image, for the newest few images.
+Encoding an image costs most of a command's time, asking about it again costs little: so the
+language model's prefix cache and SAM's image features are kept per image, for the newest few
+images.
 
 Does not know about: commands, phrases, how anything is computed.
 """
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flmm_ros.engine.lmm.base import Prefix
+from flmm_ros.engine.lmm.prefix import Prefix
 from flmm_ros.engine.types import ImageError
 
 MIN_SIDE_PX = 16
@@ -25,7 +26,8 @@ T = TypeVar("T")
 
 
 class SceneMemory:
-    """One image and what was computed from it so far; filled on first use, so that opening is free."""
+    """One image and what was computed from it so far; filled on first use, so that opening is
+    free."""
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
         self.image = image
@@ -82,7 +84,8 @@ def checked_image(image: object) -> NDArray[np.uint8]:
         raise ImageError(f"image: expected a numpy array, got {type(image).__name__}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(
-            f"image: expected RGB uint8 [H, W, 3], got {image.dtype} {list(image.shape)}; convert it"
+            f"image: expected RGB uint8 [H, W, 3], got {image.dtype} {list(image.shape)}; convert "
+            "it"
         )
     if min(image.shape[:2]) < MIN_SIDE_PX:
         raise ImageError(

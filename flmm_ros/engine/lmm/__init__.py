@@ -8,8 +8,9 @@ from __future__ import annotations
 from transformers.utils import logging as transformers_logging
 
 from flmm_ros.engine.config import ModelConfig
-from flmm_ros.engine.lmm.base import Lmm, LmmReading, Prefix
+from flmm_ros.engine.lmm.base import Lmm, LmmReading
 from flmm_ros.engine.lmm.llava import Llava
+from flmm_ros.engine.lmm.prefix import Prefix
 from flmm_ros.engine.types import ConfigError
 
 FAMILIES: dict[str, type[Lmm]] = {"llava": Llava}

@@ -1,8 +1,8 @@
 """One frozen language model with eyes: encode an image once, then read, or answer, on top of it.
 
-A family (one small file each) says how its images are prepared, which grids its image tokens form, and
-how it is loaded; everything else is here and the same for all: the prefix cache, the recorded read,
-greedy generation. transformers' own model classes do the work.
+A family (one small file each) says how its images are prepared, which grids its image tokens form,
+and how it is loaded; everything else is here and the same for all: the prefix cache, the recorded
+read, greedy generation. transformers' own model classes do the work.
 
 Does not know about: heads, commands, scenes.
 """
@@ -10,8 +10,7 @@ Does not know about: heads, commands, scenes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,31 +22,17 @@ from transformers import DynamicCache, PreTrainedModel
 from flmm_ros.engine.attention import ATTENTION_NAME, RECORDER_KEYWORD, RowRecorder, merge_maps
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads import LmmShape
+from flmm_ros.engine.lmm.prefix import Prefix, cropped
 from flmm_ros.engine.lmm.tokens import PromptTokens, Span
 from flmm_ros.engine.types import CheckpointError, ConfigError, PromptError, View
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """An image and the prompt up to it, encoded.
-
-    columns: positions of the image tokens. states: hidden states of the prefix [L, S, D], only where
-    they were asked for.
-    """
-
-    cache: DynamicCache
-    length: int
-    columns: torch.Tensor
-    views: tuple[View, ...]
-    states: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
 class LmmReading:
     """What one forward recorded of N phrases.
 
-    maps: [N, C, h, w] float32. states: N tensors [L, T, D], the phrase tokens' hidden states in every
-    layer, the last one after the final norm. all_states: [L, S, D] of the whole suffix.
+    maps: [N, C, h, w] float32. states: N tensors [L, T, D], the phrase tokens' hidden states in
+        every layer, the last one after the final norm. all_states: [L, S, D] of the whole suffix.
     """
 
     maps: torch.Tensor
@@ -156,7 +141,7 @@ class Lmm(ABC):
         recorder = RowRecorder(
             torch.tensor([positions], device=self.device), prefix.columns.to(self.device)
         )
-        with _cropped(prefix):
+        with cropped(prefix):
             output = self._base()(
                 input_ids=torch.tensor([list(suffix_ids)], device=self.device),
                 past_key_values=prefix.cache,
@@ -231,7 +216,7 @@ class Lmm(ABC):
         self._check_length(prefix.length + len(suffix_ids) + 1)
         ends, answer, step = self._end_ids(), [], list(suffix_ids)
         head = self.model.get_output_embeddings()
-        with _cropped(prefix):
+        with cropped(prefix):
             for _ in range(min(max_new_tokens, room)):
                 hidden = self._base()(
                     input_ids=torch.tensor([step], device=self.device),
@@ -285,21 +270,6 @@ class Lmm(ABC):
         return frozenset(found if isinstance(found, list) else [found])
 
 
-@contextmanager
-def _cropped(prefix: Prefix) -> Iterator[None]:
-    """Whatever happens inside, the cache ends as long as it began.
-
-    Layer by layer, because an interrupted forward leaves only some of them longer.
-    """
-    try:
-        yield
-    finally:
-        for layer in prefix.cache.layers:
-            extra = layer.get_seq_length() - prefix.length
-            if extra > 0:
-                layer.crop(-extra)
-
-
 def _consecutive(spans: Sequence[Span]) -> list[Span]:
     """Ranges of the recorded rows, which hold the spans' tokens one span after another."""
     ranges, at = [], 0
@@ -318,5 +288,6 @@ def load_failure(config: ModelConfig, error: Exception) -> CheckpointError:
     """One wording for everything that can go wrong while weights are read."""
     first = (str(error).splitlines() or [type(error).__name__])[0]
     return CheckpointError(
-        f"model {config.name!r}: expected a complete Hugging Face model in {config.lmm}, got: {first}"
+        f"model {config.name!r}: expected a complete Hugging Face model in {config.lmm}, got: "
+        f"{first}"
     )

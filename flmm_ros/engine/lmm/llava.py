@@ -1,7 +1,7 @@
 """The LLaVA-1.5 family: one square view of the padded image.
 
-Pre-processing is the original F-LMM's, not the model card's: the long side is fitted, the short side
-is padded on both sides with the mean colour, nothing is cropped away.
+Pre-processing is the original F-LMM's, not the model card's: the long side is fitted, the short
+side is padded on both sides with the mean colour, nothing is cropped away.
 
 Does not know about: heads, phrases, commands.
 """
@@ -87,7 +87,8 @@ class Llava(Lmm):
         if wrong:
             raise CheckpointError(
                 f"model {config.name!r}: expected weights for every parameter and no others in "
-                f"{config.lmm}, got {len(wrong)} that do not fit, first {sorted(map(str, wrong))[:3]}"
+                f"{config.lmm}, got {len(wrong)} that do not fit, first "
+                f"{sorted(map(str, wrong))[:3]}"
             )
         return cls(model.to(device), tokens, config, rule)
 

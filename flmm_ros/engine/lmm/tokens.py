@@ -1,8 +1,9 @@
 """Text to tokens and back, with the place of every word.
 
-The whole prompt is always tokenised in one piece and then cut after the last image token, so that the
-suffix on a cached image prefix holds exactly the tokens the model was trained to see, whatever the
-tokenizer does at word borders. Characters are the common currency: phrases are spans of characters.
+The whole prompt is always tokenised in one piece and then cut after the last image token, so that
+the suffix on a cached image prefix holds exactly the tokens the model was trained to see, whatever
+the tokenizer does at word borders. Characters are the common currency: phrases are spans of
+characters.
 
 Does not know about: models, images, masks.
 """
@@ -123,7 +124,8 @@ class PromptTokens:
         unknown = self.tokenizer.unk_token_id
         if unknown is None or unknown not in ids:
             return
-        # The template itself may hold characters the model has no word for; they are not the user's.
+        # The template itself may hold characters the model has no word for; they are not the
+        # user's.
         words = dict.fromkeys(
             text[start:stop].strip()
             for id_, (start, stop) in zip(ids, offsets, strict=True)

@@ -1,0 +1,45 @@
+"""An encoded image: the key-value cache that every command about it starts from.
+
+Does not know about: model families, what is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+
+from flmm_ros.engine.types import View
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """An image and the prompt up to it, encoded.
+
+    columns: positions of the image tokens. states: hidden states of the prefix [L, S, D], only
+        where they were asked for.
+    """
+
+    cache: DynamicCache
+    length: int
+    columns: torch.Tensor
+    views: tuple[View, ...]
+    states: torch.Tensor | None = None
+
+
+@contextmanager
+def cropped(prefix: Prefix) -> Iterator[None]:
+    """Whatever happens inside, the cache ends as long as it began.
+
+    Layer by layer, because an interrupted forward leaves only some of them longer.
+    """
+    try:
+        yield
+    finally:
+        for layer in prefix.cache.layers:
+            extra = layer.get_seq_length() - prefix.length
+            if extra > 0:
+                layer.crop(-extra)

@@ -1,0 +1,46 @@
+"""The engine's numbers are the official implementation's, case by case."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flmm_ros.tools.compare_golden import compare_case, main
+
+ROOT = Path(__file__).resolve().parents[2]
+BESIDE = ROOT.parent / "shared" / "golden"
+OWN = ROOT / "tests" / "golden"
+CASES = sorted(
+    {
+        p.parent.name: p.parent for p in [*BESIDE.glob("*/meta.json"), *OWN.glob("*/meta.json")]
+    }.items()
+)
+
+
+def _is_supported(case: Path) -> bool:
+    meta = json.loads((case / "meta.json").read_text())
+    return bool(meta["official_model_class"] == "FrozenLlavaSAM")
+
+
+@pytest.mark.parametrize("case", [p for _, p in CASES if _is_supported(p)], ids=lambda p: p.name)
+def test_every_tensor_holds(case: Path) -> None:
+    failed = [c for c in compare_case(case) if not c.holds]
+    assert not failed
+
+
+def test_a_wrong_number_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = tmp_path / "case"
+    shutil.copytree(next(OWN.iterdir()), case)
+    meta = json.loads((case / "meta.json").read_text())
+    meta["merge"] = "mean" if meta["merge"] == "max" else "max"
+    (case / "meta.json").write_text(json.dumps(meta))
+    assert main([str(case)]) == 1
+    assert "mask_attentions" in capsys.readouterr().out
+
+
+def test_what_cannot_be_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "expected a case with meta.json" in capsys.readouterr().err
