@@ -240,6 +240,7 @@ def _facts(model: str) -> list[tuple[str, str]]:
 
 def _conclude(console: Console, shown: Sequence[ShownCommand], page: Path, seconds: float) -> int:
     """The closing lines and the exit code."""
+    console.print()
     console.print(_sentence(summarise(shown)), f"in {seconds:.0f} s")
     console.print(Text(f"report: {page}"))
     failed = [c for c in shown if not c.is_as_due]

@@ -18,14 +18,18 @@ SEEDS: tuple[int, ...] = (2_000_028, 2_000_031, 2_000_018, 2_000_010)
 GOOD_IOU = 0.5  # a mask below this is not on the object
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
+# Words that exclude each other as an answer: one that says "red or blue" has not answered.
+_CHOICES: tuple[frozenset[str], ...] = tuple(
+    frozenset(words) for words in (COLORS, KINDS, _NUMBERS, ("yes", "no"))
+)
 
 
 @dataclass(frozen=True)
 class Expected:
     """A right answer: the words it holds, the objects it points at (by label), or the refusal.
 
-    words: all of them stand in the answer. labels: exactly these are pointed at; None = anything.
-    refusal: the name of the error code.
+    words: all of them stand in the answer, and no other colour, kind, number or yes/no in their
+    place. labels: exactly these are pointed at; None = anything. refusal: name of the error code.
     """
 
     words: tuple[str, ...] = ()
@@ -76,8 +80,7 @@ def judge(
     expected = task.expected
     if error_code != expected.refusal:
         return f"expected {expected.refusal}, got {error_code}"
-    missing = [word for word in expected.words if word not in words_of(answer)]
-    if missing:
+    if not _says(answer, expected.words):
         return f"expected {' '.join(expected.words)!r} in the answer"
     present = [o for o in objects if o.is_present]
     if expected.labels is not None:
@@ -90,6 +93,13 @@ def judge(
             return f"expected {', '.join(names) or 'nothing'}"
     poor = [o.phrase for o in present if o.iou < GOOD_IOU]
     return f"mask not on {', '.join(poor)}" if poor else ""
+
+
+def _says(answer: str, words: tuple[str, ...]) -> bool:
+    """Whether the answer holds all the words, and no other choice in their place."""
+    said, wanted = set(words_of(answer)), set(words)
+    choices = [group for group in _CHOICES if group & wanted]
+    return wanted <= said and all(said & group <= wanted for group in choices)
 
 
 def _first_scene(scene: TabletopScene) -> tuple[Task, ...]:

@@ -69,6 +69,8 @@ def test_judge(world: Tabletop) -> None:
     assert verdict([good, Pointed("the green mug", False, 0.0)]) == ""
     assert verdict([good], code="TIMEOUT") == "expected OK, got TIMEOUT"
     assert verdict([good], answer="a reddish one") == "expected 'red' in the answer"
+    assert verdict([good], answer="red or blue") == "expected 'red' in the answer"
+    assert verdict([good], answer="no, the mug is red") == ""
     assert verdict([]) == "expected red mug"
     assert verdict([good, Pointed("the ring", True, 0.9)]) == "expected red mug"
     assert verdict([good, Pointed("the zebra", True, 0.9)]) == "there is no such thing: the zebra"

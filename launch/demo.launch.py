@@ -1,0 +1,51 @@
+"""Starts a simulated camera and the grounding node that looks at it.
+
+ros2 launch flmm_ros demo.launch.py seed:=2000028
+ros2 run flmm_ros ground "the red mug"
+ros2 param set /camera seed 2000031
+"""
+
+from __future__ import annotations
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declares the camera's arguments; those of grounding.launch.py can be given too."""
+    grounding = PathJoinSubstitution(
+        [FindPackageShare("flmm_ros"), "launch", "grounding.launch.py"]
+    )
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "seed",
+                default_value="2000028",
+                description="Which scene the camera shows; later: ros2 param set /camera seed N.",
+            ),
+            DeclareLaunchArgument(
+                "rate_hz",
+                default_value="10.0",
+                description="Pictures per second.",
+            ),
+            Node(
+                package="flmm_ros",
+                executable="simulated_camera",
+                name="camera",
+                parameters=[
+                    {
+                        "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
+                        "rate_hz": ParameterValue(LaunchConfiguration("rate_hz"), value_type=float),
+                    }
+                ],
+                output="screen",
+                emulate_tty=True,
+            ),
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(grounding)),
+        ]
+    )
