@@ -48,6 +48,8 @@ class GroundingNode(LifecycleNodeMixin, Node):
         lifecycle = ReentrantCallbackGroup()
         LifecycleNodeMixin.__init__(self, callback_group=lifecycle)
         parameters.declare(self, lambda: self.state == "unconfigured")
+        for advice in parameters.strangers(self):
+            self.get_logger().warning(advice)
         self._load = load
         self._engine: Engine | None = None
         self._failure = ""  # why the last configure failed

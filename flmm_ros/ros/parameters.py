@@ -8,6 +8,7 @@ while the node is unconfigured. Does not know about: topics, models, what a para
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -105,6 +106,9 @@ class Setting:
 
     def refusal(self, value: Any) -> str | None:
         """Why `value` cannot be used, or None."""
+        kind = type(self.default)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            return f"{self.name}: expected {kind.__name__}, got {type(value).__name__} {value!r}"
         if self.choices and value not in self.choices:
             return f"{self.name}: expected one of {', '.join(self.choices)}, got {value!r}"
         if self.bounds is not None and not self.bounds[0] <= value <= self.bounds[1]:
@@ -116,6 +120,9 @@ class Setting:
         """What `ros2 param describe` shows."""
         when = "Holds from the next command on." if self.is_live else "Read by configure."
         descriptor = ParameterDescriptor(name=self.name, description=f"{self.doc} {when}")
+        # `refusal` checks the type instead of ROS, which would refuse `max_image_age:=5` for not
+        # being 5.0 and says "expected '2' got '4'".
+        descriptor.dynamic_typing = True
         if self.choices:
             descriptor.additional_constraints = f"one of: {', '.join(self.choices)}"
         if self.bounds is not None and isinstance(self.default, float):
@@ -168,6 +175,18 @@ def declare(node: Node, is_unconfigured: Callable[[], bool]) -> None:
         node.declare_parameter(setting.name, setting.default, setting.descriptor())
 
 
+def strangers(node: Node) -> list[str]:
+    """Parameters given at start that nobody declared, most likely misspelt, each with advice."""
+    given = set(node._parameter_overrides)  # rclpy has no public way to ask for them
+    advice = []
+    for name in sorted(given):
+        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+            nearest = difflib.get_close_matches(name, SETTINGS, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            advice.append(f"parameter {name!r} is unknown and has no effect{hint}")
+    return advice
+
+
 def _refusal(parameter: Parameter, is_unconfigured: bool) -> str | None:
     setting = SETTINGS.get(parameter.name)
     if setting is None:  # use_sim_time and the like belong to rclpy
@@ -182,4 +201,6 @@ def _refusal(parameter: Parameter, is_unconfigured: bool) -> str | None:
 
 def read(node: Node, config: type[ConfigT]) -> ConfigT:
     """The present values as a configuration dataclass."""
-    return config(**{f.name: node.get_parameter(f.name).value for f in fields(config)})
+    values = {f.name: node.get_parameter(f.name).value for f in fields(config)}
+    floats = {f.name: float(values[f.name]) for f in fields(config) if type(f.default) is float}
+    return config(**{**values, **floats})

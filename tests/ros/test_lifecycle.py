@@ -31,7 +31,7 @@ def scene(table):
 def node_and_robot(start, tmp_path_factory):
     """A node that starts itself with a model that is not there."""
     missing = tmp_path_factory.mktemp("models") / "nowhere"
-    return start(model=missing, autostart=True)
+    return start(model=missing, autostart=True, max_quue=3)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,11 @@ def test_a_missing_model_leaves_the_node_unconfigured_and_it_says_why(node, robo
     status = wait_until(lambda: robot.seen.diagnostics, 5, "diagnostics")[-1].status[0]
     assert status.level == b"\x02"
     assert status.message.startswith("configure failed: ") and "nowhere" in status.message
+
+
+def test_a_misspelt_parameter_is_named(node):
+    text = "parameter 'max_quue' is unknown and has no effect; did you mean 'max_queue'?"
+    assert text in node.text()
 
 
 def test_activate_before_configure_is_refused(robot):

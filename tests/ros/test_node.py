@@ -246,7 +246,9 @@ def test_bad_parameter_values_are_refused_with_a_reason(robot):
     assert "score_threshold" in robot.set(score_threshold=2.0)[0]
     assert "max_queue" in robot.set(max_queue=-1)[0]
     assert "clean up first" in robot.set(model="another")[0]
-    assert robot.set(max_queue="many") != []
+    assert "max_queue" in robot.set(max_queue="many")[0]
+    assert robot.set(max_image_age="old") == ["max_image_age: expected float, got str 'old'"]
+    assert robot.set(max_image_age=0, command_timeout=0) == []  # integers, as people write them
     assert robot.state == "active"
 
 
