@@ -191,7 +191,7 @@ class Lmm(ABC):
             **image_args,
             **{RECORDER_KEYWORD: recorder},
         )
-        states = _stack_layers(output.hidden_states)[:, :, start:]  # [L, B, S, D]
+        states = _stack_layers(output.hidden_states, start)  # [L, B, S, D]
         recorded, views = self._recorded(recorder), self.views(image_hw)
         readings = []
         for n, sample in enumerate(spans):
@@ -279,9 +279,9 @@ def _consecutive(spans: Sequence[Span]) -> list[Span]:
     return ranges
 
 
-def _stack_layers(hidden_states: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """[L, B, S, D] without the embedding output."""
-    return torch.stack(hidden_states[1:])
+def _stack_layers(hidden_states: tuple[torch.Tensor, ...], start: int = 0) -> torch.Tensor:
+    """[L, B, S, D] from token `start` on, without the embedding output."""
+    return torch.stack([layer[:, start:] for layer in hidden_states[1:]])
 
 
 def load_failure(config: ModelConfig, error: Exception) -> CheckpointError:
