@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # Before anything of ROS is imported. `make test` sets a free domain.
 os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
-MODEL = os.environ.get("FLMM_TEST_MODEL", "tabletop")
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 
@@ -46,7 +45,7 @@ def start(
     _rclpy: None, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., "tuple[NodeProcess, Robot]"]]:
     """Starts a node process and the robot that talks to it; ends both with the module."""
-    from harness import NodeProcess, Robot
+    from harness import MODEL, NodeProcess, Robot
 
     opened: list[Any] = []
 
@@ -66,6 +65,8 @@ def start(
 @pytest.fixture(scope="session")
 def engine() -> Iterator["Grounder"]:
     """The engine itself, to compare the node with."""
+    from harness import MODEL
+
     from flmm_ros.engine.config import GrounderConfig
     from flmm_ros.engine.grounder import Grounder
 

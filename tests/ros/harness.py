@@ -29,6 +29,7 @@ from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import conversions
 
 ROOT = Path(__file__).resolve().parents[2]
+MODEL = os.environ.get("FLMM_TEST_MODEL", "tabletop")  # the embedded one
 START_S, ANSWER_S = 60.0, 20.0  # generous: the machine may be busy
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MODEL
-from harness import ROOT, START_S, NodeProcess, wait_until
+from harness import MODEL, ROOT, START_S, NodeProcess, wait_until
 from std_msgs.msg import Header
 
 from flmm_ros.engine.config import find_model
