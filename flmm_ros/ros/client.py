@@ -187,6 +187,8 @@ class GroundingClient:
             intent: ground, answer_and_ground, answer, or empty for the node to decide.
             image: RGB uint8 [H, W, 3] to ask about instead of the node's camera.
             on_feedback: called with stage, partial text, elapsed seconds; on the client's thread.
+                The first goal of a new client may miss some: the node's end of the feedback topic
+                can be slower to connect than the goal.
             wait_for_node_s: how long to look for the node.
 
         Raises:
