@@ -14,6 +14,7 @@ from pathlib import Path
 
 HEARTBEAT_S = 30.0  # a step that says nothing for longer looks dead in a CI log
 TAIL_LINES = 25
+LINE_CHARS = 200  # pip lists every release there ever was
 
 
 class StepFailed(Exception):
@@ -48,7 +49,7 @@ def run_step(
             raise
     if status:
         print(f"{label}: failed after {time.monotonic() - start:.0f} s. The end of {log}:")
-        print("\n".join(f"    {line}" for line in _lines(log)[-TAIL_LINES:]))
+        print("\n".join(f"    {line[:LINE_CHARS]}" for line in _lines(log)[-TAIL_LINES:]))
         raise StepFailed(f"{title} failed (exit status {status}); the whole log is {log}")
     done = f"{time.monotonic() - start:.0f} s"
     print(f"\r\033[K{label} ... {done}" if is_terminal else f"      {done}", flush=True)
