@@ -11,6 +11,8 @@ much padding surrounds the picture. Does not know about: language, masks.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
@@ -83,7 +85,11 @@ class ConvTowerConfig(PreTrainedConfig):
 
 
 class ConvTower(PreTrainedModel):
-    """The trunk as a vision tower: image tokens with a learned position embedding.
+    """The trunk as a vision tower: image tokens that know where they stand.
+
+    `position` is learned with the trunk, before the norm. `place`, after it, is a fixed code of sines
+    on which left, right, near and far are straight lines: a small language model learns to compare
+    places from it, and does not from a learned table alone.
 
     Output `last_hidden_state` [B, I, D], row-major; there is one hidden state, the last.
     """
@@ -99,6 +105,7 @@ class ConvTower(PreTrainedModel):
         self.trunk = ConvTrunk(channels, blocks)
         self.position = nn.Parameter(torch.randn(1, config.hidden_size, side, side) * 0.1)
         self.norm = nn.LayerNorm(config.hidden_size)
+        self.place = nn.Parameter(place_code(side, config.hidden_size), requires_grad=False)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -108,9 +115,24 @@ class ConvTower(PreTrainedModel):
         self, pixel_values: torch.Tensor, output_hidden_states: bool | None = None, **_: object
     ) -> BaseModelOutput:
         features = self.trunk(pixel_values) + self.position
-        tokens = self.norm(features.flatten(2).transpose(1, 2))  # [B, I, D]
+        tokens = self.norm(features.flatten(2).transpose(1, 2)) + self.place  # [B, I, D]
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens, tokens))
 
+
+def place_code(side: int, width: int) -> torch.Tensor:
+    """Where each cell of a side x side grid stands, [1, side * side, width]: x, y and their sines at
+    three frequencies, each along a direction of its own, so that they disturb the features little."""
+    at = (torch.arange(side) + 0.5) / side * 2 - 1
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    waves = [wave(math.pi * k * axis) for k in (0.5, 1, 2) for axis in (x, y) for wave in _WAVES]
+    functions = torch.stack([x, y, *waves], dim=-1).reshape(side * side, -1)  # [I, K]
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.randn(width, functions.shape[1], generator=generator)
+    basis = torch.linalg.qr(directions).Q.T  # [K, width], orthonormal
+    return (2.0 * functions @ basis)[None]
+
+
+_WAVES = (torch.sin, torch.cos)
 
 AutoConfig.register(ConvTowerConfig.model_type, ConvTowerConfig)
 AutoModel.register(ConvTowerConfig, ConvTower)

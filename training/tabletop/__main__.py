@@ -1,9 +1,11 @@
 """Train the embedded model from nothing; every stage resumes where it stopped.
 
-    python -m training.tabletop --out out/tabletop            # all stages, about two hours on two cores
-    python -m training.tabletop --stage lmm --lmm-steps 6000
+    python -m training.tabletop                          # all stages, about two hours on two cores
+    python -m training.tabletop --stage heads            # only the heads, on the LMM of --out
+    python -m training.tabletop --smoke --out out/smoke  # minutes: proves the pipeline, not the model
 
-Stages: scenes (render), tower (eyes), lmm (language, text only), heads (masks, LMM frozen).
+Stages: scenes (render), tower (eyes), lmm (language, from text only), heads (masks, LMM frozen),
+export (the model directory). Does not know about: how a stage works.
 """
 
 from __future__ import annotations
@@ -12,115 +14,213 @@ import argparse
 import json
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from transformers import LlavaForConditionalGeneration
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from training.tabletop import lmm, tower
+from flmm_ros.engine.checkpoint import save_heads
+from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.heads import Heads
+from flmm_ros.engine.lmm.llava import Llava, PixelRule
+from training.tabletop import export, heads, lmm, tower
 from training.tabletop.scenes import SceneSet, load_scenes
 
 log = logging.getLogger("training.tabletop")
-STAGES = ("scenes", "tower", "lmm", "heads")
-UNSEEN = (900_000, 900_500)  # for choices made while training; never evaluation seeds
-MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
-STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+STAGES = ("scenes", "tower", "lmm", "heads", "export")
+UNSEEN = (900_000, 900_500)  # for choices made while training; evaluation seeds start at 1,000,000
+PIXELS = PixelRule(
+    mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711), scale=1 / 255
+)
 
 
-def pixels(rgb: NDArray[np.uint8]) -> torch.Tensor:
-    side = 256
-    fill = (MEAN * 255).astype(np.uint8)
-    out = np.empty((len(rgb), side, side, 3), np.uint8)
-    for n, image in enumerate(rgb):
-        h, w = image.shape[:2]
-        s = side / max(h, w)
-        nh, nw = int(h * s), int(w * s)
-        out[n] = fill
-        t, l = (side - nh) // 2, (side - nw) // 2
-        out[n, t : t + nh, l : l + nw] = np.asarray(
-            Image.fromarray(np.ascontiguousarray(image)).resize((nw, nh), Image.Resampling.BICUBIC)
+@dataclass(frozen=True)
+class Run:
+    """One training run: where it works, how long each stage is."""
+
+    out: Path
+    scenes: int
+    tower_steps: int
+    lmm_steps: int
+    lmm_start: Path | None
+    read_scenes: int
+    heads_steps: int
+    seed: int
+
+
+class Trainer:
+    """Holds what the stages share and runs them in order."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        run.out.mkdir(parents=True, exist_ok=True)
+        cache = run.out / "scenes"
+        self.unseen = load_scenes(cache, *UNSEEN)
+        self.scenes = load_scenes(cache, 0, run.scenes)
+        self.tokenizer: PreTrainedTokenizerFast = lmm.build_tokenizer()
+        self.model: LlavaForConditionalGeneration = lmm.build_lmm(self.tokenizer, run.seed)
+        # The engine's own pre-processing: what is trained on is what will be seen.
+        self.config = ModelConfig(
+            name="tabletop",
+            family="llava",
+            lmm=str(run.out / "lmm"),
+            heads=str(run.out / "heads.safetensors"),
         )
-    return torch.from_numpy((out / np.float32(255) - MEAN) / STD).permute(0, 3, 1, 2).float()
+        self.eyes = Llava(self.model, None, self.config, PIXELS)
+        self.packer = lmm.TurnPacker(self.tokenizer, self.eyes.grid**2)
+
+    def pixels(self, rgb: NDArray[np.uint8]) -> torch.Tensor:
+        """RGB uint8 [B, H, W, 3] to the tower's pixels."""
+        images = (np.ascontiguousarray(image) for image in rgb)
+        return torch.cat([self.eyes.prepare(image)["pixel_values"] for image in images])
+
+    def tower(self) -> None:
+        """Eyes."""
+        start = time.monotonic()
+        self.model.requires_grad_(True)
+        found = tower.train_tower(
+            self.model.model.vision_tower,
+            self.scenes,
+            self.unseen,
+            self.pixels,
+            steps=self.run.tower_steps,
+        )
+        torch.save(self.model.model.vision_tower.state_dict(), self.run.out / "tower.pt")
+        self._note("tower", found, start)
+
+    def lmm(self) -> None:
+        """Language, over frozen eyes."""
+        start = time.monotonic()
+        eyes = self.model.model.vision_tower
+        eyes.load_state_dict(torch.load(self.run.out / "tower.pt", weights_only=True))
+        eyes.requires_grad_(False).eval()
+        data, unseen = self._features("train", mirror=True), self._features("unseen")
+        checkpoint = self.run.out / "lmm.ckpt"
+        if self.run.lmm_start:
+            self.model.load_state_dict(torch.load(self.run.lmm_start, weights_only=True))
+        elif not checkpoint.exists():
+            labels = tower.all_token_labels(self.scenes, self.eyes.side, eyes.config.patch_size)
+            lmm.align(self.model, self.tokenizer, data, *labels)
+        for part in (self.model.model.multi_modal_projector, self.model.model.language_model):
+            part.requires_grad_(True)
+        self.model.lm_head.requires_grad_(True)
+        found = lmm.train_lmm(
+            self.model, self.packer, data, unseen, checkpoint, steps=self.run.lmm_steps
+        )
+        self._note("lmm", found, start)
+        export.save_lmm(self.model, self.tokenizer, PIXELS, self.run.out / "lmm")
+
+    def heads(self) -> None:
+        """Masks, on the frozen LMM as it was exported."""
+        start = time.monotonic()
+        model = LlavaForConditionalGeneration.from_pretrained(
+            self.run.out / "lmm", dtype=torch.float32
+        ).requires_grad_(False)
+        self.model, grid = model, self.eyes.grid
+        count = min(self.run.read_scenes, len(self.scenes))
+        scenes = self.scenes.first(count)
+        train = self._readings("train", self._features("train").first(count), grid)
+        unseen = self._readings("unseen", self._features("unseen"), grid)
+        eyes = Llava(model, None, self.config, PIXELS)
+        torch.manual_seed(self.run.seed)
+        trained = Heads.create(eyes.shape, heads.HEADS)
+        found = heads.train_heads(
+            trained,
+            train,
+            scenes,
+            unseen,
+            self.unseen,
+            self.run.out / "heads.ckpt",
+            view=eyes.views(self.scenes.rgb.shape[1:3])[0],
+            steps=self.run.heads_steps,
+        )
+        self._note("heads", found, start)
+        save_heads(
+            self.run.out / "heads.safetensors",
+            trained.half(),
+            {"command": "python -m training.tabletop", "seed": str(self.run.seed)},
+        )
+
+    def export(self) -> None:
+        """The model directory."""
+        export.write_model(self.run.out, self.run.out / "tabletop")
+        log.info("model written to %s", self.run.out / "tabletop")
+
+    def _features(self, name: str, *, mirror: bool = False) -> lmm.FeatureSet:
+        """Tower features of a scene set, from disk where they are there."""
+        scenes = self.scenes if name == "train" else self.unseen
+        path = self.run.out / f"features_{name}.pt"
+        if path.exists():
+            features = torch.load(path, weights_only=True)
+        else:
+            features = self._encode(scenes, mirror=False)
+            if mirror:
+                features = torch.cat([features, self._encode(scenes, mirror=True)])
+            torch.save(features, path)
+        objects = scenes.objects
+        if mirror:
+            objects = (*objects, *(lmm.mirrored(o) for o in objects))
+        return lmm.FeatureSet(features[: len(objects)], objects)
+
+    @torch.no_grad()
+    def _encode(self, scenes: SceneSet, *, mirror: bool) -> torch.Tensor:
+        eyes = self.model.model.vision_tower.eval()
+        parts = []
+        for start in range(0, len(scenes), 50):
+            rgb = scenes.rgb[start : start + 50]
+            pixels = self.pixels(rgb[:, :, ::-1] if mirror else rgb)
+            parts.append(eyes(pixels).last_hidden_state.half())
+        return torch.cat(parts)
+
+    def _readings(self, name: str, data: lmm.FeatureSet, grid: int) -> heads.ReadingSet:
+        path = self.run.out / f"readings_{name}.pt"
+        if path.exists():
+            return heads.ReadingSet(**torch.load(path, weights_only=True))
+        found = heads.read(self.model, self.packer, data, grid, seed=len(name))
+        torch.save(vars(found), path)
+        return found
+
+    def _note(self, stage: str, found: dict[str, float], start: float) -> None:
+        minutes = round((time.monotonic() - start) / 60, 1)
+        log.info("%s: %s in %.1f minutes", stage, found, minutes)
+        record = {"minutes": minutes, "unseen": found, **vars(self.run)}
+        record.update({k: str(v) for k, v in record.items() if isinstance(v, Path)})
+        (self.run.out / f"{stage}.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the embedded tabletop model from nothing.")
+    parser = argparse.ArgumentParser(
+        description="Train the embedded tabletop model from nothing.",
+        epilog="Run it again after an interruption: it goes on from its last checkpoint.",
+    )
     parser.add_argument("--out", type=Path, default=Path("out/tabletop"), help="working directory")
     parser.add_argument("--scenes", type=int, default=12_000, help="training scenes to render")
     parser.add_argument("--tower-steps", type=int, default=900)
-    parser.add_argument("--lmm-steps", type=int, default=4_000)
+    parser.add_argument("--lmm-steps", type=int, default=5_500)
+    parser.add_argument(
+        "--lmm-start", type=Path, help="weights to go on from, instead of aligned random ones"
+    )
+    parser.add_argument("--read-scenes", type=int, default=8_000, help="scenes the heads see")
+    parser.add_argument("--heads-steps", type=int, default=1_500)
     parser.add_argument("--stage", choices=STAGES, action="append", help="only these stages")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smoke", action="store_true", help="a few steps of everything")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    stages = args.stage or STAGES
-    args.out.mkdir(parents=True, exist_ok=True)
-    cache = args.out / "scenes"
-    unseen = load_scenes(cache, *UNSEEN)
-    scenes = load_scenes(cache, 0, args.scenes)
-    tokenizer = lmm.build_tokenizer()
-    model = lmm.build_lmm(tokenizer, args.seed)
-    packer = lmm.TurnPacker(tokenizer, 256)
-    if "tower" in stages:
-        run_tower(args, model, scenes, unseen)
-    if "lmm" in stages:
-        run_lmm(args, model, tokenizer, packer, scenes, unseen)
-
-
-def run_tower(args: argparse.Namespace, model: LlavaForConditionalGeneration, scenes: SceneSet, unseen: SceneSet) -> None:
-    start = time.time()
-    found = tower.train_tower(
-        model.model.vision_tower, scenes, unseen, pixels, steps=args.tower_steps
-    )
-    log.info("tower %s in %.0f s", found, time.time() - start)
-    torch.save(model.model.vision_tower.state_dict(), args.out / "tower.pt")
-    (args.out / "tower.json").write_text(json.dumps(found))
-
-
-@torch.no_grad()
-def features_of(model, scenes: SceneSet, mirror: bool) -> torch.Tensor:
-    model.model.vision_tower.eval()
-    out = []
-    for i in range(0, len(scenes), 50):
-        rgb = scenes.rgb[i : i + 50]
-        out.append(model.model.vision_tower(pixels(rgb[:, :, ::-1] if mirror else rgb)).last_hidden_state.half())
-    return torch.cat(out)
-
-
-def feature_set(args, model, scenes: SceneSet, name: str, mirror: bool) -> lmm.FeatureSet:
-    path = args.out / f"features_{name}.pt"
-    if path.exists():
-        features = torch.load(path, weights_only=True)
-    else:
-        features = features_of(model, scenes, False)
-        if mirror:
-            features = torch.cat([features, features_of(model, scenes, True)])
-        torch.save(features, path)
-    objects = scenes.objects
-    if mirror:
-        objects = (*objects, *(lmm.mirrored(o) for o in objects))
-    return lmm.FeatureSet(features, objects)
-
-
-def run_lmm(args, model, tokenizer, packer, scenes: SceneSet, unseen: SceneSet) -> None:
-    model.model.vision_tower.load_state_dict(torch.load(args.out / "tower.pt", weights_only=True))
-    model.model.vision_tower.requires_grad_(False)
-    data = feature_set(args, model, scenes, "train", True)
-    test = feature_set(args, model, unseen, "unseen", False)
-    log.info("features %s", tuple(data.features.shape))
-    if not (args.out / "lmm.ckpt").exists():
-        kinds, colors = tower.all_token_labels(scenes, 256, 16)
-        lmm.align(model, tokenizer, data, kinds, colors)
-    start = time.time()
-    found = lmm.train_lmm(model, packer, data, test, args.out / "lmm.ckpt", steps=args.lmm_steps)
-    log.info("lmm %s in %.0f s", found, time.time() - start)
-    model.half().save_pretrained(args.out / "lmm")
-    tokenizer.save_pretrained(args.out / "lmm")
-    (args.out / "lmm.json").write_text(json.dumps(found))
+    run = Run(
+        args.out, args.scenes, args.tower_steps, args.lmm_steps, args.lmm_start,
+        args.read_scenes, args.heads_steps, args.seed,
+    )  # fmt: skip
+    if args.smoke:
+        run = Run(args.out, 250, 4, 4, None, 50, 4, args.seed)
+    trainer = Trainer(run)
+    for stage in args.stage or STAGES[1:]:
+        if stage != "scenes":  # constructing the trainer renders them
+            getattr(trainer, stage)()
 
 
 if __name__ == "__main__":

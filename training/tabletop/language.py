@@ -102,10 +102,10 @@ class _Text:
         self.mentions.append(Mention((start, len(self.text)), tuple(labels)))
         return self
 
-    def give(self, words: str, labels: Sequence[int]) -> _Text:
-        """A name and its verb, both read only."""
+    def give(self, words: str, labels: Sequence[int], verb: str) -> _Text:
+        """A name and what follows it, both read only."""
         start = len(self.text)
-        self.name(words, labels).add(" is")
+        self.name(words, labels).add(verb)
         self.given.append((start, len(self.text)))
         return self
 
@@ -269,7 +269,12 @@ def statement(objects: Objects, rng: np.random.Generator) -> Sample:
     count = int(rng.integers(1, 4))
     for i in range(count):
         words, labels = reference(objects, rng, absent=0.3)
-        text.give(words, labels)
+        if i + 1 < count and rng.random() < 0.4:  # a bare name, as phrases to ground are joined
+            text.give(words, labels, ".").add(" ")
+            continue
+        # Without the verb the word after the name already tells place or absence, so that they must
+        # be known when the last word of the name is read.
+        text.give(words, labels, "" if rng.random() < 0.6 else " is")
         if labels:
             text.add(f" {_place(next(o for o in objects if o.label == labels[0]))}")
         else:
@@ -297,16 +302,16 @@ def reference(
 
 # name -> (maker, share of the turns)
 MAKERS: dict[str, tuple[Maker, float]] = {
-    "statement": (statement, 0.30),
-    "description": (describe, 0.10),
-    "color": (color_of, 0.07),
-    "kind": (kind_of, 0.07),
-    "yes_no": (is_there, 0.10),
-    "count": (how_many, 0.09),
+    "statement": (statement, 0.26),
+    "description": (describe, 0.09),
+    "color": (color_of, 0.05),
+    "kind": (kind_of, 0.04),
+    "yes_no": (is_there, 0.17),
+    "count": (how_many, 0.08),
     "place": (extreme, 0.09),
-    "relation": (compare, 0.06),
-    "use": (use, 0.09),
-    "where": (where, 0.03),
+    "relation": (compare, 0.09),
+    "use": (use, 0.11),
+    "where": (where, 0.04),
 }
 QUESTION_KINDS = ("color", "kind", "yes_no", "count", "place", "relation", "use")
 

@@ -28,8 +28,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from flmm_ros.engine.attention import RECORDER_KEYWORD, RowRecorder
 from flmm_ros.engine.conv_tower import ConvTowerConfig
 from flmm_ros.tools.tabletop import COLORS, KINDS, WIDTH_PX, SceneObject
+from training.tabletop.checkpoints import resume, save
 from training.tabletop.language import MAKERS, QUESTION_KINDS, Sample, draw, words_known
 
 log = logging.getLogger(__name__)
@@ -99,6 +101,10 @@ class FeatureSet:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def first(self, count: int) -> FeatureSet:
+        """The first `count` images."""
+        return FeatureSet(self.features[:count], self.objects[:count])
 
 
 def mirrored(objects: tuple[SceneObject, ...]) -> tuple[SceneObject, ...]:
@@ -181,11 +187,15 @@ class TurnPacker:
         ids = tokenizer(PREFIX_TEXT).input_ids
         self.prefix = ids[:-1] + ids[-1:] * image_tokens
 
+    def prompt_ids(self, sample: Sample) -> list[int]:
+        """Tokens between the image and the answer."""
+        text = TURN_TEXT.format(prompt=sample.prompt)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
     def turn(self, sample: Sample) -> tuple[list[int], list[int]]:
         """ids and targets (the next token at each position, -100 where it is not learned)."""
-        prompt = self.tokenizer(
-            TURN_TEXT.format(prompt=sample.prompt), add_special_tokens=False
-        ).input_ids
+        prompt = self.prompt_ids(sample)
         encoded = self.tokenizer(
             sample.answer, add_special_tokens=False, return_offsets_mapping=True
         )
@@ -242,18 +252,32 @@ class TurnPacker:
 
 
 def forward(
-    model: LlavaForConditionalGeneration, batch: Batch, features: torch.Tensor
+    model: LlavaForConditionalGeneration,
+    batch: Batch,
+    features: torch.Tensor,
+    recorder: RowRecorder | None = None,
 ) -> torch.Tensor:
-    """Hidden states [B, S, D] of packed turns over cached tower features [B, I, D]."""
+    """Hidden states of packed turns over cached tower features [B, I, D].
+
+    Returns the last [B, S, D]; with a recorder those of every layer, [L, B, S, D], and the recorder
+    holds the attention rows.
+    """
     embeds = model.get_input_embeddings()(batch.ids)
     image = model.model.multi_modal_projector(features.float()).to(embeds.dtype)
     is_image = batch.ids == model.config.image_token_id
     embeds = embeds.masked_scatter(is_image[..., None], image)
-    hidden: torch.Tensor = model.model.language_model(
-        inputs_embeds=embeds, attention_mask=batch.mask, position_ids=batch.positions,
+    extra = {} if recorder is None else {RECORDER_KEYWORD: recorder, "output_hidden_states": True}
+    output = model.model.language_model(
+        inputs_embeds=embeds,
+        attention_mask=batch.mask,
+        position_ids=batch.positions,
         use_cache=False,
-    ).last_hidden_state
-    return hidden
+        **extra,
+    )
+    if recorder is None:
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
+    return torch.stack(output.hidden_states[1:])
 
 
 def train_lmm(
@@ -266,7 +290,7 @@ def train_lmm(
     steps: int,
     images: int = 9,
     turn_tokens: int = 254,
-    peak_rate: float = 1.2e-3,
+    peak_rate: float = 1e-3,
     seed: int = 2,
 ) -> dict[str, float]:
     """Next-word training of projector and language model; the tower stays as it is. Resumable."""
@@ -276,7 +300,7 @@ def train_lmm(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, peak_rate, total_steps=steps, pct_start=0.06
     )
-    first = _resume(checkpoint, model, optimizer, schedule)
+    first = resume(checkpoint, model, optimizer, schedule)
     model.train()
     total = 0.0
     for step in range(first, steps):
@@ -298,7 +322,7 @@ def train_lmm(
             total = 0.0
         if step % 250 == 249:
             log.info("lmm unseen %s", answer_accuracy(model, packer, unseen, 60))
-            _save(checkpoint, model, optimizer, schedule, step + 1)
+            save(checkpoint, model, optimizer, schedule, step + 1)
     return answer_accuracy(model, packer, unseen, 250)
 
 
@@ -340,37 +364,3 @@ def _draw_kind(kind: str, objects: tuple[SceneObject, ...], rng: np.random.Gener
         if sample is not None:
             return sample
     return draw(objects, rng)  # this scene has no such question
-
-
-def _save(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    step: int,
-) -> None:
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "step": step,
-    }
-    unfinished = path.with_suffix(".tmp")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
-
-
-def _resume(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> int:
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    log.info("resuming at step %d", state["step"])
-    return int(state["step"])

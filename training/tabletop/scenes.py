@@ -34,6 +34,12 @@ class SceneSet:
     def __len__(self) -> int:
         return len(self.seeds)
 
+    def first(self, count: int) -> SceneSet:
+        """The first `count` scenes."""
+        return SceneSet(
+            self.seeds[:count], self.rgb[:count], self.labels[:count], self.objects[:count]
+        )
+
 
 def load_scenes(cache: Path, first: int, stop: int, workers: int | None = None) -> SceneSet:
     """The scenes of seeds first..stop-1 (multiples of CHUNK), rendered if they are not there yet."""
