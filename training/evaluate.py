@@ -1,7 +1,7 @@
 """Measure a model on data it never saw; prints a table and JSON.
 
-    python -m training.evaluate --tabletop 1000000:1000300
-    python -m training.evaluate --tabletop 1000000:1000020 --model path/to/model.yaml --json out/e.json
+python -m training.evaluate --tabletop 1000000:1000300
+python -m training.evaluate --tabletop 1000000:1000020 --model path/to/model.yaml --json out/e.json
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ def seed_range(text: str) -> tuple[int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected FIRST:STOP, got {text!r}") from None
     if not 0 <= first < stop <= 5_000_000:
-        raise argparse.ArgumentTypeError(
-            f"expected 0 <= FIRST < STOP <= 5000000, got {text!r}"
-        )
+        raise argparse.ArgumentTypeError(f"expected 0 <= FIRST < STOP <= 5000000, got {text!r}")
     return first, stop
 
 

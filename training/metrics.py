@@ -1,7 +1,8 @@
 """Numbers of the field for masks, answers and absence; numpy only.
 
-cIoU is the sum of intersections over the sum of unions (also "overall IoU"), gIoU/mIoU the mean of the
-IoUs, P@t the share of IoUs above t. Expected calibration error is over equal-width bins of the score.
+cIoU is the sum of intersections over the sum of unions (also "overall IoU"), gIoU/mIoU the mean of
+the IoUs, P@t the share of IoUs above t. Expected calibration error is over equal-width bins of the
+score.
 Does not know about: models, data sets.
 """
 
@@ -58,9 +59,7 @@ def absence_f1(said_absent: Sequence[bool], is_absent: Sequence[bool]) -> dict[s
     return {"precision": precision, "recall": recall, "F1": f1, "n": len(truth)}
 
 
-def calibration_error(
-    scores: Sequence[float], right: Sequence[bool], bins: int = 10
-) -> float:
+def calibration_error(scores: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
     """Expected calibration error: mean gap between score and share of right, weighted by count."""
     score, hit = np.array(scores, float), np.array(right, float)
     which = np.minimum((score * bins).astype(int), bins - 1)

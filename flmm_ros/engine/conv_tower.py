@@ -1,9 +1,10 @@
 """A small convolutional image tower: eyes for models that must run on two CPU cores.
 
-`ConvTrunk` is the network itself, shared by the embedded LMM's vision tower (stride 16, 16x16 tokens)
-and by the embedded mask refiner's image encoder (stride 8, in the place of SAM's ViT). Importing this
-module registers `flmm_conv_tower` with transformers, so that `LlavaForConditionalGeneration` finds it
-by the `model_type` of its vision config, and the LLaVA class itself stays as it is.
+`ConvTrunk` is the network itself, shared by the embedded LMM's vision tower (stride 16, 16x16
+tokens) and by the embedded mask refiner's image encoder (stride 8, in the place of SAM's ViT).
+Importing this module registers `flmm_conv_tower` with transformers, so that
+`LlavaForConditionalGeneration` finds it by the `model_type` of its vision config, and the LLaVA
+class itself stays as it is.
 
 Normalisation is by batch statistics frozen after training: a pixel's features do not depend on how
 much padding surrounds the picture. Does not know about: language, masks.
@@ -87,9 +88,9 @@ class ConvTowerConfig(PreTrainedConfig):
 class ConvTower(PreTrainedModel):
     """The trunk as a vision tower: image tokens that know where they stand.
 
-    `position` is learned with the trunk, before the norm. `place`, after it, is a fixed code of sines
-    on which left, right, near and far are straight lines: a small language model learns to compare
-    places from it, and does not from a learned table alone.
+    `position` is learned with the trunk, before the norm. `place`, after it, is a fixed code of
+    sines on which left, right, near and far are straight lines: a small language model learns to
+    compare places from it, and does not from a learned table alone.
 
     Output `last_hidden_state` [B, I, D], row-major; there is one hidden state, the last.
     """
@@ -120,8 +121,9 @@ class ConvTower(PreTrainedModel):
 
 
 def place_code(side: int, width: int) -> torch.Tensor:
-    """Where each cell of a side x side grid stands, [1, side * side, width]: x, y and their sines at
-    three frequencies, each along a direction of its own, so that they disturb the features little."""
+    """Where each cell of a side x side grid stands, [1, side * side, width]: x, y and their sines
+    at three frequencies, each along a direction of its own, so that they disturb the features
+    little."""
     at = (torch.arange(side) + 0.5) / side * 2 - 1
     y, x = torch.meshgrid(at, at, indexing="ij")
     waves = [wave(math.pi * k * axis) for k in (0.5, 1, 2) for axis in (x, y) for wave in _WAVES]

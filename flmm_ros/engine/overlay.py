@@ -52,7 +52,8 @@ def draw_overlay(image: NDArray[np.uint8], groundings: Sequence[Grounding]) -> N
         if grounding.mask.shape != image.shape[:2]:
             raise ImageError(
                 f"overlay: expected masks of the image's size {image.shape[:2]}, "
-                f"got {grounding.mask.shape} for {grounding.phrase!r}; draw on the image they came from"
+                f"got {grounding.mask.shape} for {grounding.phrase!r}; draw on the image they "
+                "came from"
             )
     canvas = image.astype(np.float32)
     for index, grounding in enumerate(groundings):
@@ -96,7 +97,7 @@ def _write(
     color: tuple[int, int, int],
     size_wh: tuple[int, int],
 ) -> None:
-    """Black text on a coloured plate whose lower left corner is the anchor, moved into the image."""
+    """Black text on a coloured plate; its lower left corner is the anchor, moved into the image."""
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     width = right - left + 2 * _TEXT_MARGIN_PX
     height = bottom - top + 2 * _TEXT_MARGIN_PX

@@ -74,8 +74,8 @@ class Cancelled(FlmmError):
 class Intent(str, Enum):
     """What a command wants."""
 
-    GROUND = "ground"  # "pick up the red mug": the phrase is in the command, point at it
-    ANSWER_AND_GROUND = "answer_and_ground"  # "what can I drink from?": answer, then ground the answer
+    GROUND = "ground"  # "pick up the red mug": the command holds the phrase
+    ANSWER_AND_GROUND = "answer_and_ground"  # "what can I drink from?": the answer does
     ANSWER = "answer"  # "how many balls are there?": text only
 
 
@@ -150,7 +150,8 @@ class Grounding:
     mask [H, W] bool, soft_mask [H, W] float32 in 0..1, heat [H, W] float32 in 0..1 (the attention
     itself, averaged over layers and heads: why the mask is where it is). `score` in 0..1 is the
     predicted IoU where the head was trained for it; below the threshold `is_present` is False and
-    the mask is only the best guess. `text_span` are the characters of the phrase in the answer text.
+    the mask is only the best guess. `text_span` are the characters of the phrase in the answer
+    text.
     """
 
     phrase: str

@@ -2,7 +2,8 @@
 
     python -m training.tabletop                          # all stages, about two hours on two cores
     python -m training.tabletop --stage heads            # only the heads, on the LMM of --out
-    python -m training.tabletop --smoke --out out/smoke  # minutes: proves the pipeline, not the model
+    python -m training.tabletop --smoke --out out/smoke  # minutes: proves the pipeline, not the
+    model
 
 Stages: scenes (render), tower (eyes), lmm (language, from text only), heads (masks, LMM frozen),
 export (the model directory). Does not know about: how a stage works.
@@ -33,7 +34,9 @@ log = logging.getLogger("training.tabletop")
 STAGES = ("scenes", "tower", "lmm", "heads", "export")
 UNSEEN = (900_000, 900_500)  # for choices made while training; evaluation seeds start at 1,000,000
 PIXELS = PixelRule(
-    mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711), scale=1 / 255
+    mean=(0.48145466, 0.4578275, 0.40821073),
+    std=(0.26862954, 0.26130258, 0.27577711),
+    scale=1 / 255,
 )
 
 
@@ -77,7 +80,7 @@ class Trainer:
         images = (np.ascontiguousarray(image) for image in rgb)
         return torch.cat([self.eyes.prepare(image)["pixel_values"] for image in images])
 
-    def tower(self) -> None:
+    def run_tower(self) -> None:
         """Eyes."""
         start = time.monotonic()
         self.model.requires_grad_(True)
@@ -91,7 +94,7 @@ class Trainer:
         torch.save(self.model.model.vision_tower.state_dict(), self.run.out / "tower.pt")
         self._note("tower", found, start)
 
-    def lmm(self) -> None:
+    def run_lmm(self) -> None:
         """Language, over frozen eyes."""
         start = time.monotonic()
         eyes = self.model.model.vision_tower
@@ -113,7 +116,7 @@ class Trainer:
         self._note("lmm", found, start)
         export.save_lmm(self.model, self.tokenizer, PIXELS, self.run.out / "lmm")
 
-    def heads(self) -> None:
+    def run_heads(self) -> None:
         """Masks, on the frozen LMM as it was exported."""
         start = time.monotonic()
         model = LlavaForConditionalGeneration.from_pretrained(
@@ -129,10 +132,8 @@ class Trainer:
         trained = Heads.create(eyes.shape, heads.HEADS)
         found = heads.train_heads(
             trained,
-            train,
-            scenes,
-            unseen,
-            self.unseen,
+            heads.PhraseSet(train, scenes),
+            heads.PhraseSet(unseen, self.unseen),
             self.run.out / "heads.ckpt",
             view=eyes.views(self.scenes.rgb.shape[1:3])[0],
             steps=self.run.heads_steps,
@@ -144,7 +145,7 @@ class Trainer:
             {"command": "python -m training.tabletop", "seed": str(self.run.seed)},
         )
 
-    def export(self) -> None:
+    def run_export(self) -> None:
         """The model directory."""
         export.write_model(self.run.out, self.run.out / "tabletop")
         log.info("model written to %s", self.run.out / "tabletop")
@@ -220,7 +221,7 @@ def main() -> None:
     trainer = Trainer(run)
     for stage in args.stage or STAGES[1:]:
         if stage != "scenes":  # constructing the trainer renders them
-            getattr(trainer, stage)()
+            getattr(trainer, f"run_{stage}")()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ def resume(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
 ) -> int:
-    """Restores a run in place and returns the step to go on with; 0 where there is no checkpoint."""
+    """Restores a run in place and returns the step to go on with; 0 where there is no
+    checkpoint."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)

@@ -1,7 +1,8 @@
 """How well a model answers and points on tabletop scenes it never saw, through the engine's facade.
 
-Three examinations a scene: every object by "the <colour> <kind>" together with as many absent phrases
-(masks, presence, calibration), one question of every kind (exact answer), and a description.
+Three examinations a scene: every object by "the <colour> <kind>" together with as many absent
+phrases (masks, presence, calibration), one question of every kind (exact answer), and a
+description.
 Does not know about: how the model was trained.
 """
 
@@ -13,8 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from rich.progress import track
 
-from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.scene import Scene
+from flmm_ros.engine.grounder import Grounder, Scene
 from flmm_ros.engine.types import Intent
 from flmm_ros.tools.tabletop import COLORS, KINDS, Tabletop, TabletopScene
 from training.metrics import MaskMetrics, absence_f1, calibration_error
@@ -42,15 +42,19 @@ class Examination:
         questions = [r for k in QUESTION_KINDS for r in self.answers.get(k, [])]
         return {
             "masks": self.masks.summary(),
-            "attention_on_object": float(np.mean(self.coarse_points or [0])),
+            "attention_on_object": _share(self.coarse_points),
             "answers": {
-                "questions": float(np.mean(questions or [0])),
+                "questions": _share(questions),
                 "by_kind": kinds,
                 "n": len(questions),
             },
             "absent": absence_f1(self.said_absent, self.is_absent),
             "calibration_error": calibration_error(self.scores, self.right),
         }
+
+
+def _share(right: list[bool]) -> float:
+    return float(np.mean(right)) if right else 0.0
 
 
 def examine(grounder: Grounder, first: int, stop: int, *, with_answers: bool = True) -> Examination:

@@ -1,4 +1,5 @@
-"""Writes the embedded model in the form every model has: a Hugging Face directory, heads, model.yaml.
+"""Writes the embedded model in the form every model has: a Hugging Face directory, heads,
+model.yaml.
 
 Does not know about: training.
 """
@@ -50,7 +51,8 @@ def save_lmm(
 
 
 def write_model(run: Path, directory: Path) -> None:
-    """The model directory from a run's `lmm/` and `heads.safetensors`; the card is kept if there."""
+    """The model directory from a run's `lmm/` and `heads.safetensors`; the card is kept if
+    there."""
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copytree(run / "lmm", directory / "lmm", dirs_exist_ok=True)
     shutil.copy2(run / "heads.safetensors", directory / "heads.safetensors")

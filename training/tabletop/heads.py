@@ -1,9 +1,10 @@
 """Masks for the embedded model: trains its heads while the language model stays frozen.
 
-First every image is read once: the attention maps and hidden states of phrases, in the contexts they
-will be read in later (phrases to ground, and phrases inside answers), go to disk as fp16. Then the
-U-Net and the SAM-style refiner train on them together, with the paper's losses on coarse and
-full-resolution logits, plus the predicted IoU. Absent phrases ask for an empty mask and a score of 0.
+First every image is read once: the attention maps and hidden states of phrases, in the contexts
+they will be read in later (phrases to ground, and phrases inside answers), go to disk as fp16. Then
+the U-Net and the SAM-style refiner train on them together, with the paper's losses on coarse and
+full-resolution logits, plus the predicted IoU. Absent phrases ask for an empty mask and a score of
+0.
 
 Does not know about: how the language model was trained.
 """
@@ -22,7 +23,7 @@ from transformers import LlavaForConditionalGeneration
 
 from flmm_ros.engine.attention import ATTENTION_NAME, RowRecorder, merge_maps
 from flmm_ros.engine.framing import crop_to_image
-from flmm_ros.engine.heads import Heads, HeadsConfig, LmmShape
+from flmm_ros.engine.heads import Heads, HeadsConfig
 from flmm_ros.engine.mask_refiner import ConvEncoderShape, RefinerShape
 from flmm_ros.engine.types import View
 from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX, SceneObject
@@ -33,6 +34,8 @@ from training.tabletop.lmm import FeatureSet, TurnPacker, forward
 from training.tabletop.scenes import SceneSet
 
 log = logging.getLogger(__name__)
+IMAGES_A_STEP, PHRASES_AN_IMAGE = 8, 4
+PEAK_RATE = 1.5e-3
 MAX_WORDS = 6  # tokens of the longest phrase
 IN_CONTEXT = ("kind", "place", "use", "description", "where", "color")
 
@@ -177,44 +180,53 @@ def targets_of(scenes: SceneSet, image: torch.Tensor, wanted: torch.Tensor) -> t
     return ((bit & wanted[:, None, None].long()) > 0).float()
 
 
+@dataclass(frozen=True)
+class PhraseSet:
+    """Phrases that were read, and the scenes they were read in."""
+
+    readings: ReadingSet
+    scenes: SceneSet
+
+
 def train_heads(
     heads: Heads,
-    readings: ReadingSet,
-    scenes: SceneSet,
-    unseen_readings: ReadingSet,
-    unseen: SceneSet,
+    train: PhraseSet,
+    unseen: PhraseSet,
     checkpoint: Path,
     *,
     view: View,
     steps: int,
-    images: int = 8,
-    phrases: int = 4,
-    peak_rate: float = 1.5e-3,
     seed: int = 3,
 ) -> dict[str, float]:
     """Trains `heads` in place on phrases read before. Resumable.
 
     view: where the LMM's grid lies on the image.
     """
+    readings, scenes = train.readings, train.scenes
     of_image = _by_image(readings.image, len(scenes))
-    optimizer = torch.optim.AdamW(heads.parameters(), peak_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(heads.parameters(), PEAK_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peak_rate, total_steps=steps, pct_start=0.05
+        optimizer, PEAK_RATE, total_steps=steps, pct_start=0.05
     )
     first = resume(checkpoint, heads, optimizer, schedule)
     heads.train()
     sums = np.zeros(3)
     for step in range(first, steps):
         rng = np.random.default_rng([seed, step])
-        chosen = rng.integers(0, len(scenes), images)
-        picked = np.concatenate([rng.choice(of_image[i], phrases) for i in chosen])
+        chosen = rng.integers(0, len(scenes), IMAGES_A_STEP)
+        picked = np.concatenate([rng.choice(of_image[i], PHRASES_AN_IMAGE) for i in chosen])
         index = torch.from_numpy(picked)
         truth = targets_of(scenes, readings.image[index], readings.wanted[index])
         pixels = heads.mask_refiner.pixels(list(scenes.rgb[chosen]))
-        features = heads.mask_refiner.image_encoder(pixels).repeat_interleave(phrases, dim=0)
+        features = heads.mask_refiner.image_encoder(pixels)
+        features = features.repeat_interleave(PHRASES_AN_IMAGE, dim=0)
         coarse, logits, score = run(heads, readings, index, features, view)
-        small = F.adaptive_avg_pool2d(truth[:, None], coarse.shape[1:])[:, 0]
-        losses = (mask_loss(coarse, small), mask_loss(logits, truth), score_loss(score, logits, truth))
+        small = F.adaptive_avg_pool2d(truth[:, None], (coarse.shape[1], coarse.shape[2]))[:, 0]
+        losses = (
+            mask_loss(coarse, small),
+            mask_loss(logits, truth),
+            score_loss(score, logits, truth),
+        )
         optimizer.zero_grad()
         sum(losses).backward()  # type: ignore[union-attr]
         nn.utils.clip_grad_norm_(heads.parameters(), 1.0)
@@ -225,10 +237,10 @@ def train_heads(
             log.info("heads step %d/%d coarse, refined, score %s", step + 1, steps, sums / 50)
             sums[:] = 0
         if step % 250 == 249:
-            log.info("heads unseen %s", measure(heads, unseen_readings, unseen, view, 300))
+            log.info("heads unseen %s", measure(heads, unseen, view, 300))
             save(checkpoint, heads, optimizer, schedule, step + 1)
             heads.train()
-    return measure(heads, unseen_readings, unseen, view, 2000)
+    return measure(heads, unseen, view, 2000)
 
 
 def run(
@@ -242,7 +254,9 @@ def run(
     """Coarse logits (un-padded), logits at image size and predicted IoU of the phrases `index`."""
     coarse = crop_to_image(heads.decode(readings.maps[index].float()), view, image_hw)
     cues = [
-        heads.weighted_states(readings.states[i, : int(readings.lengths[i])].float().transpose(0, 1))
+        heads.weighted_states(
+            readings.states[i, : int(readings.lengths[i])].float().transpose(0, 1)
+        )
         for i in index.tolist()
     ]
     refined = heads.refine(features, coarse, cues, image_hw)
@@ -250,11 +264,10 @@ def run(
 
 
 @torch.no_grad()
-def measure(
-    heads: Heads, readings: ReadingSet, scenes: SceneSet, view: View, count: int
-) -> dict[str, float]:
+def measure(heads: Heads, data: PhraseSet, view: View, count: int) -> dict[str, float]:
     """cIoU, P@0.5 and presence on unseen phrases."""
     heads.eval()
+    readings, scenes = data.readings, data.scenes
     overlap = union = hits = there = 0.0
     right = 0
     count = min(count, len(readings.lengths))

@@ -1,10 +1,10 @@
 """What can be said about a tabletop: questions with answers, descriptions, statements, phrases.
 
 Everything the embedded language model ever learns from is text made here from the list of objects
-(kind, colour, place), never from masks. A `Sample` is one turn: prompt, answer, and which words of the
-answer are given. Given words are read but not learned as output: "the green duck is" can be read in a
-scene without a duck, and only "not here" is learned, so that reading a name makes the model look for
-the object, while free descriptions stay truthful.
+(kind, colour, place), never from masks. A `Sample` is one turn: prompt, answer, and which words of
+the answer are given. Given words are read but not learned as output: "the green duck is" can be
+read in a scene without a duck, and only "not here" is learned, so that reading a name makes the
+model look for the object, while free descriptions stay truthful.
 
 Does not know about: pixels, tensors, tokenizers.
 """
@@ -140,9 +140,7 @@ def color_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
     o = _pick(rng, alone)
     word = _kind_word(o.kind, rng, 0.2)
     prompt = _pick(rng, (f"what color is the {word}?", f"which color does the {word} have?"))
-    return (
-        _Text().name(f"the {o.kind}", [o.label]).add(f" is {o.color}.").sample("color", prompt)
-    )
+    return _Text().name(f"the {o.kind}", [o.label]).add(f" is {o.color}.").sample("color", prompt)
 
 
 def kind_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
@@ -219,8 +217,10 @@ def compare(objects: Objects, rng: np.random.Generator) -> Sample | None:
     apart = a.center_px[axis] - b.center_px[axis]
     if abs(apart) < MARGIN_PX:
         return None
-    true = ("left of" if apart < 0 else "right of") if axis == 0 else (
-        "behind" if apart < 0 else "in front of"
+    true = (
+        ("left of" if apart < 0 else "right of")
+        if axis == 0
+        else ("behind" if apart < 0 else "in front of")
     )
     opposite = {
         "left of": "right of",
@@ -255,15 +255,14 @@ def where(objects: Objects, rng: np.random.Generator) -> Sample:
         text = _Text().add("there is ").name(f"no {color} {kind}", []).add(" here.")
         return text.sample("where", prompt)
     place = _place(next(o for o in objects if o.label == labels[0]))
-    return (
-        _Text().name(f"the {color} {kind}", labels).add(f" is {place}.").sample("where", prompt)
-    )
+    return _Text().name(f"the {color} {kind}", labels).add(f" is {place}.").sample("where", prompt)
 
 
 def statement(objects: Objects, rng: np.random.Generator) -> Sample:
     """One or several named objects, present or not, each said to be somewhere or not here.
 
-    The names are given, the places are learned: so the model looks for an object as it reads its name.
+    The names are given, the places are learned: so the model looks for an object as it reads its
+    name.
     """
     text = _Text()
     count = int(rng.integers(1, 4))
@@ -286,7 +285,8 @@ def statement(objects: Objects, rng: np.random.Generator) -> Sample:
 def reference(
     objects: Objects, rng: np.random.Generator, absent: float
 ) -> tuple[str, tuple[int, ...]]:
-    """Words for one object ("the red mug", "the mug", "the red thing") and its label; or for none."""
+    """Words for one object ("the red mug", "the mug", "the red thing") and its label; or for
+    none."""
     if rng.random() >= absent:
         o = _pick(rng, objects)
         choice = rng.random()

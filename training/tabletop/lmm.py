@@ -1,10 +1,10 @@
 """The embedded LMM: a real LlavaForConditionalGeneration, taught to speak from text alone.
 
-Three things make a small language model find objects within minutes instead of sitting on a plateau:
-the projector and word embeddings are first aligned, so that an image token scores its own colour and
-kind words; keys start equal to queries, so that a word attends to tokens like it; descriptions go
-from left to right. Several turns about one image share one forward: each turn sees the image and
-itself only (a block mask), with the positions it would have alone.
+Three things make a small language model find objects within minutes instead of sitting on a
+plateau: the projector and word embeddings are first aligned, so that an image token scores its own
+colour and kind words; keys start equal to queries, so that a word attends to tokens like it;
+descriptions go from left to right. Several turns about one image share one forward: each turn sees
+the image and itself only (a block mask), with the positions it would have alone.
 
 Does not know about: masks, mask heads.
 """
@@ -36,6 +36,9 @@ from training.tabletop.language import MAKERS, QUESTION_KINDS, Sample, draw, wor
 
 log = logging.getLogger(__name__)
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
+IMAGES_A_STEP = 9
+TURN_TOKENS = 254  # of turns behind one image in training; with the prefix 512 or so
+PEAK_RATE = 1e-3
 TURNS_A_ROW = 4  # when answers are checked
 PREFIX_TEXT = "USER: <image>"  # the LLaVA-1.5 template, cut after the image
 TURN_TEXT = "\n{prompt} ASSISTANT:"
@@ -201,8 +204,7 @@ class TurnPacker:
         )
         answer = [*encoded.input_ids, self.tokenizer.eos_token_id]
         learned = [
-            not any(a <= start < b for a, b in sample.given)
-            for start, _ in encoded.offset_mapping
+            not any(a <= start < b for a, b in sample.given) for start, _ in encoded.offset_mapping
         ] + [True]
         ids = [*prompt, *answer]
         wanted = [-100] * len(prompt) + [
@@ -288,26 +290,23 @@ def train_lmm(
     checkpoint: Path,
     *,
     steps: int,
-    images: int = 9,
-    turn_tokens: int = 254,
-    peak_rate: float = 1e-3,
     seed: int = 2,
 ) -> dict[str, float]:
     """Next-word training of projector and language model; the tower stays as it is. Resumable."""
     parts = [model.model.multi_modal_projector, model.model.language_model, model.lm_head]
     parameters = [p for part in parts for p in part.parameters()]
-    optimizer = torch.optim.AdamW(parameters, peak_rate, weight_decay=0.05, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameters, PEAK_RATE, weight_decay=0.05, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peak_rate, total_steps=steps, pct_start=0.06
+        optimizer, PEAK_RATE, total_steps=steps, pct_start=0.06
     )
     first = resume(checkpoint, model, optimizer, schedule)
     model.train()
     total = 0.0
     for step in range(first, steps):
         rng = np.random.default_rng([seed, step])  # a resumed run draws what it would have drawn
-        index = rng.integers(0, len(data), images)
-        turns = [packer.fill(data.objects[i], rng, turn_tokens) for i in index]
-        batch = packer.pack(turns, turn_tokens)
+        index = rng.integers(0, len(data), IMAGES_A_STEP)
+        turns = [packer.fill(data.objects[i], rng, TURN_TOKENS) for i in index]
+        batch = packer.pack(turns, TURN_TOKENS)
         hidden = forward(model, batch, data.features[torch.from_numpy(index)])
         learned = batch.targets >= 0
         loss = F.cross_entropy(model.lm_head(hidden[learned]), batch.targets[learned])
@@ -339,7 +338,9 @@ def answer_accuracy(
         right = count = 0
         for start in range(0, per_kind, 10):
             index = [(start + i) % len(data) for i in range(10)]
-            turns = [[_draw_kind(kind, data.objects[i], rng) for _ in range(TURNS_A_ROW)] for i in index]
+            turns = [
+                [_draw_kind(kind, data.objects[i], rng) for _ in range(TURNS_A_ROW)] for i in index
+            ]
             batch = packer.pack(turns)
             said = model.lm_head(forward(model, batch, data.features[index])).argmax(-1)
             wrong = (said != batch.targets) & (batch.targets >= 0)

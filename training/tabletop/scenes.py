@@ -1,7 +1,7 @@
 """Rendered tabletop scenes on disk: drawn once, in parallel, resumable, read back as arrays.
 
-A cache directory holds chunks `SEED.npz` of `CHUNK` consecutive seeds; a chunk is written whole or not
-at all, so that an interrupted run goes on where it stopped.
+A cache directory holds chunks `SEED.npz` of `CHUNK` consecutive seeds; a chunk is written whole or
+not at all, so that an interrupted run goes on where it stopped.
 Does not know about: models, text.
 """
 
@@ -42,7 +42,7 @@ class SceneSet:
 
 
 def load_scenes(cache: Path, first: int, stop: int, workers: int | None = None) -> SceneSet:
-    """The scenes of seeds first..stop-1 (multiples of CHUNK), rendered if they are not there yet."""
+    """Scenes of seeds first..stop-1 (multiples of CHUNK), rendered if they are not there yet."""
     if first % CHUNK or stop % CHUNK or stop <= first:
         raise ValueError(f"expected a seed range in multiples of {CHUNK}, got {first}:{stop}")
     starts = list(range(first, stop, CHUNK))

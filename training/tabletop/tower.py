@@ -79,7 +79,7 @@ def train_tower(
     batch: int = 32,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Trains `tower` in place; returns kind and colour accuracy per object token on unseen scenes."""
+    """Trains `tower` in place; returns kind and colour accuracy of object tokens, unseen scenes."""
     rng = np.random.default_rng(seed)
     side, patch = tower.config.image_size, tower.config.patch_size
     kinds, colors = all_token_labels(scenes, side, patch)
@@ -90,7 +90,7 @@ def train_tower(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 3e-3, total_steps=steps, pct_start=0.1
     )
-    tower.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tower.to(memory_format=torch.channels_last)
     tower.train()
     for step in range(steps):
         index = rng.integers(0, len(scenes), batch)
@@ -113,7 +113,7 @@ def train_tower(
         if step % 200 == 199:
             log.info("tower unseen %s", _accuracy(tower, head, unseen, pixels))
             tower.train()
-    tower.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    tower.to(memory_format=torch.contiguous_format)
     return _accuracy(tower, head, unseen, pixels)
 
 

@@ -1,0 +1,77 @@
+"""Metrics against cases worked out by hand."""
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco
+
+from training.losses import dice_loss, iou, mask_loss, score_loss
+from training.metrics import MaskMetrics, absence_f1, calibration_error
+
+
+def box(height: int, width: int, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
+    mask = np.zeros((height, width), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def test_mask_metrics_by_hand() -> None:
+    metrics = MaskMetrics()
+    # 4x4 against its right half: 8 / 16. A perfect 2x2. A miss: 0 / 8.
+    assert metrics.add(box(8, 8, 0, 0, 4, 4), box(8, 8, 0, 2, 4, 4)) == 0.5
+    assert metrics.add(box(8, 8, 0, 0, 2, 2), box(8, 8, 0, 0, 2, 2)) == 1.0
+    assert metrics.add(box(8, 8, 0, 0, 2, 2), box(8, 8, 4, 4, 6, 6)) == 0.0
+    found = metrics.summary()
+    assert found["cIoU"] == pytest.approx((8 + 4 + 0) / (16 + 4 + 8))
+    assert found["mIoU"] == pytest.approx(0.5)
+    assert found["P@0.5"] == pytest.approx(1 / 3)  # above, not at
+    assert found["n"] == 3
+
+
+def test_iou_equals_pycocotools() -> None:
+    rng = np.random.default_rng(0)
+    metrics = MaskMetrics()
+    for _ in range(20):
+        a, b = rng.random((2, 30, 40)) > 0.6
+        ours = metrics.add(a, b)
+        encoded = [coco.encode(np.asfortranarray(m.astype(np.uint8))) for m in (a, b)]
+        assert ours == pytest.approx(float(coco.iou([encoded[0]], [encoded[1]], [0])[0, 0]))
+
+
+def test_masks_of_two_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        MaskMetrics().add(box(8, 8, 0, 0, 2, 2), box(8, 9, 0, 0, 2, 2))
+
+
+def test_absence_by_hand() -> None:
+    found = absence_f1([True, True, False, False], [True, False, True, False])
+    assert (found["precision"], found["recall"], found["F1"]) == (0.5, 0.5, 0.5)
+    assert absence_f1([False, False], [True, True])["F1"] == 0.0
+
+
+def test_calibration_by_hand() -> None:
+    # bin 0.2: score 0.25, half right: gap 0.25. bin 0.9: score 0.95, all right: gap 0.05.
+    assert calibration_error([0.25, 0.25, 0.95, 0.95], [True, False, True, True]) == pytest.approx(
+        0.15
+    )
+    assert calibration_error([1.0], [True]) == 0.0
+
+
+def test_losses_by_hand() -> None:
+    target = torch.zeros(1, 2, 2)
+    target[0, 0] = 1
+    sure = torch.where(target > 0, 50.0, -50.0)
+    assert mask_loss(sure, target).item() == pytest.approx(0.0, abs=1e-6)
+    # probability 1/2 everywhere: overlap 1, sizes 2 and 2: 1 - (2 + 1) / (2 + 2 + 1)
+    assert dice_loss(torch.zeros(1, 2, 2), target).item() == pytest.approx(1 - 3 / 5)
+    assert mask_loss(torch.zeros(1, 2, 2), target).item() == pytest.approx(
+        np.log(2) + 0.4, abs=1e-6
+    )
+
+
+def test_an_absent_phrase_wants_an_empty_mask_and_score_zero() -> None:
+    nothing, empty = torch.zeros(1, 4, 4), torch.full((1, 4, 4), -50.0)
+    assert mask_loss(empty, nothing).item() == pytest.approx(0.0, abs=1e-6)
+    assert mask_loss(-empty, nothing).item() > 1
+    assert iou(empty > 0, nothing > 0.5).item() == 0.0
+    assert score_loss(torch.tensor([1.0]), empty, nothing).item() == 1.0
