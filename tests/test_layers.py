@@ -51,17 +51,15 @@ ROOMS = {
         frozenset(ROS | PICTURES), ("flmm_ros.engine", "flmm_ros.msg", "flmm_ros.action")
     ),
     "flmm_ros/tools": Room(
-        frozenset(
-            TENSORS | PICTURES | ROS | {"psutil", "pybullet", "pybullet_data", "rich", "yaml"}
-        ),
+        frozenset(TENSORS | PICTURES | ROS | {"pybullet", "pybullet_data", "rich", "yaml"}),
         ("flmm_ros.engine", "flmm_ros.ros", "flmm_ros.msg", "flmm_ros.action"),
     ),
     "training": Room(
-        frozenset(TENSORS | PICTURES | {"accelerate", "pycocotools", "rich", "scipy", "yaml"}),
+        frozenset(TENSORS | PICTURES | {"rich", "yaml"}),
         ("flmm_ros.engine", "flmm_ros.tools.tabletop"),  # the simulated world makes the data
     ),
     "tests/engine": Room(
-        frozenset(TENSORS | PICTURES | {"hypothesis", "pytest", "scipy", "yaml"}),
+        frozenset(TENSORS | PICTURES | {"hypothesis", "pytest", "yaml"}),
         ("flmm_ros.engine", "flmm_ros.tools.compare_golden", "flmm_ros.tools.bench", "tiny_model"),
     ),
 }
