@@ -40,7 +40,7 @@ MAX_WORDS = 6  # tokens of the longest phrase
 IN_CONTEXT = ("kind", "place", "use", "description", "where", "color")
 
 HEADS = HeadsConfig(
-    base_channels=24,
+    base_channels=16,
     refiner=RefinerShape(
         hidden=128,
         input_size=256,
@@ -236,11 +236,11 @@ def train_heads(
         if step % 50 == 49:
             log.info("heads step %d/%d coarse, refined, score %s", step + 1, steps, sums / 50)
             sums[:] = 0
-        if step % 250 == 249:
-            log.info("heads unseen %s", measure(heads, unseen, view, 300))
+        if step % 350 == 349:
+            log.info("heads unseen %s", measure(heads, unseen, view, 200))
             save(checkpoint, heads, optimizer, schedule, step + 1)
             heads.train()
-    return measure(heads, unseen, view, 2000)
+    return measure(heads, unseen, view, 600)
 
 
 def run(
