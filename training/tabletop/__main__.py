@@ -32,7 +32,7 @@ from training.tabletop.scenes import SceneSet, load_scenes
 
 log = logging.getLogger("training.tabletop")
 STAGES = ("scenes", "tower", "lmm", "heads", "export")
-UNSEEN = (900_000, 900_500)  # for choices made while training; evaluation seeds start at 1,000,000
+UNSEEN = 900_000  # seeds for choices made while training; evaluation seeds start at 1,000,000
 PIXELS = PixelRule(
     mean=(0.48145466, 0.4578275, 0.40821073),
     std=(0.26862954, 0.26130258, 0.27577711),
@@ -46,12 +46,14 @@ class Run:
 
     out: Path
     scenes: int
+    unseen: int
     tower_steps: int
     lmm_steps: int
     lmm_start: Path | None
     read_scenes: int
     heads_steps: int
     seed: int
+    align_steps: int = 500
 
 
 class Trainer:
@@ -61,7 +63,7 @@ class Trainer:
         self.run = run
         run.out.mkdir(parents=True, exist_ok=True)
         cache = run.out / "scenes"
-        self.unseen = load_scenes(cache, *UNSEEN)
+        self.unseen = load_scenes(cache, UNSEEN, UNSEEN + run.unseen)
         self.scenes = load_scenes(cache, 0, run.scenes)
         self.tokenizer: PreTrainedTokenizerFast = lmm.build_tokenizer()
         self.model: LlavaForConditionalGeneration = lmm.build_lmm(self.tokenizer, run.seed)
@@ -106,12 +108,18 @@ class Trainer:
             self.model.load_state_dict(torch.load(self.run.lmm_start, weights_only=True))
         elif not checkpoint.exists():
             labels = tower.all_token_labels(self.scenes, self.eyes.side, eyes.config.patch_size)
-            lmm.align(self.model, self.tokenizer, data, *labels)
+            lmm.align(self.model, self.tokenizer, data, *labels, steps=self.run.align_steps)
         for part in (self.model.model.multi_modal_projector, self.model.model.language_model):
             part.requires_grad_(True)
         self.model.lm_head.requires_grad_(True)
         found = lmm.train_lmm(
-            self.model, self.packer, data, unseen, checkpoint, steps=self.run.lmm_steps
+            self.model,
+            self.packer,
+            data,
+            unseen,
+            checkpoint,
+            steps=self.run.lmm_steps,
+            examined=max(10, self.run.unseen // 5),
         )
         self._note("lmm", found, start)
         export.save_lmm(self.model, self.tokenizer, PIXELS, self.run.out / "lmm")
@@ -137,6 +145,7 @@ class Trainer:
             self.run.out / "heads.ckpt",
             view=eyes.views(self.scenes.rgb.shape[1:3])[0],
             steps=self.run.heads_steps,
+            examined=self.run.unseen,
         )
         self._note("heads", found, start)
         save_heads(
@@ -200,6 +209,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("out/tabletop"), help="working directory")
     parser.add_argument("--scenes", type=int, default=12_000, help="training scenes to render")
+    parser.add_argument("--unseen", type=int, default=500, help="scenes to measure progress on")
     parser.add_argument("--tower-steps", type=int, default=900)
     parser.add_argument("--lmm-steps", type=int, default=5_500)
     parser.add_argument(
@@ -213,11 +223,11 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     run = Run(
-        args.out, args.scenes, args.tower_steps, args.lmm_steps, args.lmm_start,
+        args.out, args.scenes, args.unseen, args.tower_steps, args.lmm_steps, args.lmm_start,
         args.read_scenes, args.heads_steps, args.seed,
     )  # fmt: skip
     if args.smoke:
-        run = Run(args.out, 250, 4, 4, None, 50, 4, args.seed)
+        run = Run(args.out, 250, 250, 2, 2, None, 10, 2, args.seed, align_steps=5)
     trainer = Trainer(run)
     for stage in args.stage or STAGES[1:]:
         if stage != "scenes":  # constructing the trainer renders them

@@ -196,11 +196,12 @@ def train_heads(
     *,
     view: View,
     steps: int,
+    examined: int,
     seed: int = 3,
 ) -> dict[str, float]:
     """Trains `heads` in place on phrases read before. Resumable.
 
-    view: where the LMM's grid lies on the image.
+    view: where the LMM's grid lies on the image. examined: unseen phrases of the final measure.
     """
     readings, scenes = train.readings, train.scenes
     of_image = _by_image(readings.image, len(scenes))
@@ -240,7 +241,7 @@ def train_heads(
             log.info("heads unseen %s", measure(heads, unseen, view, 200))
             save(checkpoint, heads, optimizer, schedule, step + 1)
             heads.train()
-    return measure(heads, unseen, view, 600)
+    return measure(heads, unseen, view, examined)
 
 
 def run(

@@ -132,7 +132,7 @@ def align(
     kinds: torch.Tensor,
     colors: torch.Tensor,
     *,
-    steps: int = 500,
+    steps: int,
     seed: int = 1,
 ) -> None:
     """Projector and word embeddings: an image token scores its own colour and kind words highest.
@@ -290,9 +290,13 @@ def train_lmm(
     checkpoint: Path,
     *,
     steps: int,
+    examined: int,
     seed: int = 2,
 ) -> dict[str, float]:
-    """Next-word training of projector and language model; the tower stays as it is. Resumable."""
+    """Next-word training of projector and language model; the tower stays as it is. Resumable.
+
+    examined: turns of every kind that the result is measured on.
+    """
     parts = [model.model.multi_modal_projector, model.model.language_model, model.lm_head]
     parameters = [p for part in parts for p in part.parameters()]
     optimizer = torch.optim.AdamW(parameters, PEAK_RATE, weight_decay=0.05, betas=(0.9, 0.98))
@@ -322,7 +326,7 @@ def train_lmm(
         if step % 250 == 249:
             log.info("lmm unseen %s", answer_accuracy(model, packer, unseen, 60))
             save(checkpoint, model, optimizer, schedule, step + 1)
-    return answer_accuracy(model, packer, unseen, 250)
+    return answer_accuracy(model, packer, unseen, examined)
 
 
 @torch.no_grad()

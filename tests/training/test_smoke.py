@@ -1,0 +1,35 @@
+"""A few steps of every training stage end in a model directory that the engine loads and uses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.grounder import Grounder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_stage_runs_and_the_engine_loads_the_result(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training.tabletop", "--smoke", "--out", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    model = tmp_path / "tabletop"
+    records = json.loads((model / "training.json").read_text())
+    assert set(records) == {"tower", "lmm", "heads"}
+    grounder = Grounder.from_config(GrounderConfig(model=str(model)))
+    scene = grounder.open(np.full((240, 320, 3), 127, np.uint8))
+    found = scene.ground(["the red mug", "the blue ball"])
+    assert [g.phrase for g in found] == ["the red mug", "the blue ball"]
+    assert all(g.mask.shape == (240, 320) for g in found)
+    # A second run has nothing left to train and says so by being done at once with every stage.
+    again = subprocess.run(
+        [*command, "--stage", "export"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr[-3000:]
