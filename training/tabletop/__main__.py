@@ -196,8 +196,8 @@ class Trainer:
     def _note(self, stage: str, found: dict[str, float], start: float) -> None:
         minutes = round((time.monotonic() - start) / 60, 1)
         log.info("%s: %s in %.1f minutes", stage, found, minutes)
-        record = {"minutes": minutes, "unseen": found, **vars(self.run)}
-        record.update({k: str(v) for k, v in record.items() if isinstance(v, Path)})
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.run).items()}
+        record = {"minutes": minutes, "measured": found, "settings": settings}
         (self.run.out / f"{stage}.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

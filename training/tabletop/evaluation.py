@@ -1,8 +1,8 @@
 """How well a model answers and points on tabletop scenes it never saw, through the engine's facade.
 
 Three examinations a scene: every object by "the <colour> <kind>" together with as many absent
-phrases (masks, presence, calibration), one question of every kind (exact answer), and a
-description.
+phrases (masks, presence, calibration), one question of every kind (exact answer), and, counted
+apart, a comparison of two places and a description.
 Does not know about: how the model was trained.
 """
 
@@ -18,9 +18,9 @@ from flmm_ros.engine.grounder import Grounder, Scene
 from flmm_ros.engine.types import Intent
 from flmm_ros.tools.tabletop import COLORS, KINDS, Tabletop, TabletopScene
 from training.metrics import MaskMetrics, absence_f1, calibration_error
-from training.tabletop.language import MAKERS, QUESTION_KINDS, Sample
+from training.tabletop.language import FURTHER_KINDS, MAKERS, QUESTION_KINDS, Sample
 
-EXAMINED = (*QUESTION_KINDS, "description")
+EXAMINED = (*QUESTION_KINDS, *FURTHER_KINDS)
 
 
 @dataclass

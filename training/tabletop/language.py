@@ -313,7 +313,8 @@ MAKERS: dict[str, tuple[Maker, float]] = {
     "use": (use, 0.11),
     "where": (where, 0.04),
 }
-QUESTION_KINDS = ("color", "kind", "yes_no", "count", "place", "relation", "use")
+QUESTION_KINDS = ("color", "kind", "yes_no", "count", "place", "use")
+FURTHER_KINDS = ("relation", "description")  # examined too, but reported apart
 
 
 def words_known() -> list[str]:

@@ -32,7 +32,14 @@ from flmm_ros.engine.attention import RECORDER_KEYWORD, RowRecorder
 from flmm_ros.engine.conv_tower import ConvTowerConfig
 from flmm_ros.tools.tabletop import COLORS, KINDS, WIDTH_PX, SceneObject
 from training.tabletop.checkpoints import resume, save
-from training.tabletop.language import MAKERS, QUESTION_KINDS, Sample, draw, words_known
+from training.tabletop.language import (
+    FURTHER_KINDS,
+    MAKERS,
+    QUESTION_KINDS,
+    Sample,
+    draw,
+    words_known,
+)
 
 log = logging.getLogger(__name__)
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
@@ -337,7 +344,7 @@ def answer_accuracy(
     every word right in greedy decoding."""
     model.eval()
     found: dict[str, float] = {}
-    for kind in (*QUESTION_KINDS, "description", "statement"):
+    for kind in (*QUESTION_KINDS, *FURTHER_KINDS, "statement"):
         rng = np.random.default_rng(77)
         right = count = 0
         for start in range(0, per_kind, 10):
