@@ -34,7 +34,7 @@ from training.tabletop.lmm import FeatureSet, TurnPacker, forward
 from training.tabletop.scenes import SceneSet
 
 log = logging.getLogger(__name__)
-IMAGES_A_STEP, PHRASES_AN_IMAGE = 8, 4
+IMAGES_A_STEP, PHRASES_AN_IMAGE = 6, 3
 PEAK_RATE = 1.5e-3
 MAX_WORDS = 6  # tokens of the longest phrase
 IN_CONTEXT = ("kind", "place", "use", "description", "where", "color")
