@@ -10,8 +10,9 @@ import torch
 from flmm_ros.tools.tabletop import SceneObject
 from training.tabletop import language
 from training.tabletop.heads import ground_sample
-from training.tabletop.lmm import TurnPacker, build_lmm, build_tokenizer, forward, mirrored
+from training.tabletop.lmm import build_lmm, forward, mirrored
 from training.tabletop.tower import token_labels
+from training.tabletop.turns import TurnPacker, build_tokenizer
 
 OBJECTS = (
     SceneObject("mug", "red", 1, (0, 0, 0), (40.0, 200.0), 500),

@@ -27,7 +27,7 @@ from flmm_ros.engine.checkpoint import save_heads
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.lmm.llava import Llava, PixelRule
-from training.tabletop import export, heads, lmm, tower
+from training.tabletop import export, heads, lmm, tower, turns
 from training.tabletop.scenes import SceneSet, load_scenes
 
 log = logging.getLogger("training.tabletop")
@@ -65,7 +65,7 @@ class Trainer:
         cache = run.out / "scenes"
         self.unseen = load_scenes(cache, UNSEEN, UNSEEN + run.unseen)
         self.scenes = load_scenes(cache, 0, run.scenes)
-        self.tokenizer: PreTrainedTokenizerFast = lmm.build_tokenizer()
+        self.tokenizer: PreTrainedTokenizerFast = turns.build_tokenizer()
         self.model: LlavaForConditionalGeneration = lmm.build_lmm(self.tokenizer, run.seed)
         # The engine's own pre-processing: what is trained on is what will be seen.
         self.config = ModelConfig(
@@ -75,7 +75,7 @@ class Trainer:
             heads=str(run.out / "heads.safetensors"),
         )
         self.eyes = Llava(self.model, None, self.config, PIXELS)
-        self.packer = lmm.TurnPacker(self.tokenizer, self.eyes.grid**2)
+        self.packer = turns.TurnPacker(self.tokenizer, self.eyes.grid**2)
 
     def pixels(self, rgb: NDArray[np.uint8]) -> torch.Tensor:
         """RGB uint8 [B, H, W, 3] to the tower's pixels."""

@@ -30,8 +30,9 @@ from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX, SceneObject
 from training.losses import iou, mask_loss, score_loss
 from training.tabletop.checkpoints import resume, save
 from training.tabletop.language import DESCRIBE, MAKERS, Mention, Sample, reference
-from training.tabletop.lmm import FeatureSet, TurnPacker, forward
+from training.tabletop.lmm import FeatureSet, forward
 from training.tabletop.scenes import SceneSet
+from training.tabletop.turns import TurnPacker
 
 log = logging.getLogger(__name__)
 IMAGES_A_STEP, PHRASES_AN_IMAGE = 6, 3
