@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from flmm_ros.engine.checkpoint import save_heads
+from flmm_ros.engine.checkpoint import load_heads, save_heads
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.lmm.llava import Llava, PixelRule
@@ -53,6 +53,8 @@ class Run:
     read_scenes: int
     heads_steps: int
     seed: int
+    heads_rate: float = 1.5e-3
+    heads_start: Path | None = None
     align_steps: int = 500
 
 
@@ -138,6 +140,8 @@ class Trainer:
         eyes = Llava(model, None, self.config, PIXELS)
         torch.manual_seed(self.run.seed)
         trained = Heads.create(eyes.shape, heads.HEADS)
+        if self.run.heads_start:
+            trained.load_state_dict(load_heads(self.run.heads_start).state_dict())
         found = heads.train_heads(
             trained,
             heads.PhraseSet(train, scenes),
@@ -145,7 +149,8 @@ class Trainer:
             self.run.out / "heads.ckpt",
             view=eyes.views(self.scenes.rgb.shape[1:3])[0],
             steps=self.run.heads_steps,
-            examined=self.run.unseen,
+            seed=self.run.seed + 3,
+            peak_rate=self.run.heads_rate,
         )
         self._note("heads", found, start)
         save_heads(
@@ -217,6 +222,8 @@ def main() -> None:
     )
     parser.add_argument("--read-scenes", type=int, default=8_000, help="scenes the heads see")
     parser.add_argument("--heads-steps", type=int, default=1_500)
+    parser.add_argument("--heads-rate", type=float, default=1.5e-3, help="peak learning rate")
+    parser.add_argument("--heads-start", type=Path, help="heads to go on from, instead of new ones")
     parser.add_argument("--stage", choices=STAGES, action="append", help="only these stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="a few steps of everything")
@@ -224,7 +231,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     run = Run(
         args.out, args.scenes, args.unseen, args.tower_steps, args.lmm_steps, args.lmm_start,
-        args.read_scenes, args.heads_steps, args.seed,
+        args.read_scenes, args.heads_steps, args.seed, args.heads_rate, args.heads_start,
     )  # fmt: skip
     if args.smoke:
         run = Run(args.out, 250, 250, 2, 2, None, 10, 2, args.seed, align_steps=5)

@@ -36,7 +36,6 @@ from training.tabletop.turns import TurnPacker
 
 log = logging.getLogger(__name__)
 IMAGES_A_STEP, PHRASES_AN_IMAGE = 6, 3
-PEAK_RATE = 1.5e-3
 MAX_WORDS = 6  # tokens of the longest phrase
 IN_CONTEXT = ("kind", "place", "use", "description", "where", "color")
 
@@ -197,18 +196,18 @@ def train_heads(
     *,
     view: View,
     steps: int,
-    examined: int,
-    seed: int = 3,
+    seed: int,
+    peak_rate: float,
 ) -> dict[str, float]:
     """Trains `heads` in place on phrases read before. Resumable.
 
-    view: where the LMM's grid lies on the image. examined: unseen phrases of the final measure.
+    view: where the LMM's grid lies on the image. seed: of the draws.
     """
     readings, scenes = train.readings, train.scenes
     of_image = _by_image(readings.image, len(scenes))
-    optimizer = torch.optim.AdamW(heads.parameters(), PEAK_RATE, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(heads.parameters(), peak_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, PEAK_RATE, total_steps=steps, pct_start=0.05
+        optimizer, peak_rate, total_steps=steps, pct_start=0.05
     )
     first = resume(checkpoint, heads, optimizer, schedule)
     heads.train()
@@ -242,7 +241,7 @@ def train_heads(
             log.info("heads unseen %s", measure(heads, unseen, view, 200))
             save(checkpoint, heads, optimizer, schedule, step + 1)
             heads.train()
-    return measure(heads, unseen, view, examined)
+    return measure(heads, unseen, view, len(unseen.scenes))
 
 
 def run(
