@@ -28,7 +28,7 @@ class Examination:
     """Everything noted while scenes are examined."""
 
     masks: MaskMetrics = field(default_factory=MaskMetrics)
-    coarse_points: list[bool] = field(default_factory=list)
+    attention_points: list[bool] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     right: list[bool] = field(default_factory=list)
     said_absent: list[bool] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Examination:
         questions = [r for k in QUESTION_KINDS for r in self.answers.get(k, [])]
         return {
             "masks": self.masks.summary(),
-            "attention_on_object": _share(self.coarse_points),
+            "attention_on_object": _share(self.attention_points),
             "answers": {
                 "questions": _share(questions),
                 "by_kind": kinds,
@@ -101,7 +101,7 @@ def _examine_phrases(notes: Examination, scene: Scene, truth: TabletopScene) -> 
                 continue
             mask = truth.mask(obj)
             notes.right.append(notes.masks.add(found.mask, mask) > 0.5)
-            notes.coarse_points.append(bool(mask.flat[int(found.heat.argmax())]))
+            notes.attention_points.append(bool(mask.flat[int(found.heat.argmax())]))
 
 
 def _examine_answers(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
