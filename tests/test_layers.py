@@ -75,12 +75,13 @@ ENGINE = {
     "config": set(),
     "conv_tower": set(),
     "framing": set(),
-    "heads": {"mask_decoder", "mask_refiner"},  # the module that holds both
+    "heads": {"mask_decoder", "mask_refiner", "phrase_selector"},  # the module that holds them
     "intent": {"phrases"},  # a command's form is told by its phrases
-    "lmm": {"lmm.base", "lmm.llava", "lmm.prefix"},  # the table of families
+    "lmm": {"lmm.base", "lmm.llava", "lmm.loading", "lmm.prefix"},  # the table of families
     # records rows on a prefix; says what the heads will get
-    "lmm.base": {"attention", "heads", "lmm.prefix", "lmm.tokens"},
-    "lmm.llava": {"conv_tower", "lmm.base", "lmm.tokens"},
+    "lmm.base": {"attention", "heads", "lmm.loading", "lmm.prefix", "lmm.tokens"},
+    "lmm.llava": {"conv_tower", "lmm.base", "lmm.loading", "lmm.tokens"},
+    "lmm.loading": {"lmm.tokens"},  # brings the tokenizer in too
     "lmm.prefix": set(),
     "lmm.tokens": set(),
     "mask_decoder": set(),
@@ -90,6 +91,7 @@ ENGINE = {
         "mask_refiner",
     },  # shapes of foreign checkpoints, as configurations of ours
     "overlay": set(),
+    "phrase_selector": set(),
     "phrases": set(),
     "reply": set(),
     "results": set(),

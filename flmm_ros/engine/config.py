@@ -54,6 +54,27 @@ class GrounderConfig:
         "Number format of the language model. auto: float32 on a CPU, bfloat16 on a GPU.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    quantisation: str = _setting(
+        "none",
+        "Weights of the language model in 8 or 4 bits: less memory, some loss.",
+        choices=("none", "8bit", "4bit"),
+    )
+    download: bool = _setting(
+        False,
+        "Fetch a hub model that is not on this machine yet. HF_HUB_OFFLINE=1 forbids it anyway.",
+    )
+    refiner_backend: str = _setting(
+        "torch",
+        "What runs mask decoder and refiner. onnx: ONNX Runtime with TensorRT, CUDA or CPU, "
+        "whichever is there.",
+        choices=("torch", "onnx"),
+    )
+    refiner_cache: str = _setting(
+        "", "Folder of exported heads and TensorRT engines. Empty: ~/.cache/flmm_ros."
+    )
+    compile: bool = _setting(
+        False, "Compile language model and heads with torch.compile: slow start, faster commands."
+    )
     score_threshold: float = _setting(
         -1.0,
         "Objects with a lower score are reported absent, 0..1. -1: the model's own threshold.",
@@ -89,14 +110,31 @@ class ModelConfig:
     family: str = _setting("llava", "LMM family, a file of flmm_ros/engine/lmm.")
     lmm: str = _setting("", "Language model: a directory relative to this file, or a hub id.")
     revision: str = _setting("main", "Revision of a hub id.")
-    heads: str = _setting("", "Heads: our .safetensors, or an official F-LMM .pth.")
-    sam: str = _setting("", "segment-anything checkpoint, for official heads only.")
+    heads: str = _setting(
+        "",
+        "Heads: our .safetensors, an official F-LMM .pth, or training_free (a few localisation "
+        "heads of the language model itself).",
+    )
+    localisation: str = _setting(
+        "localisation.json", "For training_free: which heads, a file beside this one."
+    )
+    sam: str = _setting("", "segment-anything checkpoint, for official and training-free heads.")
     merge: str = _setting("mean", "How a phrase's tokens are merged.", choices=("mean", "max"))
     prompt: str = _setting(
         "Please give me a description of the image.", "What the phrases answer when they are read."
     )
     template: str = _setting(
         "USER: <image>\n{text} ASSISTANT:", "Chat template; {text} is the command or the prompt."
+    )
+    next_turn: str = _setting(
+        "</s>USER: {text} ASSISTANT:",
+        "What stands between an answer and the answer to the next command of a conversation.",
+    )
+    phrases: str = _setting(
+        "auto",
+        "What finds the phrases of an answer. selector: the one trained with the heads; rules: "
+        "English grammar; auto: the selector where the heads have one.",
+        choices=("auto", "selector", "rules"),
     )
     score: str = _setting(
         "iou_head",

@@ -26,7 +26,7 @@ from flmm_ros.engine.config import GrounderConfig, ModelConfig, find_model
 from flmm_ros.engine.framing import crop_to_image
 from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.intent import checked_command, find_intent
-from flmm_ros.engine.lmm import Lmm, LmmReading, Prefix, load_lmm
+from flmm_ros.engine.lmm import Lmm, LmmReading, LoadOptions, Prefix, load_lmm
 from flmm_ros.engine.lmm.tokens import Suffix
 from flmm_ros.engine.phrases import command_phrases, find_phrases
 from flmm_ros.engine.reply import compose_reply
@@ -96,7 +96,8 @@ class Grounder:
         dtype = config.dtype
         if dtype == "auto":
             dtype = "bfloat16" if device.startswith("cuda") else "float32"
-        lmm = load_lmm(model, device=device, dtype=dtype)
+        options = LoadOptions(device, dtype, config.quantisation, config.download)
+        lmm = load_lmm(model, options)
         if Path(model.heads).suffix == ".safetensors":
             heads = load_heads(model.heads)
         else:
@@ -290,13 +291,12 @@ class Scene:
         with stages(Stage.DECODE):
             padded = heads.decode(reading.maps)
             coarse = crop_to_image(padded, prefix.views[-1], memory.image_hw)
+        if memory.features is None:
+            with stages(Stage.SEE):
+                memory.features = heads.see(memory.image)
         with stages(Stage.REFINE):
-            refiner = heads.mask_refiner
-            if memory.features is None:
-                pixels = refiner.pixels([memory.image]).to(lmm.device)
-                memory.features = refiner.image_encoder(pixels)
             refined = heads.refine(memory.features, coarse, cues, memory.image_hw)
-            logits = refiner.upscale(refined.low_logits, memory.image_hw)
+            logits = heads.upscale(refined.low_logits, memory.image_hw)
         heat = crop_to_image(reading.maps.mean(dim=1), prefix.views[-1], memory.image_hw)
         return Trace(reading, cues, heat, coarse, refined.boxes, refined.iou, logits)
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from flmm_ros.engine.mask_decoder import MaskDecoder
 from flmm_ros.engine.mask_refiner import MaskRefiner, Refined, RefinerShape
+from flmm_ros.engine.phrase_selector import PhraseSelector
 from flmm_ros.engine.types import CheckpointError
 
 
@@ -39,7 +43,7 @@ class HeadsConfig:
     """Numbers of the heads. Stored with our own head files, inferred from official ones.
 
     `isolated`: see MaskRefiner. `supervised_iou`: whether the predicted IoU was trained and can
-    serve as a score.
+    serve as a score. `selector`: whether a phrase selector was trained with them.
     """
 
     base_channels: int = 64
@@ -48,7 +52,48 @@ class HeadsConfig:
     use_text: bool = True
     isolated: bool = True
     supervised_iou: bool = True
+    selector: bool = False
     refiner: RefinerShape = RefinerShape()
+
+
+class AnyHeads(Protocol):
+    """What grounding needs of heads: trained ones in torch, the same in another runtime, or ones
+    that need no training. Shapes as in `Heads`."""
+
+    def require_fit(self, lmm: LmmShape) -> None:
+        """Raises CheckpointError where the heads are for another language model."""
+        ...
+
+    def weighted_states(self, states: torch.Tensor) -> torch.Tensor:
+        """States of all layers [L, T, D] to the words' cues [T, D]."""
+        ...
+
+    def groundable(self, states: torch.Tensor) -> torch.Tensor | None:
+        """States [L, S, D] to the probability [S] that a token names something to point at; None
+        where the heads cannot tell."""
+        ...
+
+    def decode(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps [N, C, h, w] to coarse logits [N, h', w'], padding of the view included."""
+        ...
+
+    def see(self, image: NDArray[np.uint8]) -> torch.Tensor | None:
+        """An image's features for `refine`; None where nothing will look at it again."""
+        ...
+
+    def refine(
+        self,
+        features: torch.Tensor | None,
+        coarse_logits: torch.Tensor,
+        cues: Sequence[torch.Tensor],
+        image_hw: tuple[int, int],
+    ) -> Refined:
+        """Un-padded coarse logits [N, h, w] to refined masks."""
+        ...
+
+    def upscale(self, low_logits: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor:
+        """Refined logits to the size of the image, [N, H, W]."""
+        ...
 
 
 class Heads(nn.Module):
@@ -67,6 +112,7 @@ class Heads(nn.Module):
         self.mask_refiner = MaskRefiner(config.refiner, isolated=config.isolated)
         self.text_layer_weights = nn.Parameter(torch.ones(lmm.layers))
         self.text_proj = nn.Linear(lmm.width, config.refiner.hidden)
+        self.phrase_selector = PhraseSelector(lmm.layers, lmm.width) if config.selector else None
 
     @classmethod
     def create(cls, lmm: LmmShape, config: HeadsConfig) -> Heads:
@@ -93,20 +139,39 @@ class Heads(nn.Module):
         weights = self.text_layer_weights.softmax(dim=0)
         return torch.tensordot(weights, states.to(weights.dtype), dims=1)
 
+    def groundable(self, states: torch.Tensor) -> torch.Tensor | None:
+        """States of all layers [L, S, D] to probabilities [S]; None without a selector."""
+        if self.phrase_selector is None:
+            return None
+        logits: torch.Tensor = self.phrase_selector(states)
+        return logits.sigmoid()
+
     def decode(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps [N, C, h, w] to coarse logits [N, h', w'], padding of the view included."""
         logits: torch.Tensor = self.mask_decoder(maps)
         return logits
 
+    def see(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """SAM's features of an RGB uint8 image [H, W, 3]: [1, hidden, g, g]."""
+        pixels = self.mask_refiner.pixels([image]).to(self.text_layer_weights.device)
+        features: torch.Tensor = self.mask_refiner.image_encoder(pixels)
+        return features
+
     def refine(
         self,
-        features: torch.Tensor,
+        features: torch.Tensor | None,
         coarse_logits: torch.Tensor,
         cues: Sequence[torch.Tensor],
         image_hw: tuple[int, int],
     ) -> Refined:
         """Un-padded coarse logits [N, h, w] and cues, N weighted states [T, D], to refined
         masks."""
+        if features is None:
+            raise ValueError("refine: expected the image's features, got none; call see() first")
         words = [self.text_proj(cue) for cue in cues] if self.config.use_text else None
         refined: Refined = self.mask_refiner(features, coarse_logits, words, image_hw)
         return refined
+
+    def upscale(self, low_logits: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor:
+        """Refined logits on SAM's square to the size of the image, [N, H, W]."""
+        return self.mask_refiner.upscale(low_logits, image_hw)

@@ -86,6 +86,7 @@ class Stage(str, Enum):
     GENERATE = "generate"  # command -> answer text
     READ = "read"  # phrase tokens -> attention rows and hidden states
     DECODE = "decode"  # attention maps -> coarse logits
+    SEE = "see"  # image -> SAM features
     REFINE = "refine"  # coarse logits + SAM features -> mask logits and scores
 
 

@@ -79,7 +79,7 @@ def build(layers: int, width: int) -> Llava:
 def ways(lmm: Llava) -> dict[str, Callable[[], object]]:
     """The three forwards of one sequence, by name; the plain one first."""
     pixels = lmm.prepare(np.full((*IMAGE_HW, 3), 100, np.uint8))
-    image_ids = [IMAGE_ID] * lmm.image_tokens(IMAGE_HW)
+    image_ids = lmm.image_ids(IMAGE_HW)
     ids = torch.tensor([[*PREFIX_IDS[:-1], *image_ids, *SUFFIX_IDS]])
 
     def forward(attention: str, **wanted: bool) -> object:

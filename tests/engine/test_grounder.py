@@ -25,7 +25,7 @@ from flmm_ros.engine.types import (
     UnknownWordError,
 )
 
-READ_STAGES = [Stage.READ, Stage.DECODE, Stage.REFINE]
+READ_STAGES = [Stage.READ, Stage.DECODE, Stage.SEE, Stage.REFINE]
 
 
 def test_a_command_is_grounded_without_generating(
@@ -39,7 +39,7 @@ def test_a_command_is_grounded_without_generating(
     assert found.phrase == "the red mug"
     assert found.mask.shape == found.soft_mask.shape == found.heat.shape == image.shape[:2]
     assert found.is_present == bool(found.mask.any())
-    assert {*answer.timings_ms} == {"encode", "read", "decode", "refine", "total"}
+    assert {*answer.timings_ms} == {"encode", "read", "decode", "see", "refine", "total"}
 
 
 def test_a_question_is_answered_and_its_phrases_are_grounded_in_context(

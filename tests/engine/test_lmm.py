@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.lmm import Lmm, LmmReading, load_lmm
+from flmm_ros.engine.lmm import Lmm, LmmReading, LoadOptions, load_lmm
 from flmm_ros.engine.lmm.prefix import Prefix
 from flmm_ros.engine.lmm.tokens import PromptTokens
 from flmm_ros.engine.types import CheckpointError, ConfigError, PromptError, UnknownWordError
@@ -215,11 +215,7 @@ def test_a_model_without_tokenizer_says_so_when_text_comes(
     shutil.copytree(tiny_model_config.lmm, tmp_path / "lmm")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "lmm" / name).unlink()
-    lmm = load_lmm(
-        ModelConfig(name="mute", lmm=str(tmp_path / "lmm"), heads="x"),
-        device="cpu",
-        dtype="float32",
-    )
+    lmm = load_lmm(ModelConfig(name="mute", lmm=str(tmp_path / "lmm"), heads="x"), LoadOptions())
     with pytest.raises(ConfigError, match="expected a tokenizer"):
         lmm.text()
 
@@ -244,13 +240,9 @@ def test_damaged_models_are_refused(
     if damage == "no rule":
         (where / "preprocessor_config.json").unlink()
     with pytest.raises(CheckpointError, match="model 'damaged': expected"):
-        load_lmm(
-            ModelConfig(name="damaged", lmm=str(where), heads="x"), device="cpu", dtype="float32"
-        )
+        load_lmm(ModelConfig(name="damaged", lmm=str(where), heads="x"), LoadOptions())
 
 
 def test_an_unknown_family_lists_the_known() -> None:
     with pytest.raises(ConfigError, match="got 'lava'; supported: llava"):
-        load_lmm(
-            ModelConfig(name="m", family="lava", lmm="x", heads="y"), device="cpu", dtype="float32"
-        )
+        load_lmm(ModelConfig(name="m", family="lava", lmm="x", heads="y"), LoadOptions())

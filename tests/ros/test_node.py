@@ -103,7 +103,7 @@ def test_masks_agree_with_the_simulators_truth(robot, scenes):
 def test_timings_and_image_age_are_measured(robot, scenes):
     robot.show(scenes[1].rgb, robot.header(age_s=2.0))
     msg = robot.say(f"point at {phrase(scenes[1])}")
-    assert msg.stages[-3:] == ["read", "decode", "refine"]
+    assert msg.stages[-4:] == ["read", "decode", "see", "refine"]
     assert all(ms > 0 for ms in msg.stage_ms)
     assert msg.total_ms >= sum(msg.stage_ms) > 0
     assert 2.0 < msg.image_age_s < 4.0

@@ -60,7 +60,7 @@ def test_cancel_at_every_stage(robot, name, stage):
     assert time.monotonic() - start_s < CANCEL_S
     assert (msg.error_code, msg.error_text) == (GroundedAnswer.CANCELED, "cancelled by the client")
     assert goal.status == GoalStatus.STATUS_CANCELED
-    order = ["encode", "generate"] if is_question else ["encode", "read", "decode", "refine"]
+    order = ["encode", "generate"] if is_question else ["encode", "read", "decode", "see", "refine"]
     order.insert(0, "queued")
     assert goal.stages[: order.index(stage) + 1] == order[: order.index(stage) + 1]
     assert len(goal.stages) <= order.index(stage) + 2  # at most the one that had begun

@@ -10,15 +10,16 @@ from transformers.utils import logging as transformers_logging
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.lmm.base import Lmm, LmmReading
 from flmm_ros.engine.lmm.llava import Llava
+from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.prefix import Prefix
 from flmm_ros.engine.types import ConfigError
 
 FAMILIES: dict[str, type[Lmm]] = {"llava": Llava}
 
-__all__ = ["FAMILIES", "Lmm", "LmmReading", "Prefix", "load_lmm"]
+__all__ = ["FAMILIES", "Lmm", "LmmReading", "LoadOptions", "Prefix", "load_lmm"]
 
 
-def load_lmm(config: ModelConfig, *, device: str, dtype: str) -> Lmm:
+def load_lmm(config: ModelConfig, options: LoadOptions) -> Lmm:
     """Loads a frozen language model of the family that the model file names.
 
     Raises:
@@ -31,4 +32,4 @@ def load_lmm(config: ModelConfig, *, device: str, dtype: str) -> Lmm:
             f"supported: {', '.join(sorted(FAMILIES))}"
         )
     transformers_logging.disable_progress_bar()  # the node's log is no terminal
-    return FAMILIES[config.family].load(config, device=device, dtype=dtype)
+    return FAMILIES[config.family].load(config, options)

@@ -22,9 +22,10 @@ from transformers import DynamicCache, PreTrainedModel
 from flmm_ros.engine.attention import ATTENTION_NAME, RECORDER_KEYWORD, RowRecorder, merge_maps
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads import LmmShape
+from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.prefix import Prefix, cropped
 from flmm_ros.engine.lmm.tokens import PromptTokens, Span
-from flmm_ros.engine.types import CheckpointError, ConfigError, PromptError, View
+from flmm_ros.engine.types import ConfigError, PromptError, View
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,13 @@ class Lmm(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, config: ModelConfig, *, device: str, dtype: str) -> Lmm:
+    def load(cls, config: ModelConfig, options: LoadOptions) -> Lmm:
         """Loads the family's model from `config.lmm`."""
 
     @property
-    @abstractmethod
     def image_token_id(self) -> int:
         """The id that stands for image features."""
+        return int(self.model.config.image_token_id)
 
     @abstractmethod
     def prepare(self, image: NDArray[np.uint8]) -> Mapping[str, torch.Tensor]:
@@ -73,8 +74,17 @@ class Lmm(ABC):
         """The grids that the tokens of an image of this size form."""
 
     @abstractmethod
-    def image_tokens(self, image_hw: tuple[int, int]) -> int:
-        """I, how many image tokens an image of this size takes."""
+    def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
+        """What the one image id of a prompt becomes for an image of this size: I image ids, and
+        whatever the family puts between them (row ends, tile names)."""
+
+    def positions(self, ids: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor | None:
+        """Position ids [..., B, S] of ids [B, S], for families that do not simply count."""
+        return None
+
+    def more_arguments(self, ids: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Further forward arguments for ids [B, S] that hold an image, such as token types."""
+        return {}
 
     @property
     def device(self) -> torch.device:
@@ -114,21 +124,31 @@ class Lmm(ABC):
     ) -> Prefix:
         """Image and prompt prefix to a reusable cache.
 
-        prefix_ids: ids ending with the image token, each image one id; default: the template's.
+        prefix_ids: ids ending with the image id, which stands once for the whole image; default:
+            the template's.
+
+        Raises:
+            PromptError: no image id, or several.
         """
         image_hw = (image.shape[0], image.shape[1])
-        ids = self._expand(prefix_ids or self.text().prefix(), self.image_tokens(image_hw))
-        cache = DynamicCache(config=self.model.config.get_text_config())
+        ids = self._expand(prefix_ids or self.text().prefix(), image_hw)
+        self._check_length(len(ids) + 1)
+        # Every layer keeps every key, also those with a sliding window: the mask hides what is out
+        # of the window, and image columns stay where they are.
+        cache = DynamicCache()
+        positions = self.positions(ids[None], image_hw)
         output = self._base()(
             input_ids=ids[None],
             past_key_values=cache,
             use_cache=True,
             output_hidden_states=keep_states,
+            **_position_argument(positions),
+            **self.more_arguments(ids[None]),
             **{k: v.to(self.device) for k, v in self.prepare(image).items()},
         )
         columns = (ids == self.image_token_id).nonzero()[:, 0]
         states = _stack_layers(output.hidden_states)[:, 0] if keep_states else None
-        return Prefix(cache, len(ids), columns, self.views(image_hw), states)
+        return Prefix(cache, len(ids), columns, self.views(image_hw), states, positions)
 
     def read(self, prefix: Prefix, suffix_ids: Sequence[int], spans: Sequence[Span]) -> LmmReading:
         """One forward of the suffix on the cached prefix, recording the tokens of N spans.
@@ -147,6 +167,7 @@ class Lmm(ABC):
                 past_key_values=prefix.cache,
                 use_cache=True,
                 output_hidden_states=True,
+                **_position_argument(prefix.next_positions(0, len(suffix_ids))),
                 **{RECORDER_KEYWORD: recorder},
             )
         states = _stack_layers(output.hidden_states)[:, 0]  # [L, S, D]
@@ -172,7 +193,7 @@ class Lmm(ABC):
             prefix_ids: as for `encode`. suffixes: B lists of ids.
             spans: for each sample the ranges of its suffix to read.
         """
-        prefix = self._expand(prefix_ids, self.image_tokens(image_hw))
+        prefix = self._expand(prefix_ids, image_hw)
         start, longest = len(prefix), max(len(s) for s in suffixes)
         self._check_length(start + longest)
         ids = torch.zeros(len(suffixes), start + longest, dtype=torch.long, device=self.device)
@@ -188,6 +209,8 @@ class Lmm(ABC):
             input_ids=ids,
             use_cache=False,
             output_hidden_states=True,
+            **_position_argument(self.positions(ids, image_hw)),
+            **self.more_arguments(ids),
             **image_args,
             **{RECORDER_KEYWORD: recorder},
         )
@@ -214,7 +237,7 @@ class Lmm(ABC):
         """
         room = self.max_tokens - prefix.length - len(suffix_ids)
         self._check_length(prefix.length + len(suffix_ids) + 1)
-        ends, answer, step = self._end_ids(), [], list(suffix_ids)
+        ends, answer, step, done = self._end_ids(), [], list(suffix_ids), 0
         head = self.model.get_output_embeddings()
         with cropped(prefix):
             for _ in range(min(max_new_tokens, room)):
@@ -222,7 +245,9 @@ class Lmm(ABC):
                     input_ids=torch.tensor([step], device=self.device),
                     past_key_values=prefix.cache,
                     use_cache=True,
+                    **_position_argument(prefix.next_positions(done, len(step))),
                 ).last_hidden_state
+                done += len(step)
                 token = int(head(hidden[:, -1]).argmax())
                 if token in ends:
                     break
@@ -236,11 +261,17 @@ class Lmm(ABC):
         """The model without its vocabulary head: reading needs no logits."""
         return self.model.model
 
-    def _expand(self, prefix_ids: Sequence[int], count: int) -> torch.Tensor:
-        """Each image id repeated `count` times, int64 [S]."""
+    def _expand(self, prefix_ids: Sequence[int], image_hw: tuple[int, int]) -> torch.Tensor:
+        """The image id replaced by what an image of this size becomes, int64 [S]."""
+        images = list(prefix_ids).count(self.image_token_id)
+        if images != 1:
+            raise PromptError(
+                f"expected a prompt with exactly one image, got {images}; LMM family "
+                f"{self.family!r} is asked about one image at a time"
+            )
         ids: list[int] = []
         for id_ in prefix_ids:
-            ids += [id_] * (count if id_ == self.image_token_id else 1)
+            ids += self.image_ids(image_hw) if id_ == self.image_token_id else [id_]
         return torch.tensor(ids, device=self.device)
 
     def _recorded(self, recorder: RowRecorder) -> torch.Tensor:
@@ -284,10 +315,6 @@ def _stack_layers(hidden_states: tuple[torch.Tensor, ...], start: int = 0) -> to
     return torch.stack([layer[:, start:] for layer in hidden_states[1:]])
 
 
-def load_failure(config: ModelConfig, error: Exception) -> CheckpointError:
-    """One wording for everything that can go wrong while weights are read."""
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return CheckpointError(
-        f"model {config.name!r}: expected a complete Hugging Face model in {config.lmm}, got: "
-        f"{first}"
-    )
+def _position_argument(positions: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """Nothing for families that count: transformers counts by itself."""
+    return {} if positions is None else {"position_ids": positions}

@@ -19,8 +19,9 @@ from flmm_ros.engine.types import View
 class Prefix:
     """An image and the prompt up to it, encoded.
 
-    columns: positions of the image tokens. states: hidden states of the prefix [L, S, D], only
-        where they were asked for.
+    columns: places of the image tokens. states: hidden states of the prefix [L, S, D], only where
+        they were asked for. positions: the prefix's position ids [..., S] where the family does not
+        simply count.
     """
 
     cache: DynamicCache
@@ -28,6 +29,16 @@ class Prefix:
     columns: torch.Tensor
     views: tuple[View, ...]
     states: torch.Tensor | None = None
+    positions: torch.Tensor | None = None
+
+    def next_positions(self, done: int, count: int) -> torch.Tensor | None:
+        """Position ids [..., count] of the text that follows, after `done` tokens of it; None where
+        the family simply counts."""
+        if self.positions is None:
+            return None
+        first = int(self.positions.max()) + 1 + done
+        following = torch.arange(first, first + count, device=self.positions.device)
+        return following.expand(*self.positions.shape[:-1], count)
 
 
 @contextmanager

@@ -29,6 +29,14 @@ class Suffix:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One command of a conversation and the answer it got."""
+
+    command: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class Decoded:
     """Generated text, and for each generated id its half-open range of characters in it."""
 
@@ -48,51 +56,72 @@ class PromptTokens:
     """A tokenizer bound to a prompt template.
 
     template: holds `<image>` (or the family's own marker) and `{text}`; the answer follows it.
+    next_turn: stands between an answer and the next one of a conversation, with its own `{text}`.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, template: str, image_token_id: int
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        template: str,
+        image_token_id: int,
+        next_turn: str = "{text}",
     ) -> None:
         if not tokenizer.is_fast:
             raise ConfigError(
                 "tokenizer: expected a fast tokenizer (tokenizer.json), got a slow one; convert it "
                 "with transformers' save_pretrained"
             )
-        if template.count("{text}") != 1:
-            raise ConfigError(
-                f"template: expected exactly one '{{text}}', got {template!r}; see config/models"
-            )
+        for key, value in (("template", template), ("next_turn", next_turn)):
+            if value.count("{text}") != 1:
+                raise ConfigError(
+                    f"{key}: expected exactly one '{{text}}', got {value!r}; see config/models"
+                )
         self.tokenizer = tokenizer
         self.template = template
+        self.next_turn = next_turn
         self.image_token_id = image_token_id
-        self._before, self._after = template.split("{text}")
 
     def prefix(self) -> tuple[int, ...]:
         """The ids up to and including the last image token; the same for every prompt."""
-        ids = list(self.tokenizer(self.template.format(text="")).input_ids)
+        ids = list(self.tokenizer(self.template.replace("{text}", "")).input_ids)
         return tuple(ids[: self._cut(ids)])
 
-    def question(self, command: str) -> Suffix:
+    def question(self, command: str, history: Sequence[Turn] = ()) -> Suffix:
         """The suffix after which the model answers a command.
 
         Raises:
             UnknownWordError: the model has no token for a word of the command.
+            PromptError: the command holds the model's own image marker.
         """
-        return self.reading(command, "", ())
+        return self.reading(command, "", (), history)
 
-    def reading(self, command: str, answer: str, text_spans: Sequence[Span]) -> Suffix:
+    def reading(
+        self,
+        command: str,
+        answer: str,
+        text_spans: Sequence[Span],
+        history: Sequence[Turn] = (),
+    ) -> Suffix:
         """The suffix of a command and the answer to it, with spans of the answer located.
+
+        history: what was said before on the same image, oldest first.
 
         Raises:
             UnknownWordError: the model has no token for a word of the command or the answer.
-            PromptError: a span covers no token.
+            PromptError: a span covers no token, or a text holds the model's own image marker.
         """
-        head = f"{self._before}{command}{self._after}"
-        text = f"{head} {answer}" if answer else head
+        head = ""
+        for n, turn in enumerate([*history, Turn(command, "")]):
+            frame = self.next_turn if n else self.template
+            # An answer follows a colon after a blank, and a line break without one.
+            gap = "" if frame[-1:].isspace() or n == len(history) else " "
+            head += frame.replace("{text}", turn.command) + gap + turn.answer
+        gap = "" if head[-1:].isspace() else " "
+        text = f"{head}{gap}{answer}" if answer else head
         encoded = self.tokenizer(text, return_offsets_mapping=True)
         ids, offsets = list(encoded.input_ids), list(encoded.offset_mapping)
         self._refuse_unknown(text, ids, offsets)
-        cut, shift = self._cut(ids), len(head) + 1
+        cut, shift = self._cut(ids), len(head) + len(gap)
         spans = [_covering(offsets, (a + shift, b + shift)) for a, b in text_spans]
         return Suffix(tuple(ids[cut:]), tuple((a - cut, b - cut) for a, b in spans))
 
@@ -112,13 +141,19 @@ class PromptTokens:
         return Decoded(text, tuple(zip(limits[:-1], limits[1:], strict=True)))
 
     def _cut(self, ids: Sequence[int]) -> int:
-        """Index after the last image token."""
-        if self.image_token_id not in ids:
+        """Index after the image token."""
+        count = list(ids).count(self.image_token_id)
+        if count == 0:
             raise ConfigError(
                 f"template: expected the image token (id {self.image_token_id}) in the tokenised "
                 f"prompt, got none; does {self.template!r} hold the model's image marker?"
             )
-        return len(ids) - list(ids)[::-1].index(self.image_token_id)
+        if count > 1:
+            raise PromptError(
+                f"expected text about the one image, got {count - 1} more image markers in it; "
+                "leave them out"
+            )
+        return list(ids).index(self.image_token_id) + 1
 
     def _refuse_unknown(self, text: str, ids: Sequence[int], offsets: Sequence[Span]) -> None:
         unknown = self.tokenizer.unk_token_id
@@ -131,7 +166,7 @@ class PromptTokens:
             for id_, (start, stop) in zip(ids, offsets, strict=True)
             if id_ == unknown and stop > start
         )
-        words = {w: None for w in words if w and w not in self.template}
+        words = {w: None for w in words if w and w not in self.template + self.next_turn}
         if words:
             named = ", ".join(f"'{word}'" for word in words)
             raise UnknownWordError(

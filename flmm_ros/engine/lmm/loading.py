@@ -1,0 +1,119 @@
+"""Brings a frozen language model in from a directory or a hub: weights, tokenizer, settings.
+
+Weights load strictly: a parameter without weights, or weights without a parameter, is an error.
+Nothing is fetched from a hub unless that is asked for.
+
+Does not know about: families, images, heads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, PreTrainedModel
+from transformers.utils import cached_file
+
+from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.lmm.tokens import PromptTokens
+from flmm_ros.engine.types import CheckpointError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a language model is loaded; the values are GrounderConfig's, `auto` resolved."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    quantisation: str = "none"
+    download: bool = False
+
+
+def source_arguments(config: ModelConfig, options: LoadOptions) -> dict[str, Any]:
+    """Keyword arguments that say where transformers may look.
+
+    Raises:
+        CheckpointError: a local directory without a model in it.
+    """
+    directory = Path(config.lmm)
+    if not directory.is_dir():
+        return {"revision": config.revision, "local_files_only": not options.download}
+    if not (directory / "config.json").is_file():
+        raise load_failure(config, FileNotFoundError("no config.json there"))
+    return {}
+
+
+def load_weights(
+    model_class: type[PreTrainedModel], config: ModelConfig, options: LoadOptions
+) -> PreTrainedModel:
+    """The model of `config.lmm`, on its device.
+
+    Raises:
+        CheckpointError: weights or configuration missing, damaged, or not fitting each other.
+    """
+    where = source_arguments(config, options)
+    try:
+        model, report = model_class.from_pretrained(
+            config.lmm, dtype=DTYPES[options.dtype], output_loading_info=True, **where
+        )
+    except LOAD_ERRORS as error:
+        raise load_failure(config, error) from error
+    wrong = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
+    if wrong:
+        raise CheckpointError(
+            f"model {config.name!r}: expected weights for every parameter and no others in "
+            f"{config.lmm}, got {len(wrong)} that do not fit, first {sorted(map(str, wrong))[:3]}"
+        )
+    return model.to(options.device)
+
+
+def load_tokens(
+    config: ModelConfig, image_token_id: int, options: LoadOptions
+) -> PromptTokens | None:
+    """The tokenizer, or None where a local model has no tokenizer files: ids still work then.
+
+    Raises:
+        CheckpointError: tokenizer files that cannot be read.
+    """
+    directory = Path(config.lmm)
+    if directory.is_dir() and not any((directory / name).exists() for name in _TOKENIZER_FILES):
+        return None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(config.lmm, **source_arguments(config, options))
+    except LOAD_ERRORS as error:
+        raise load_failure(config, error) from error
+    return PromptTokens(tokenizer, config.template, image_token_id, config.next_turn)
+
+
+def load_settings(config: ModelConfig, options: LoadOptions, file: str) -> Mapping[str, Any]:
+    """A JSON file that lies beside the weights, such as preprocessor_config.json.
+
+    Raises:
+        CheckpointError: missing or not JSON.
+    """
+    try:
+        path = cached_file(config.lmm, file, **source_arguments(config, options))
+        if path is None:
+            raise FileNotFoundError(f"no {file} there")
+        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    except LOAD_ERRORS as error:
+        raise load_failure(config, error) from error
+    return content
+
+
+def load_failure(config: ModelConfig, error: Exception) -> CheckpointError:
+    """One wording for everything that can go wrong while a model is read."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return CheckpointError(
+        f"model {config.name!r}: expected a complete Hugging Face model in {config.lmm}, got: "
+        f"{first}"
+    )
