@@ -46,7 +46,7 @@ class Room:
 
 
 ROOMS = {
-    "flmm_ros/engine": Room(frozenset(TENSORS | PICTURES | {"yaml"})),
+    "flmm_ros/engine": Room(frozenset(TENSORS | PICTURES | {"scipy", "yaml"})),
     "flmm_ros/ros": Room(
         frozenset(ROS | PICTURES), ("flmm_ros.engine", "flmm_ros.msg", "flmm_ros.action")
     ),
@@ -67,7 +67,7 @@ ROOMS = {
 # Inside the engine. Every file may use the shared data types and the configuration; the facade may
 # use everything, for it tells the story; the others only what stands here, each for one reason.
 SHARED = {"types", "config"}
-FACADE = {"grounder", "ground"}
+FACADE = {"grounder", "scene", "ground"}
 ENGINE = {
     "__init__": set(),
     "attention": set(),
@@ -95,7 +95,7 @@ ENGINE = {
     "phrases": set(),
     "reply": set(),
     "results": set(),
-    "scene": {"lmm.prefix"},  # holds one image's prefix, made by the adapter
+    "scene_memory": {"lmm.prefix"},  # holds one image's prefix, made by the adapter
     "stages": set(),
     "types": set(),
 }

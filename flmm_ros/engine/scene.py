@@ -1,95 +1,216 @@
-"""What is remembered of an image, and of how many images.
+"""The story, top to bottom: a command is asked about an image, an answer and masks come out.
 
-Encoding an image costs most of a command's time, asking about it again costs little: so the
-language model's prefix cache and SAM's image features are kept per image, for the newest few
-images.
+Only this file calls the others, in the order of the paper's figure: encode the image, (generate,)
+read the phrase tokens, decode their attention, refine with SAM.
 
-Does not know about: commands, phrases, how anything is computed.
+Does not know about: ROS, how models are loaded.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Generic, TypeVar
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from flmm_ros.engine.lmm.prefix import Prefix
-from flmm_ros.engine.types import ImageError
+from flmm_ros.engine.framing import crop_to_image
+from flmm_ros.engine.intent import checked_command, find_intent
+from flmm_ros.engine.lmm import LmmReading, Prefix
+from flmm_ros.engine.lmm.tokens import Suffix
+from flmm_ros.engine.phrases import command_phrases, find_phrases
+from flmm_ros.engine.reply import compose_reply
+from flmm_ros.engine.results import groundings_from
+from flmm_ros.engine.scene_memory import SceneMemory
+from flmm_ros.engine.stages import StageClock
+from flmm_ros.engine.types import (
+    Answer,
+    Grounding,
+    Intent,
+    Phrase,
+    ProgressCallback,
+    PromptError,
+    Stage,
+)
 
-MIN_SIDE_PX = 16
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from flmm_ros.engine.grounder import Grounder
 
-
-class SceneMemory:
-    """One image and what was computed from it so far; filled on first use, so that opening is
-    free."""
-
-    def __init__(self, image: NDArray[np.uint8]) -> None:
-        self.image = image
-        self.prefix: Prefix | None = None
-        self.features: torch.Tensor | None = None
-
-    @property
-    def image_hw(self) -> tuple[int, int]:
-        return self.image.shape[0], self.image.shape[1]
-
-
-class SceneCache(Generic[T]):
-    """The newest `size` scenes by image content; the longest unused one goes first."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._scenes: OrderedDict[bytes, T] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._scenes)
-
-    def get(self, image: NDArray[np.uint8], make: Callable[[], T]) -> T:
-        """The scene of this image, made now if it is not remembered."""
-        if self.size == 0:
-            return make()
-        key = content_key(image)
-        scene = self._scenes.pop(key, None)
-        if scene is None:
-            while len(self._scenes) >= self.size:
-                self._scenes.popitem(last=False)  # before making the new one: memory is the limit
-            scene = make()
-        self._scenes[key] = scene
-        return scene
-
-    def clear(self) -> None:
-        """Forgets every scene."""
-        self._scenes.clear()
+log = logging.getLogger(__name__)
 
 
-def content_key(image: NDArray[np.uint8]) -> bytes:
-    """Equal for equal pixels in equal shape."""
-    digest = hashlib.blake2b(str(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.digest()
+@dataclass(frozen=True)
+class Trace:
+    """Everything one grounding computed, for N phrases: what parity checks and heat maps look at.
 
-
-def checked_image(image: object) -> NDArray[np.uint8]:
-    """A private copy of an RGB uint8 [H, W, 3] image.
-
-    Raises:
-        ImageError: another type, shape or number format, or too small to look at.
+    reading: maps and hidden states. cues: N weighted states [T, D]. heat [N, h, w], the mean map,
+        and coarse_logits [N, h', w'], both without padding. boxes [N, 4] in SAM's square. iou [N]
+        as predicted. refined_logits [N, H, W].
     """
-    if not isinstance(image, np.ndarray):
-        raise ImageError(f"image: expected a numpy array, got {type(image).__name__}")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ImageError(
-            f"image: expected RGB uint8 [H, W, 3], got {image.dtype} {list(image.shape)}; convert "
-            "it"
+
+    reading: LmmReading
+    cues: tuple[torch.Tensor, ...]
+    heat: torch.Tensor
+    coarse_logits: torch.Tensor
+    boxes: torch.Tensor
+    iou: torch.Tensor
+    refined_logits: torch.Tensor
+
+
+class Scene:
+    """One image, to be asked about any number of times."""
+
+    def __init__(self, grounder: Grounder, memory: SceneMemory) -> None:
+        self._grounder = grounder
+        self._memory = memory
+
+    def ground(
+        self, phrases: Sequence[str], on_stage: ProgressCallback | None = None
+    ) -> list[Grounding]:
+        """Points at each phrase; the ones not in the image come back with `is_present` False.
+
+        Raises:
+            PromptError: a phrase is empty, too long or not language.
+            Cancelled: raised by `on_stage`; the scene stays usable.
+        """
+        limit = self._grounder.config.max_command_chars
+        texts = [checked_command(phrase, limit) for phrase in phrases]
+        with torch.inference_mode():
+            return self._ground_texts(texts, StageClock(on_stage))
+
+    def ask(
+        self,
+        command: str,
+        intent: Intent | None = None,
+        on_stage: ProgressCallback | None = None,
+    ) -> Answer:
+        """Answers a command and points at what command or answer name.
+
+        intent: what the command wants; found from its form where None.
+
+        Raises:
+            PromptError: empty, too long, not language, or (grounding) naming nothing to point at.
+            Cancelled: raised by `on_stage`; the scene stays usable.
+        """
+        command = checked_command(command, self._grounder.config.max_command_chars)
+        intent = intent or find_intent(command)
+        stages = StageClock(on_stage)
+        with torch.inference_mode():
+            if intent is Intent.GROUND:
+                text, objects = self._point(command, stages)
+            else:
+                text, objects = self._answer(command, intent, stages)
+        timings = stages.timings_ms()
+        spent = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in timings.items())
+        log.info("%s %r: %s, %d objects", intent.value, command, spent, len(objects))
+        return Answer(text, tuple(objects), intent, timings)
+
+    def trace(self, suffix: Suffix, on_stage: ProgressCallback | None = None) -> Trace:
+        """Reads and grounds token spans of a suffix: the path that `ground` and `ask` take.
+
+        Raises:
+            Cancelled: raised by `on_stage`; the scene stays usable.
+        """
+        with torch.inference_mode():
+            return self._trace(suffix, StageClock(on_stage))
+
+    def encode(self, prefix_ids: Sequence[int], *, keep_states: bool = False) -> Prefix:
+        """Encodes the image behind ids of the caller's own, ending with the image token."""
+        with torch.inference_mode():
+            lmm = self._grounder.lmm
+            prefix = lmm.encode(self._memory.image, prefix_ids, keep_states=keep_states)
+        self._memory.prefix = prefix
+        return prefix
+
+    def _point(self, command: str, stages: StageClock) -> tuple[str, list[Grounding]]:
+        """The phrases stand in the command; the sentence around the masks is ours."""
+        phrases = command_phrases(command)
+        if not phrases:
+            raise PromptError(
+                f"expected a command that names something to point at, got {command!r}; "
+                'for example "the red mug"'
+            )
+        found = self._ground_texts([phrase.text for phrase in phrases], stages)
+        return compose_reply(found)
+
+    def _answer(
+        self, command: str, intent: Intent, stages: StageClock
+    ) -> tuple[str, list[Grounding]]:
+        """The model speaks first; then its own words are read in their context."""
+        grounder, text = self._grounder, self._grounder.lmm.text()
+        question = text.question(command)
+        prefix = self._prefix(stages)
+
+        def report(ids: tuple[int, ...]) -> None:
+            stages.report(Stage.GENERATE, text.decode(ids).text)
+
+        with stages(Stage.GENERATE):
+            ids = grounder.lmm.generate(
+                prefix,
+                question.ids,
+                max_new_tokens=grounder.config.max_new_tokens,
+                on_token=report if stages.is_watched else None,
+            )
+        answer = text.decode(ids)
+        phrases = find_phrases(answer.text) if intent is Intent.ANSWER_AND_GROUND else []
+        if not phrases:
+            return answer.text, []
+        start = len(question.ids)
+        spans = [answer.token_span(phrase.text_span) for phrase in phrases]
+        suffix = Suffix(question.ids + ids, tuple((start + a, start + b) for a, b in spans))
+        return answer.text, self._groundings(phrases, self._trace(suffix, stages))
+
+    def _ground_texts(self, texts: Sequence[str], stages: StageClock) -> list[Grounding]:
+        """Reads phrases as if they were the model's answer to the model's prompt."""
+        if not texts:
+            return []
+        answer, phrases = "", []
+        for text in texts:
+            answer += ". " if answer else ""
+            phrases.append(Phrase(text, (len(answer), len(answer) + len(text))))
+            answer += text
+        grounder = self._grounder
+        suffix = grounder.lmm.text().reading(
+            grounder.model.prompt, answer, [phrase.text_span for phrase in phrases]
         )
-    if min(image.shape[:2]) < MIN_SIDE_PX:
-        raise ImageError(
-            f"image: expected at least {MIN_SIDE_PX}x{MIN_SIDE_PX} pixels, got "
-            f"{image.shape[1]}x{image.shape[0]}"
+        found = self._groundings(phrases, self._trace(suffix, stages))
+        return [dataclasses.replace(g, text_span=None) for g in found]
+
+    def _trace(self, suffix: Suffix, stages: StageClock) -> Trace:
+        """Steps seven to nine of the paper's figure: read, decode, refine."""
+        lmm, heads, memory = self._grounder.lmm, self._grounder.heads, self._memory
+        prefix = self._prefix(stages)
+        with stages(Stage.READ):
+            reading = lmm.read(prefix, suffix.ids, suffix.spans)
+            cues = tuple(heads.weighted_states(states) for states in reading.states)
+        with stages(Stage.DECODE):
+            padded = heads.decode(reading.maps)
+            coarse = crop_to_image(padded, prefix.views[-1], memory.image_hw)
+        if memory.features is None:
+            with stages(Stage.SEE):
+                memory.features = heads.see(memory.image)
+        with stages(Stage.REFINE):
+            refined = heads.refine(memory.features, coarse, cues, memory.image_hw)
+            logits = heads.upscale(refined.low_logits, memory.image_hw)
+        heat = crop_to_image(reading.maps.mean(dim=1), prefix.views[-1], memory.image_hw)
+        return Trace(reading, cues, heat, coarse, refined.boxes, refined.iou, logits)
+
+    def _prefix(self, stages: StageClock) -> Prefix:
+        """The encoded image, encoded now if it has not been."""
+        if self._memory.prefix is None:
+            with stages(Stage.ENCODE):
+                self._memory.prefix = self._grounder.lmm.encode(self._memory.image)
+        return self._memory.prefix
+
+    def _groundings(self, phrases: Sequence[Phrase], trace: Trace) -> list[Grounding]:
+        grounder = self._grounder
+        return groundings_from(
+            phrases,
+            trace.refined_logits,
+            trace.heat,
+            trace.iou if grounder.model.score == "iou_head" else None,
+            mask_threshold=grounder.config.mask_threshold,
+            score_threshold=grounder.score_threshold,
         )
-    return np.array(image, order="C")  # the caller may reuse its buffer for the next frame

@@ -27,9 +27,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from flmm_ros.engine.config import GrounderConfig, ModelConfig
-from flmm_ros.engine.grounder import Grounder, Trace
+from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.lmm import Prefix
 from flmm_ros.engine.lmm.tokens import Suffix
+from flmm_ros.engine.scene import Trace
 from flmm_ros.engine.types import ConfigError, FlmmError
 
 # Official class -> family of ours.

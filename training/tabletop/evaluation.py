@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from rich.progress import track
 
-from flmm_ros.engine.grounder import Grounder, Scene
+from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.scene import Scene
 from flmm_ros.engine.types import Intent
 from flmm_ros.tools.tabletop import COLORS, KINDS, Tabletop, TabletopScene
 from training.metrics import MaskMetrics, absence_f1, calibration_error
