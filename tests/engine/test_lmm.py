@@ -140,8 +140,8 @@ def test_a_read_on_the_prefix_equals_a_whole_forward(
 def test_reading_and_answering_leave_the_prefix_as_it_was(lmm: Lmm, prefix: Prefix) -> None:
     first = _read(lmm, prefix)
     with torch.inference_mode():
-        ids = lmm.generate(prefix, lmm.text().question("please").ids, max_new_tokens=4)
-        again = lmm.generate(prefix, lmm.text().question("please").ids, max_new_tokens=4)
+        ids = lmm.generate(prefix, lmm.text().question("please").ids, max_new_tokens=4).ids
+        again = lmm.generate(prefix, lmm.text().question("please").ids, max_new_tokens=4).ids
     assert ids == again
     assert prefix.cache.get_seq_length() == prefix.length
     torch.testing.assert_close(_read(lmm, prefix).maps, first.maps)
@@ -168,7 +168,7 @@ def test_generation_is_what_transformers_generates(
     question = lmm.text().question("what is there?")
     seen: list[tuple[int, ...]] = []
     with torch.inference_mode():
-        ours = lmm.generate(prefix, question.ids, max_new_tokens=8, on_token=seen.append)
+        ours = lmm.generate(prefix, question.ids, max_new_tokens=8, on_token=seen.append).ids
         ids = [*lmm.text().prefix()[:-1], *[lmm.image_token_id] * 36, *question.ids]
         theirs = lmm.model.generate(
             input_ids=torch.tensor([ids]),

@@ -41,6 +41,15 @@ class LmmReading:
     all_states: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Generated:
+    """An answer: its ids without the end token, and where asked for the hidden states [L, S, D] of
+    those that were fed back (all, but for the last one of an answer that was cut off)."""
+
+    ids: tuple[int, ...]
+    states: torch.Tensor | None = None
+
+
 class Lmm(ABC):
     """A frozen LMM. Build with `load`."""
 
@@ -230,32 +239,38 @@ class Lmm(ABC):
         *,
         max_new_tokens: int,
         on_token: Callable[[tuple[int, ...]], None] | None = None,
-    ) -> tuple[int, ...]:
-        """Greedy answer with plain SDPA: the generated ids without the end token.
+        keep_states: bool = False,
+    ) -> Generated:
+        """Greedy answer with plain SDPA.
 
         on_token: called with all ids so far after each token; what it raises ends generation.
         """
         room = self.max_tokens - prefix.length - len(suffix_ids)
         self._check_length(prefix.length + len(suffix_ids) + 1)
-        ends, answer, step, done = self._end_ids(), [], list(suffix_ids), 0
+        ends, step, done = self._end_ids(), list(suffix_ids), 0
+        answer: list[int] = []
+        states: list[torch.Tensor] = []
         head = self.model.get_output_embeddings()
         with cropped(prefix):
             for _ in range(min(max_new_tokens, room)):
-                hidden = self._base()(
+                output = self._base()(
                     input_ids=torch.tensor([step], device=self.device),
                     past_key_values=prefix.cache,
                     use_cache=True,
+                    output_hidden_states=keep_states,
                     **_position_argument(prefix.next_positions(done, len(step))),
-                ).last_hidden_state
+                )
+                if keep_states and answer:
+                    states.append(_stack_layers(output.hidden_states)[:, 0])
                 done += len(step)
-                token = int(head(hidden[:, -1]).argmax())
+                token = int(head(output.last_hidden_state[:, -1]).argmax())
                 if token in ends:
                     break
                 answer.append(token)
                 step = [token]
                 if on_token is not None:
                     on_token(tuple(answer))
-        return tuple(answer)
+        return Generated(tuple(answer), torch.cat(states, dim=1) if states else None)
 
     def _base(self) -> Any:
         """The model without its vocabulary head: reading needs no logits."""
