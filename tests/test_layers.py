@@ -71,6 +71,8 @@ FACADE = {"grounder", "scene", "ground"}
 ENGINE = {
     "__init__": set(),
     "attention": set(),
+    "candidates": set(),
+    "chat": {"lmm.tokens", "phrases"},  # what was said, and what it refers back to
     "checkpoint": {"heads", "mask_refiner", "official"},  # it fills them with weights
     "config": set(),
     "conv_tower": set(),

@@ -33,6 +33,7 @@ class Grounder:
         self.model = model
         self._lmm: Lmm | None = lmm
         self._heads: Heads | None = heads
+        self._selects = _selects(model, heads)
         self._scenes: SceneCache[Scene] = SceneCache(config.scene_cache)
 
     @classmethod
@@ -94,6 +95,11 @@ class Grounder:
         own = self.config.score_threshold
         return own if own >= 0 else self.model.score_threshold
 
+    @property
+    def selects_phrases(self) -> bool:
+        """Whether the phrase selector finds the phrases of an answer, instead of the rules."""
+        return self._selects
+
     def update(self, config: GrounderConfig) -> None:
         """Takes over settings that may change while the model stays loaded.
 
@@ -120,6 +126,20 @@ class Grounder:
         self._lmm = self._heads = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _selects(model: ModelConfig, heads: Heads) -> bool:
+    """What the model file's `phrases` means for these heads.
+
+    Raises:
+        ConfigError: a selector is asked for and there is none.
+    """
+    if model.phrases == "selector" and not heads.has_selector:
+        raise ConfigError(
+            f"model {model.name!r}: expected heads with a phrase selector (phrases: selector), got "
+            "heads without one; use phrases: auto or rules"
+        )
+    return model.phrases != "rules" and heads.has_selector
 
 
 def _device(wanted: str) -> str:

@@ -60,6 +60,11 @@ class AnyHeads(Protocol):
     """What grounding needs of heads: trained ones in torch, the same in another runtime, or ones
     that need no training. Shapes as in `Heads`."""
 
+    @property
+    def has_selector(self) -> bool:
+        """Whether `groundable` can tell."""
+        ...
+
     def require_fit(self, lmm: LmmShape) -> None:
         """Raises CheckpointError where the heads are for another language model."""
         ...
@@ -118,6 +123,11 @@ class Heads(nn.Module):
     def create(cls, lmm: LmmShape, config: HeadsConfig) -> Heads:
         """Untrained heads for a language model."""
         return cls(lmm, config)
+
+    @property
+    def has_selector(self) -> bool:
+        """Whether a phrase selector was trained with these heads."""
+        return self.phrase_selector is not None
 
     def require_fit(self, lmm: LmmShape) -> None:
         """Heads only fit the language model they were trained for.

@@ -10,6 +10,7 @@ Does not know about: tokens, images, the language model.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flmm_ros.engine.types import Phrase
@@ -77,6 +78,13 @@ _COMMAND_FILLERS = _words(
     "let's lets go hey can could will describe tell say list count name"
 )
 
+_PLURALS = _NUMBERS - {"one"} | _words("both all these those")
+# Ends in -s and is one thing all the same.
+_S_NOUNS = _words("lens gas canvas atlas chaos")
+_IT = re.compile(r"\b(?:it|that one|this one|that|this)\b(?!\s+\w+\s+one\b)", re.IGNORECASE)
+_ALL_OF_THEM = re.compile(r"\b(?:all of them|both of them|them|these|those)\b", re.IGNORECASE)
+_ONE = re.compile(r"(\b(?:the|that|this)\s+(?:\w+\s+){1,3})one\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class _Token:
@@ -133,6 +141,44 @@ def is_imperative(command: str) -> bool:
     """Whether a command begins with something to do to an object: "pick", "show", "find"."""
     first = next((t for t in _tokens(command) if t.is_word), None)
     return first is not None and first.text.lower() in _COMMANDS
+
+
+def is_singular(phrase: str) -> bool:
+    """Whether a phrase means one thing: "the cube", but not "the cubes", "two balls", "all of it".
+
+    By its first and its last word; what it cannot tell it takes for singular.
+    """
+    words = [token.text.lower() for token in _tokens(phrase) if token.is_word]
+    if not words or words[0] in _PLURALS or (len(words) > 1 and words[1] in _PLURALS):
+        return False
+    last = words[-1]
+    return not last.endswith("s") or last.endswith(("ss", "us", "is")) or last in _S_NOUNS
+
+
+def refer_back(command: str, named: Sequence[str]) -> str:
+    """A command with what it refers back to put in: "pick it up" -> "pick the red mug up".
+
+    named: phrases of the answer before, in order. "it" and "that one" mean the last of them,
+    "them" means all, "the left one" is one of the last one's kind. Questions stay as they are: the
+    language model reads the conversation itself.
+    """
+    if not named or not is_imperative(command) or find_phrases(command):
+        return _with_kind(command, named[-1]) if named and is_imperative(command) else command
+    last = _one(named[-1])
+    command = _ALL_OF_THEM.sub(" and ".join(_one(phrase) for phrase in named), command, count=1)
+    return _IT.sub(last, command, count=1)
+
+
+def _with_kind(command: str, phrase: str) -> str:
+    """ "the left one" -> "the left cube" after "the red cube"."""
+    words = phrase.split()
+    return _ONE.sub(rf"\g<1>{words[-1]}", command, count=1) if words else command
+
+
+def _one(phrase: str) -> str:
+    """A phrase as one mentions it again: "a red mug" -> "the red mug"."""
+    first, _, rest = phrase.partition(" ")
+    return f"the {rest}" if rest and first.lower() in ("a", "an", "another", "some") else phrase
 
 
 def _chunk_end(tokens: list[_Token], start: int) -> int:

@@ -17,7 +17,8 @@ _PLURAL_DETERMINERS = ("these ", "those ", "some ", "both ", "all ", "several ",
 def compose_reply(found: Sequence[Grounding]) -> tuple[str, list[Grounding]]:
     """A sentence about the groundings, and the groundings with their spans in it.
 
-    "Here is the red mug." / "Here are the red mug and the cube, but I see no green duck."
+    "Here is the red mug." / "Here are the red mug and the cube, but I see no green duck." / "I see
+    three that could be the cube: which one do you mean?"
     """
     text = ""
     spans: dict[int, tuple[int, int]] = {}
@@ -30,7 +31,7 @@ def compose_reply(found: Sequence[Grounding]) -> tuple[str, list[Grounding]]:
             spans[index] = (len(text), len(text) + len(phrase))
             text += phrase
 
-    present = [i for i, g in enumerate(found) if g.is_present]
+    present = [i for i, g in enumerate(found) if g.is_present and not g.is_ambiguous]
     absent = [i for i, g in enumerate(found) if not g.is_present]
     if present:
         names = [_lower_article(found[i].phrase) for i in present]
@@ -42,8 +43,25 @@ def compose_reply(found: Sequence[Grounding]) -> tuple[str, list[Grounding]]:
         join(absent, [_without_article(found[i].phrase) for i in absent], "or")
         if not present:
             text += " here"
-    text += "."
-    return text, [dataclasses.replace(g, text_span=spans[i]) for i, g in enumerate(found)]
+    text += "." if text else ""
+    for i, g in enumerate(found):
+        if g.is_ambiguous:
+            text += " " if text else ""
+            text += f"I see {_count(len(g.candidates))} that could be "
+            join([i], [_lower_article(g.phrase)], "")
+            text += ": which one do you mean?"
+    return text, [_placed(g, spans[i]) for i, g in enumerate(found)]
+
+
+def _placed(grounding: Grounding, span: tuple[int, int]) -> Grounding:
+    """With its place in the sentence, its candidates too."""
+    candidates = tuple(dataclasses.replace(c, text_span=span) for c in grounding.candidates)
+    return dataclasses.replace(grounding, text_span=span, candidates=candidates)
+
+
+def _count(number: int) -> str:
+    words = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return words[number - 2] if 2 <= number <= len(words) + 1 else str(number)
 
 
 def _lower_article(phrase: str) -> str:

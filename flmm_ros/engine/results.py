@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from flmm_ros.engine.types import Grounding, Phrase
+from flmm_ros.engine.types import Grounding, Phrase, tight_box
 
 
 def groundings_from(
@@ -55,11 +55,3 @@ def groundings_from(
             )
         )
     return found
-
-
-def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 around a mask, far edges exclusive; all zero for an empty mask."""
-    if not mask.any():
-        return 0, 0, 0, 0
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

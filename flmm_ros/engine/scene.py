@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from flmm_ros.engine.candidates import with_candidates
+from flmm_ros.engine.chat import Chat
 from flmm_ros.engine.framing import crop_to_image
 from flmm_ros.engine.intent import checked_command, find_intent
 from flmm_ros.engine.lmm import LmmReading, Prefix
-from flmm_ros.engine.lmm.tokens import Suffix
-from flmm_ros.engine.phrases import command_phrases, find_phrases
+from flmm_ros.engine.lmm.tokens import Decoded, Suffix, Turn
+from flmm_ros.engine.phrase_selector import selected_spans
+from flmm_ros.engine.phrases import command_phrases, find_phrases, is_singular
 from flmm_ros.engine.reply import compose_reply
 from flmm_ros.engine.results import groundings_from
 from flmm_ros.engine.scene_memory import SceneMemory
@@ -85,10 +88,13 @@ class Scene:
         command: str,
         intent: Intent | None = None,
         on_stage: ProgressCallback | None = None,
+        *,
+        history: Sequence[Turn] = (),
     ) -> Answer:
         """Answers a command and points at what command or answer name.
 
-        intent: what the command wants; found from its form where None.
+        intent: what the command wants; found from its form where None. history: what was said about
+        the image before; `chat` keeps it.
 
         Raises:
             PromptError: empty, too long, not language, or (grounding) naming nothing to point at.
@@ -101,11 +107,16 @@ class Scene:
             if intent is Intent.GROUND:
                 text, objects = self._point(command, stages)
             else:
-                text, objects = self._answer(command, intent, stages)
+                text, objects = self._answer(command, intent, stages, history)
+        objects = [each for g in objects for each in g.candidates or (g,)]
         timings = stages.timings_ms()
         spent = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in timings.items())
         log.info("%s %r: %s, %d objects", intent.value, command, spent, len(objects))
         return Answer(text, tuple(objects), intent, timings)
+
+    def chat(self) -> Chat:
+        """A conversation about this image."""
+        return Chat(self)
 
     def trace(self, suffix: Suffix, on_stage: ProgressCallback | None = None) -> Trace:
         """Reads and grounds token spans of a suffix: the path that `ground` and `ask` take.
@@ -136,31 +147,44 @@ class Scene:
         return compose_reply(found)
 
     def _answer(
-        self, command: str, intent: Intent, stages: StageClock
+        self, command: str, intent: Intent, stages: StageClock, history: Sequence[Turn]
     ) -> tuple[str, list[Grounding]]:
         """The model speaks first; then its own words are read in their context."""
-        grounder, text = self._grounder, self._grounder.lmm.text()
-        question = text.question(command)
+        grounder, tokens = self._grounder, self._grounder.lmm.text()
+        question = tokens.question(command, history)
         prefix = self._prefix(stages)
 
         def report(ids: tuple[int, ...]) -> None:
-            stages.report(Stage.GENERATE, text.decode(ids).text)
+            stages.report(Stage.GENERATE, tokens.decode(ids).text)
 
         with stages(Stage.GENERATE):
-            ids = grounder.lmm.generate(
+            said = grounder.lmm.generate(
                 prefix,
                 question.ids,
                 max_new_tokens=grounder.config.max_new_tokens,
                 on_token=report if stages.is_watched else None,
+                keep_states=intent is Intent.ANSWER_AND_GROUND and grounder.selects_phrases,
             )
-        answer = text.decode(ids)
-        phrases = find_phrases(answer.text) if intent is Intent.ANSWER_AND_GROUND else []
+        answer = tokens.decode(said.ids)
+        if intent is not Intent.ANSWER_AND_GROUND:
+            return answer.text, []
+        phrases = self._answer_phrases(answer, said.states)
         if not phrases:
             return answer.text, []
         start = len(question.ids)
         spans = [answer.token_span(phrase.text_span) for phrase in phrases]
-        suffix = Suffix(question.ids + ids, tuple((start + a, start + b) for a, b in spans))
+        suffix = Suffix(question.ids + said.ids, tuple((start + a, start + b) for a, b in spans))
         return answer.text, self._groundings(phrases, self._trace(suffix, stages))
+
+    def _answer_phrases(self, answer: Decoded, states: torch.Tensor | None) -> list[Phrase]:
+        """What the answer names: chosen by the phrase selector, or found by the rules."""
+        if states is None:
+            return find_phrases(answer.text)
+        probabilities = self._grounder.heads.groundable(states)
+        if probabilities is None:
+            return find_phrases(answer.text)
+        spans = [answer.text_span(span) for span in selected_spans(probabilities)]
+        return [Phrase(answer.text[a:b], (a, b)) for a, b in spans if b > a]
 
     def _ground_texts(self, texts: Sequence[str], stages: StageClock) -> list[Grounding]:
         """Reads phrases as if they were the model's answer to the model's prompt."""
@@ -206,7 +230,7 @@ class Scene:
 
     def _groundings(self, phrases: Sequence[Phrase], trace: Trace) -> list[Grounding]:
         grounder = self._grounder
-        return groundings_from(
+        found = groundings_from(
             phrases,
             trace.refined_logits,
             trace.heat,
@@ -214,3 +238,4 @@ class Scene:
             mask_threshold=grounder.config.mask_threshold,
             score_threshold=grounder.score_threshold,
         )
+        return [with_candidates(g) if is_singular(g.phrase) else g for g in found]

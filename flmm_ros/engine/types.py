@@ -152,7 +152,8 @@ class Grounding:
     itself, averaged over layers and heads: why the mask is where it is). `score` in 0..1 is the
     predicted IoU where the head was trained for it; below the threshold `is_present` is False and
     the mask is only the best guess. `text_span` are the characters of the phrase in the answer
-    text.
+    text. `is_ambiguous`: the phrase fits several things equally; `candidates` are these things, one
+    Grounding each, and the mask is all of them together.
     """
 
     phrase: str
@@ -163,6 +164,8 @@ class Grounding:
     box_xyxy_px: tuple[int, int, int, int]
     is_present: bool = True
     text_span: tuple[int, int] | None = None
+    is_ambiguous: bool = False
+    candidates: tuple[Grounding, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.bool_:
@@ -182,9 +185,18 @@ class Grounding:
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of one command. `timings_ms` has one entry per stage that ran, and "total"."""
+    """The result of one command. An ambiguous phrase stands in `objects` with each of its
+    candidates. `timings_ms` has one entry per stage that ran, and "total"."""
 
     text: str
     objects: tuple[Grounding, ...]
     intent: Intent
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 around a mask, far edges exclusive; all zero for an empty mask."""
+    if not mask.any():
+        return 0, 0, 0, 0
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

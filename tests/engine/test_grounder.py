@@ -14,6 +14,7 @@ from PIL import Image
 from flmm_ros.engine import ground
 from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.lmm.base import Generated
 from flmm_ros.engine.types import (
     Cancelled,
     ConfigError,
@@ -47,7 +48,7 @@ def test_a_question_is_answered_and_its_phrases_are_grounded_in_context(
 ) -> None:
     text = grounder.lmm.text()
     said = tuple(text.tokenizer("there is a red mug.", add_special_tokens=False).input_ids)
-    monkeypatch.setattr(grounder.lmm, "generate", lambda *_, **__: said)
+    monkeypatch.setattr(grounder.lmm, "generate", lambda *_, **__: Generated(said))
     answer = grounder.open(image).ask("what can I drink from?")
     assert answer.intent is Intent.ANSWER_AND_GROUND
     (found,) = answer.objects
@@ -118,9 +119,9 @@ def test_cancelling_in_any_stage_leaves_the_scene_usable(
     text = grounder.lmm.text()
     real = grounder.lmm.generate
 
-    def speak(*args: object, **kwargs: object) -> tuple[int, ...]:
+    def speak(*args: object, **kwargs: object) -> Generated:
         real(*args, **kwargs)  # type: ignore[arg-type]
-        return tuple(text.tokenizer("a red mug.", add_special_tokens=False).input_ids)
+        return Generated(tuple(text.tokenizer("a red mug.", add_special_tokens=False).input_ids))
 
     monkeypatch.setattr(grounder.lmm, "generate", speak)
     expected = Grounder(grounder.config, grounder.model, grounder.lmm, grounder.heads)

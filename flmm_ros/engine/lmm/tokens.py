@@ -51,6 +51,13 @@ class Decoded:
         """
         return _covering(self.offsets, text_span)
 
+    def text_span(self, token_span: Span) -> Span:
+        """The characters of these ids, without blanks around them; empty where they have none."""
+        start, stop = self.offsets[token_span[0]][0], self.offsets[token_span[1] - 1][1]
+        words = self.text[start:stop]
+        start += len(words) - len(words.lstrip())
+        return start, start + len(words.strip())
+
 
 class PromptTokens:
     """A tokenizer bound to a prompt template.
