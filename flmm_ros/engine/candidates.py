@@ -40,7 +40,7 @@ def with_candidates(grounding: Grounding) -> Grounding:
             dataclasses.replace(
                 grounding,
                 mask=part,
-                soft_mask=np.where(part, grounding.soft_mask, np.float32(0)),
+                soft_mask=np.where(grounding.mask & ~part, np.float32(0), grounding.soft_mask),
                 score=min(score, 1.0),
                 box_xyxy_px=tight_box(part),
                 is_ambiguous=True,
