@@ -90,6 +90,11 @@ class Grounder:
         return self.model.name
 
     @property
+    def backend(self) -> str:
+        """What runs the heads, for diagnostics: "torch", or ONNX Runtime and its provider."""
+        return self.heads.backend
+
+    @property
     def score_threshold(self) -> float:
         """Objects with a lower score are reported absent."""
         own = self.config.score_threshold

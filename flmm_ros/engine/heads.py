@@ -61,6 +61,11 @@ class AnyHeads(Protocol):
     that need no training. Shapes as in `Heads`."""
 
     @property
+    def backend(self) -> str:
+        """What runs them: "torch", or another runtime and what it chose."""
+        ...
+
+    @property
     def has_selector(self) -> bool:
         """Whether `groundable` can tell."""
         ...
@@ -123,6 +128,11 @@ class Heads(nn.Module):
     def create(cls, lmm: LmmShape, config: HeadsConfig) -> Heads:
         """Untrained heads for a language model."""
         return cls(lmm, config)
+
+    @property
+    def backend(self) -> str:
+        """What runs these heads."""
+        return "torch"
 
     @property
     def has_selector(self) -> bool:

@@ -28,6 +28,8 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 
 _MASK_OPACITY = 0.5
 _TEXT_MARGIN_PX = 2
+_DIM = 0.35  # how much of the picture stays visible under a heat map
+_WHITE_FROM = 0.6  # the hottest part fades to white, so that the peak is seen
 
 
 def color_of(index: int) -> tuple[int, int, int]:
@@ -65,6 +67,49 @@ def draw_overlay(image: NDArray[np.uint8], groundings: Sequence[Grounding]) -> N
     drawn = Image.fromarray(canvas.round().astype(np.uint8))
     _write_labels(drawn, groundings)
     return np.array(drawn, np.uint8)
+
+
+def draw_heatmaps(image: NDArray[np.uint8], groundings: Sequence[Grounding]) -> NDArray[np.uint8]:
+    """What each phrase looks at, one picture under another: why the masks are where they are.
+
+    image: RGB uint8 [H, W, 3]. Returns RGB uint8 [N * H, W, 3], N the number of phrases; candidates
+    of one phrase share their picture.
+
+    Raises:
+        ImageError: a heat map has another size than the image.
+    """
+    pictures, seen = [], set()
+    for index, grounding in enumerate(groundings):
+        if grounding.is_ambiguous and (grounding.phrase, grounding.text_span) in seen:
+            continue
+        seen.add((grounding.phrase, grounding.text_span))
+        picture = Image.fromarray(draw_heat(image, grounding.heat, index))
+        font = ImageFont.load_default(size=max(10, picture.height // 28))
+        _write(
+            ImageDraw.Draw(picture), grounding.phrase, (0, 0), font, color_of(index), picture.size
+        )
+        pictures.append(np.array(picture, np.uint8))
+    return np.concatenate(pictures) if pictures else image[:0]
+
+
+def draw_heat(image: NDArray[np.uint8], heat: NDArray[np.float32], index: int) -> NDArray[np.uint8]:
+    """Attention in the colour of the object at `index`, over the image in dim grey.
+
+    image: RGB uint8 [H, W, 3]; heat: float32 [H, W], any scale. Returns RGB uint8 [H, W, 3].
+
+    Raises:
+        ImageError: image and heat have different sizes.
+    """
+    if heat.shape != image.shape[:2]:
+        raise ImageError(f"heat map: expected the image's size {image.shape[:2]}, got {heat.shape}")
+    grey = image.astype(np.float32).mean(axis=2, keepdims=True) * _DIM
+    low, high = float(heat.min()), float(heat.max())
+    strength = ((heat - low) / max(high - low, 1e-12))[..., None]
+    color = np.array(color_of(index), np.float32)
+    whiteness = np.clip((strength - _WHITE_FROM) / (1 - _WHITE_FROM), 0, 1)
+    glow = color + (255 - color) * whiteness
+    blended = grey * (1 - strength) + glow * strength
+    return blended.round().astype(np.uint8)
 
 
 def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

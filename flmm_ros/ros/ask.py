@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
                 timeout_s=args.timeout,
                 intent=args.intent,
                 image=image,
+                camera=args.camera,
+                chat_id=args.chat,
                 on_feedback=None if args.quiet or args.json else _show_progress,
                 wait_for_node_s=args.wait,
             )
@@ -69,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("command", help='the sentence, e.g. "pick up the red mug"')
     parser.add_argument("--intent", choices=INTENTS, default="", help="default: the node decides")
     parser.add_argument("--image", type=Path, help="ask about this file, not about the camera")
+    parser.add_argument("--camera", default="", help="one of the node's further cameras")
+    parser.add_argument(
+        "--chat",
+        default="",
+        metavar="ID",
+        help="any name; commands with the same one are a conversation about the first one's image",
+    )
     parser.add_argument("--node", default="grounding_node", help="its name, default %(default)s")
     parser.add_argument(
         "--timeout", type=float, default=30.0, help="seconds, 0 = none (default 30)"
@@ -113,6 +122,7 @@ def _as_json(result: GroundingResult) -> str:
             "phrase": o.phrase,
             "score": round(o.score, 4),
             "is_present": o.is_present,
+            "is_ambiguous": o.is_ambiguous,
             "label": o.label,
             "box_xyxy_px": o.box_xyxy_px,
             "area_px": int(o.mask.sum()),

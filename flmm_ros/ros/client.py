@@ -54,6 +54,7 @@ class FoundObject:
     phrase: str
     score: float
     is_present: bool
+    is_ambiguous: bool  # one of several that the phrase fits: ask which one is meant
     label: int
     box_xyxy_px: tuple[int, int, int, int]
     center_xy_px: tuple[float, float]
@@ -84,6 +85,11 @@ class GroundingResult:
     def is_ok(self) -> bool:
         """The command was answered."""
         return self.error == "OK"
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """A phrase fits several things: the answer asks which one is meant."""
+        return any(o.is_ambiguous for o in self.objects)
 
     @property
     def present(self) -> tuple[FoundObject, ...]:
@@ -118,6 +124,7 @@ def _object_from_msg(msg: GroundedObject, size_hw: tuple[int, int]) -> FoundObje
         phrase=msg.phrase,
         score=msg.score,
         is_present=msg.is_present,
+        is_ambiguous=msg.is_ambiguous,
         label=msg.label,
         box_xyxy_px=(msg.x_min_px, msg.y_min_px, msg.x_max_px, msg.y_max_px),
         center_xy_px=(msg.center_x_px, msg.center_y_px),
@@ -177,6 +184,8 @@ class GroundingClient:
         timeout_s: float = 10.0,
         intent: str = "",
         image: NDArray[np.uint8] | None = None,
+        camera: str = "",
+        chat_id: str = "",
         on_feedback: OnFeedback | None = None,
         wait_for_node_s: float = 5.0,
     ) -> GroundingResult:
@@ -186,6 +195,9 @@ class GroundingClient:
             timeout_s: the node gives up after this many seconds (error TIMEOUT); 0 = never.
             intent: ground, answer_and_ground, answer, or empty for the node to decide.
             image: RGB uint8 [H, W, 3] to ask about instead of the node's camera.
+            camera: one of the node's further cameras; empty for its main one.
+            chat_id: any text; calls with the same one are a conversation about the first one's
+                image. Empty: on its own.
             on_feedback: called with stage, partial text, elapsed seconds; on the client's thread.
                 The first goal of a new client may miss some: the node's end of the feedback topic
                 can be slower to connect than the goal.
@@ -195,7 +207,13 @@ class GroundingClient:
             GroundingError: there is no such node, or it went away.
         """
         self._wait_for_node(wait_for_node_s)
-        goal = Ground.Goal(command=command, intent=intent, timeout_s=float(timeout_s))
+        goal = Ground.Goal(
+            command=command,
+            intent=intent,
+            camera=camera,
+            chat_id=chat_id,
+            timeout_s=float(timeout_s),
+        )
         if image is not None:
             goal.use_image = True
             goal.image = conversions.image_to_msg(image, Header())

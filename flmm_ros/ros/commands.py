@@ -7,7 +7,7 @@ text; the node only wires this to topics. Does not know about: topics, threads, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,10 +23,10 @@ from flmm_ros.engine.types import (
     Grounding,
     Intent,
     Progress,
-    ProgressCallback,
 )
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import conversions
+from flmm_ros.ros.chats import Chat, Chats, Conversation
 from flmm_ros.ros.newest_image import ImageMsg, NewestImage
 from flmm_ros.ros.worker import Job, Stop, Stopped
 
@@ -48,13 +48,8 @@ _ENGINE_CODES = ("BAD_COMMAND", "UNKNOWN_WORD", "BAD_IMAGE")
 class Scene(Protocol):
     """What the engine offers for one image."""
 
-    def ask(
-        self,
-        command: str,
-        intent: Intent | None = None,
-        on_stage: ProgressCallback | None = None,
-    ) -> Answer:
-        """Answers and grounds."""
+    def chat(self) -> Chat:
+        """A conversation about the image."""
         ...
 
 
@@ -68,6 +63,11 @@ class Engine(Protocol):
 
     def open(self, image: NDArray[np.uint8]) -> Scene:
         """RGB uint8 [H, W, 3] -> the scene to ask about."""
+        ...
+
+    @property
+    def backend(self) -> str:
+        """What runs the heads, for diagnostics."""
         ...
 
     def update(self, config: GrounderConfig) -> None:
@@ -94,7 +94,9 @@ class Command:
     command_id: str
     text: str
     intent: str = ""
-    image: ImageMsg | None = None  # None: the newest one of the image topic
+    image: ImageMsg | None = None  # None: the newest one of the camera
+    camera: str = ""  # empty: the image topic
+    chat_id: str = ""  # empty: on its own
     on_progress: Callable[[str, str], None] = lambda stage, partial_text: None
     on_done: Callable[[GroundedAnswer], None] = lambda msg: None
 
@@ -108,11 +110,11 @@ class Reply:
     objects: Sequence[Grounding] = ()
 
 
-def check_command(command: Command, max_chars: int) -> None:
+def check_command(command: Command, max_chars: int, cameras: Collection[str]) -> None:
     """What can be refused without a model and without waiting.
 
     Raises:
-        Refusal: empty or too long text, or an unknown intent.
+        Refusal: empty or too long text, an unknown intent or camera.
     """
     if not command.text.strip():
         raise Refusal(
@@ -129,6 +131,12 @@ def check_command(command: Command, max_chars: int) -> None:
         raise Refusal(
             GroundedAnswer.BAD_INTENT,
             f"expected one of {', '.join(INTENTS)} or nothing, got {command.intent!r}",
+        )
+    if command.camera not in cameras:
+        known = ", ".join(name for name in cameras if name) or "none; see the parameter cameras"
+        raise Refusal(
+            GroundedAnswer.BAD_CAMERA,
+            f"expected one of the cameras ({known}) or nothing, got {command.camera!r}",
         )
 
 
@@ -167,18 +175,28 @@ def answer(
     job: Job[Command],
     engine: Engine,
     newest: NewestImage,
+    chats: Chats,
     *,
     now_ns: int,
     max_age_s: float,
+    max_chats: int,
 ) -> Reply:
     """Does the work of one command. Runs on the worker's thread.
+
+    newest: of the command's camera. chats: the conversations so far.
 
     Raises:
         Refusal, FlmmError: see `refusal_of`.
         Stopped: the job was cancelled, preempted, out of time or in the way of a deactivation.
     """
     command, start_s = job.request, time.monotonic()
-    image, age_s = choose_image(command, newest, now_ns=now_ns, max_age_s=max_age_s)
+    image: ImageMsg | None = None
+
+    def begin() -> Conversation:
+        nonlocal image
+        image, age_s = choose_image(command, newest, now_ns=now_ns, max_age_s=max_age_s)
+        rgb = conversions.rgb_from_msg(image)
+        return Conversation(engine.open(rgb).chat(), image, rgb, age_s)
 
     def on_stage(progress: Progress) -> None:
         reason = job.stop_reason()
@@ -187,24 +205,21 @@ def answer(
         command.on_progress(progress.stage.value, progress.partial_text)
 
     try:
-        rgb = conversions.rgb_from_msg(image)
+        about = chats.get(command.chat_id, begin, max_chats) if command.chat_id else begin()
+        image = about.image
         intent = Intent(command.intent) if command.intent else None
-        result = engine.open(rgb).ask(command.text, intent=intent, on_stage=on_stage)
+        result = about.chat.say(command.text, intent=intent, on_stage=on_stage)
         job.check()  # a cancel during the last stage still counts
     except Cancelled as error:
         raise Stopped(Stop(str(error))) from error
     except FlmmError as error:
         raise Refusal(_code_of(error), str(error), image) from error
-    msg = _answer_to_msg(result, image.header, rgb.shape[:2])
-    msg.command_id, msg.command, msg.model = (
-        command.command_id,
-        command.text,
-        engine.model_name,
-    )
-    msg.image_age_s = float(age_s)
+    msg = _answer_to_msg(result, about.image.header, about.rgb.shape[:2])
+    msg.command_id, msg.command, msg.chat_id = command.command_id, command.text, command.chat_id
+    msg.model, msg.image_age_s = engine.model_name, float(about.age_s)
     msg.wait_ms = 1e3 * (start_s - job.submitted_s)
     msg.total_ms = 1e3 * (time.monotonic() - start_s)
-    return Reply(msg, rgb, result.objects)
+    return Reply(msg, about.rgb, result.objects)
 
 
 def _answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> GroundedAnswer:
@@ -259,6 +274,7 @@ def refusal_to_msg(
         header=header,
         command_id=command.command_id,
         command=command.text[:max_chars],
+        chat_id=command.chat_id,
         model=model,
         image_age_s=-1.0,
         error_code=refusal.code,
@@ -278,6 +294,7 @@ CODE_NAMES: dict[int, str] = {
     GroundedAnswer.BAD_COMMAND: "BAD_COMMAND",
     GroundedAnswer.UNKNOWN_WORD: "UNKNOWN_WORD",
     GroundedAnswer.BAD_INTENT: "BAD_INTENT",
+    GroundedAnswer.BAD_CAMERA: "BAD_CAMERA",
     GroundedAnswer.NO_IMAGE: "NO_IMAGE",
     GroundedAnswer.IMAGE_TOO_OLD: "IMAGE_TOO_OLD",
     GroundedAnswer.BAD_IMAGE: "BAD_IMAGE",

@@ -247,6 +247,7 @@ def object_to_msg(grounding: Grounding, label: int) -> GroundedObject:
         phrase=grounding.phrase,
         score=float(grounding.score),
         is_present=bool(grounding.is_present),
+        is_ambiguous=bool(grounding.is_ambiguous),
         label=label,
         x_min_px=int(x0),
         y_min_px=int(y0),

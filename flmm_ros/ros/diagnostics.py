@@ -56,6 +56,7 @@ class Snapshot:
     state: str
     model: str = ""
     device: str = ""
+    backend: str = ""  # what runs the heads
     failure: str = ""  # why the last configure failed
     image_topic: str = ""
     image_publishers: int = 0
@@ -74,6 +75,7 @@ def to_msg(name: str, snapshot: Snapshot, header: Header) -> DiagnosticArray:
         "state": snapshot.state,
         "model": snapshot.model,
         "device": snapshot.device,
+        "heads run on": snapshot.backend,
         "image topic": snapshot.image_topic,
         "image publishers": str(snapshot.image_publishers),
         "images received": str(snapshot.images_received),

@@ -47,6 +47,13 @@ OVERLAY = Endpoint(
     5,
     "rgb8: the image with masks, phrases and scores. Only drawn while somebody subscribes.",
 )
+HEATMAP = Endpoint(
+    "~/heatmap",
+    Image,
+    5,
+    "rgb8, one picture a phrase, one under another: what its words look at. Only drawn while "
+    "somebody subscribes.",
+)
 DIAGNOSTICS = Endpoint(
     "/diagnostics",
     DiagnosticArray,
@@ -61,5 +68,5 @@ GROUND = Endpoint(
 )
 
 INPUTS = (IMAGE, COMMAND)
-OUTPUTS = (GROUNDING, ANSWER, MASK, OVERLAY, DIAGNOSTICS)
+OUTPUTS = (GROUNDING, ANSWER, MASK, OVERLAY, HEATMAP, DIAGNOSTICS)
 ACTIONS = (GROUND,)

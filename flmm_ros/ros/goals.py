@@ -66,6 +66,8 @@ class GoalServer:
             text=request.command,
             intent=request.intent,
             image=request.image if request.use_image else None,
+            camera=request.camera,
+            chat_id=request.chat_id,
             on_progress=report,
             on_done=lambda msg: goal.execute(lambda ended: _end(ended, msg)),
         )

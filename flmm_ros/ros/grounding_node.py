@@ -23,10 +23,11 @@ from std_msgs.msg import Header, String
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.overlay import draw_overlay
+from flmm_ros.engine.overlay import draw_heatmaps, draw_overlay
 from flmm_ros.engine.types import FlmmError
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import camera, commands, conversions, diagnostics, endpoints, parameters
+from flmm_ros.ros.chats import Chats
 from flmm_ros.ros.commands import Command, Engine, Refusal, Reply
 from flmm_ros.ros.endpoints import Endpoint
 from flmm_ros.ros.goals import GoalServer
@@ -54,9 +55,10 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._engine: Engine | None = None
         self._failure = ""  # why the last configure failed
         self._topic_commands = 0
-        self._newest = NewestImage()
+        self._newest = {"": NewestImage()}  # of each camera; the main one has no name
+        self._chats = Chats()
         self._statistics = diagnostics.Statistics()
-        self._camera: Any = None
+        self._cameras: list[Any] = []
         self._worker: Worker[Command, Reply] = Worker(self._work, self._finish)
         self._create_endpoints()
         self._autostart = self.create_timer(0.01, self._start_once, lifecycle)
@@ -72,6 +74,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._answer = self._publisher(endpoints.ANSWER)
         self._mask = self._publisher(endpoints.MASK)
         self._overlay = self._publisher(endpoints.OVERLAY)
+        self._heatmap = self._publisher(endpoints.HEATMAP)
         self._diagnostics = self._publisher(endpoints.DIAGNOSTICS)
         group, command = MutuallyExclusiveCallbackGroup, endpoints.COMMAND
         self.create_subscription(
@@ -103,8 +106,11 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listens to the camera and takes commands."""
-        group = MutuallyExclusiveCallbackGroup()
-        self._camera = camera.subscribe(self, self._settings(), self._newest.put, group)
+        settings = self._settings()
+        self._newest = {name: NewestImage() for name in camera.names_of(settings.cameras)}
+        for name, newest in self._newest.items():
+            group = MutuallyExclusiveCallbackGroup()
+            self._cameras.append(camera.subscribe(self, settings, newest.put, group, name))
         self._worker.open()
         self.get_logger().info("active")
         return super().on_activate(state)
@@ -149,13 +155,14 @@ class GroundingNode(LifecycleNodeMixin, Node):
     def _pause(self) -> None:
         if not self._worker.pause(PAUSE_TIMEOUT_S):
             self.get_logger().warning("a command is still inside the model; it ends at its stage")
-        if self._camera is not None:
-            self.destroy_subscription(self._camera)
-            self._camera = None
-        self._newest.clear()
+        while self._cameras:
+            self.destroy_subscription(self._cameras.pop())
+        for newest in self._newest.values():
+            newest.clear()
 
     def _free(self) -> None:
         engine, self._engine = self._engine, None
+        self._chats.clear()
         if engine is not None:
             engine.close()
 
@@ -171,7 +178,8 @@ class GroundingNode(LifecycleNodeMixin, Node):
         settings = self._settings()
         job = Job(command, timeout_s or settings.command_timeout, is_canceled)
         try:
-            commands.check_command(command, self._max_chars())
+            cameras = camera.names_of(settings.cameras)
+            commands.check_command(command, self._max_chars(), cameras)
         except Refusal as refusal:
             self._finish(job, refusal)
             return
@@ -183,12 +191,15 @@ class GroundingNode(LifecycleNodeMixin, Node):
         if self._engine is None:  # pragma: no cover - the worker is open only while it is loaded
             raise RuntimeError("no model is loaded")
         self._engine.update(parameters.read(self, GrounderConfig))  # the live ones
+        settings = self._settings()
         return commands.answer(
             job,
             self._engine,
-            self._newest,
+            self._newest[job.request.camera],
+            self._chats,
             now_ns=self.get_clock().now().nanoseconds,
-            max_age_s=self._settings().max_image_age,
+            max_age_s=settings.max_image_age,
+            max_chats=settings.max_chats,
         )
 
     def _finish(self, job: Job[Command], outcome: Reply | Exception) -> None:
@@ -201,10 +212,15 @@ class GroundingNode(LifecycleNodeMixin, Node):
         if reply.rgb is not None:
             self._mask.publish(msg.mask)
         job.request.on_done(msg)
-        is_watched = self._overlay.get_subscription_count() > 0
-        if reply.rgb is not None and is_watched and self._settings().publish_overlay:
-            drawn = draw_overlay(reply.rgb, reply.objects)
-            self._overlay.publish(conversions.image_to_msg(drawn, msg.header))
+        if reply.rgb is not None and self._settings().publish_overlay:
+            self._draw(self._overlay, draw_overlay, reply)
+            self._draw(self._heatmap, draw_heatmaps, reply)
+
+    def _draw(self, publisher: Any, draw: Callable[..., Any], reply: Reply) -> None:
+        """A picture for people, only made where somebody looks and there is something to see."""
+        if publisher.get_subscription_count() > 0 and (reply.objects or draw is draw_overlay):
+            drawn = draw(reply.rgb, reply.objects)
+            publisher.publish(conversions.image_to_msg(drawn, reply.msg.header))
 
     def _refuse(self, job: Job[Command], error: Exception) -> GroundedAnswer:
         because = f"its state is {self.state}" + (f", {self._failure}" if self._failure else "")
@@ -228,17 +244,19 @@ class GroundingNode(LifecycleNodeMixin, Node):
         return int(self.get_parameter("max_command_chars").value)
 
     def _publish_diagnostics(self) -> None:
-        newest, now = self._newest.get(), self.get_clock().now()
+        main = self._newest[""]
+        newest, now = main.get(), self.get_clock().now()
         topic = self.resolve_topic_name(endpoints.IMAGE.name)
         snapshot = diagnostics.Snapshot(
             state=self.state,
             model=self._engine.model_name if self._engine is not None else "",
             device=str(self.get_parameter("device").value),
+            backend=self._engine.backend if self._engine is not None else "",
             failure=self._failure,
             image_topic=topic,
             image_publishers=self.count_publishers(topic),
-            images_received=self._newest.count,
-            image_rate_hz=self._newest.rate_hz,
+            images_received=main.count,
+            image_rate_hz=main.rate_hz,
             image_age_s=None if newest is None else newest.age_s(now.nanoseconds),
             queue_length=self._worker.queue_length,
             statistics=self._statistics.values(),

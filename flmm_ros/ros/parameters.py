@@ -54,6 +54,11 @@ class NodeConfig:
         "publisher; auto is reliable where all publishers are when the node is activated.",
         choices=("auto", "sensor_data", "reliable"),
     )
+    cameras: str = _setting(
+        "",
+        "Further cameras, names separated by commas: each has a topic NAME/image, and goals choose "
+        "one by name. All share the loaded model.",
+    )
     max_image_age: float = _setting(
         0.0,
         "Seconds. A command whose newest image is older than this when its work starts is refused "
@@ -81,9 +86,15 @@ class NodeConfig:
         bounds=(0.0, 86400.0),
         is_live=True,
     )
+    max_chats: int = _setting(
+        4,
+        "Conversations that are remembered, each with its image; the longest silent goes first.",
+        bounds=(1, 1000),
+        is_live=True,
+    )
     publish_overlay: bool = _setting(
         True,
-        "Draw ~/overlay; it costs nothing while nobody subscribes to it.",
+        "Draw ~/overlay and ~/heatmap; they cost nothing while nobody subscribes to them.",
         is_live=True,
     )
     autostart: bool = _setting(

@@ -21,9 +21,8 @@ from torch.nn import functional as F
 
 from flmm_ros.engine.framing import crop_to_image
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.overlay import draw_overlay
+from flmm_ros.engine.overlay import draw_heat, draw_overlay
 from flmm_ros.engine.types import FlmmError
-from flmm_ros.tools.pictures import heat_picture
 from flmm_ros.tools.tabletop import Tabletop, TabletopScene
 
 SEEDS = (2_000_028, 2_000_018)  # as in the demo: used neither to train nor to examine a model
@@ -55,7 +54,7 @@ def phrase_row(
         shown.append((f"layer {channel // heads} head {channel % heads}", maps[channel]))
     for title, grid in shown:
         full = F.interpolate(grid[None, None].float(), image_hw, mode="bilinear")[0, 0]
-        pictures.append((title, heat_picture(truth.rgb, full.numpy(), index)))
+        pictures.append((title, draw_heat(truth.rgb, full.numpy(), index)))
     found = scene.ground([phrase])[0]
     pictures.append((f"mask, score {found.score:.2f}", draw_overlay(truth.rgb, [found])))
     return pictures

@@ -6,6 +6,7 @@ Does not know about: ROS, HTML, the simulator.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -14,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flmm_ros.engine.overlay import color_of, draw_overlay
+from flmm_ros.engine.overlay import draw_overlay
 from flmm_ros.engine.types import Grounding
 
 READABLE_WIDTH_PX = 640  # below this the phrases written on a picture cannot be read
-_DIM = 0.35  # how much of the picture stays visible under a heat map
-_WHITE_FROM = 0.6  # the hottest part fades to white, so that the peak is seen
 
 
 def overlay_picture(image: NDArray[np.uint8], objects: Sequence[Grounding]) -> NDArray[np.uint8]:
@@ -29,28 +28,6 @@ def overlay_picture(image: NDArray[np.uint8], objects: Sequence[Grounding]) -> N
     """
     scale = max(1, READABLE_WIDTH_PX // image.shape[1])
     return draw_overlay(_enlarged(image, scale), [_scaled(o, scale) for o in objects])
-
-
-def heat_picture(
-    image: NDArray[np.uint8], heat: NDArray[np.float32], index: int
-) -> NDArray[np.uint8]:
-    """Attention in the colour of the object at `index`, over the image in dim grey.
-
-    image: RGB uint8 [H, W, 3]; heat: float32 [H, W], any scale. Returns RGB uint8 [H, W, 3].
-
-    Raises:
-        ValueError: image and heat have different sizes.
-    """
-    if heat.shape != image.shape[:2]:
-        raise ValueError(f"heat map: expected {image.shape[:2]}, got {heat.shape}")
-    grey = image.astype(np.float32).mean(axis=2, keepdims=True) * _DIM
-    low, high = float(heat.min()), float(heat.max())
-    strength = ((heat - low) / max(high - low, 1e-12))[..., None]
-    color = np.array(color_of(index), np.float32)
-    whiteness = np.clip((strength - _WHITE_FROM) / (1 - _WHITE_FROM), 0, 1)
-    glow = color + (255 - color) * whiteness
-    blended = grey * (1 - strength) + glow * strength
-    return blended.round().astype(np.uint8)
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
@@ -72,13 +49,11 @@ def _scaled(grounding: Grounding, scale: int) -> Grounding:
         return array.repeat(scale, axis=0).repeat(scale, axis=1)
 
     x0, y0, x1, y1 = (value * scale for value in grounding.box_xyxy_px)
-    return Grounding(
-        phrase=grounding.phrase,
+    return dataclasses.replace(
+        grounding,
         mask=grown(grounding.mask),
         soft_mask=grown(grounding.soft_mask),
         heat=grown(grounding.heat),
-        score=grounding.score,
         box_xyxy_px=(x0, y0, x1, y1),
-        is_present=grounding.is_present,
-        text_span=grounding.text_span,
+        candidates=(),
     )

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flmm_ros.engine.overlay import color_of
+from flmm_ros.engine.overlay import color_of, draw_heat
 from flmm_ros.engine.types import Grounding
-from flmm_ros.tools.pictures import data_uri, heat_picture, overlay_picture
+from flmm_ros.tools.pictures import data_uri, overlay_picture
 from flmm_ros.tools.report_style import OTHER_COLOR, STAGE_COLORS, STYLE
 
 
@@ -216,7 +216,7 @@ def _pictures(c: ShownCommand) -> str:
         figures.append(_figure(c.picture(), "masks over the camera image", "masks"))
     for index, o in enumerate(c.objects):
         if o.has_heat:
-            picture = heat_picture(c.image, o.grounding.heat, index)
+            picture = draw_heat(c.image, o.grounding.heat, index)
             figures.append(
                 _figure(picture, f"attention for {o.grounding.phrase}", _caption(index, o))
             )

@@ -18,14 +18,24 @@ QUICKLY = "quickly: "
 
 
 class SlowScene:
-    """Waits after it has reported a stage."""
+    """Its conversations are slow."""
 
     def __init__(self, scene):
         self._scene = scene
 
-    def ask(self, command, intent=None, on_stage=None):
+    def chat(self):
+        return SlowChat(self._scene.chat())
+
+
+class SlowChat:
+    """Waits after it has reported a stage."""
+
+    def __init__(self, chat):
+        self._chat = chat
+
+    def say(self, command, intent=None, on_stage=None):
         if command.startswith(QUICKLY):
-            return self._scene.ask(command.removeprefix(QUICKLY), intent, on_stage)
+            return self._chat.say(command.removeprefix(QUICKLY), intent, on_stage)
         seen = set()
 
         def slowly(progress: Progress) -> None:
@@ -34,7 +44,7 @@ class SlowScene:
                 seen.add(progress.stage)
                 time.sleep(STAGE_S)
 
-        return self._scene.ask(command, intent=intent, on_stage=slowly)
+        return self._chat.say(command, intent=intent, on_stage=slowly)
 
 
 class SlowGrounder:
@@ -42,7 +52,7 @@ class SlowGrounder:
 
     def __init__(self, config: GrounderConfig):
         self._grounder = Grounder.from_config(config)
-        self.model_name = self._grounder.model_name
+        self.model_name, self.backend = self._grounder.model_name, self._grounder.backend
         self.update, self.close = self._grounder.update, self._grounder.close
 
     def open(self, image):

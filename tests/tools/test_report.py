@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flmm_ros.engine.overlay import color_of
-from flmm_ros.engine.types import Grounding
-from flmm_ros.tools.pictures import heat_picture, overlay_picture
+from flmm_ros.engine.overlay import color_of, draw_heat
+from flmm_ros.engine.types import Grounding, ImageError
+from flmm_ros.tools.pictures import overlay_picture
 from flmm_ros.tools.report import (
     ShownCommand,
     ShownObject,
@@ -183,14 +183,14 @@ def test_heat_picture_glows_where_the_heat_is() -> None:
     image = np.full((*SIZE, 3), 120, np.uint8)
     heat = np.zeros(SIZE, np.float32)
     heat[10, 10], heat[3, 3] = 1.0, 0.5
-    picture = heat_picture(image, heat, 0)
+    picture = draw_heat(image, heat, 0)
     assert picture[10, 10].tolist() == [255, 255, 255]
     assert picture[0, 0].tolist() == [42, 42, 42]
     np.testing.assert_allclose(picture[3, 3], 0.5 * 42 + 0.5 * np.array(color_of(0)), atol=1)
-    flat = heat_picture(image, np.full(SIZE, 0.3, np.float32), 0)
+    flat = draw_heat(image, np.full(SIZE, 0.3, np.float32), 0)
     assert (flat == 42).all()
-    with pytest.raises(ValueError, match=r"expected \(24, 32\), got \(2, 2\)"):
-        heat_picture(image, np.zeros((2, 2), np.float32), 0)
+    with pytest.raises(ImageError, match=r"size \(24, 32\), got \(2, 2\)"):
+        draw_heat(image, np.zeros((2, 2), np.float32), 0)
 
 
 def test_overlay_picture_of_a_large_image_keeps_its_size() -> None:
