@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from flmm_ros.engine.checkpoint import load_heads, save_heads
 from flmm_ros.engine.config import ModelConfig
@@ -106,8 +106,12 @@ class Trainer:
         eyes.requires_grad_(False).eval()
         data, unseen = self._features("train", mirror=True), self._features("unseen")
         checkpoint = self.run.out / "lmm.ckpt"
-        if self.run.lmm_start:
-            self.model.load_state_dict(torch.load(self.run.lmm_start, weights_only=True))
+        if self.run.lmm_start and not checkpoint.exists():
+            start_model = LlavaForConditionalGeneration.from_pretrained(
+                self.run.lmm_start, dtype=torch.float32
+            )
+            words = AutoTokenizer.from_pretrained(self.run.lmm_start)
+            lmm.grow(self.model, self.tokenizer, start_model, words)
         elif not checkpoint.exists():
             labels = tower.all_token_labels(self.scenes, self.eyes.side, eyes.config.patch_size)
             lmm.align(self.model, self.tokenizer, data, *labels, steps=self.run.align_steps)
@@ -218,7 +222,9 @@ def main() -> None:
     parser.add_argument("--tower-steps", type=int, default=900)
     parser.add_argument("--lmm-steps", type=int, default=5_500)
     parser.add_argument(
-        "--lmm-start", type=Path, help="weights to go on from, instead of aligned random ones"
+        "--lmm-start",
+        type=Path,
+        help="model directory (lmm/) to go on from, which may have fewer words and layers",
     )
     parser.add_argument("--read-scenes", type=int, default=8_000, help="scenes the heads see")
     parser.add_argument("--heads-steps", type=int, default=1_500)

@@ -19,7 +19,8 @@ from flmm_ros.engine.scene import Scene
 from flmm_ros.engine.types import Intent
 from flmm_ros.tools.tabletop import COLORS, KINDS, Tabletop, TabletopScene
 from training.metrics import MaskMetrics, absence_f1, calibration_error
-from training.tabletop.language import FURTHER_KINDS, MAKERS, QUESTION_KINDS, Sample
+from training.tabletop.language import FURTHER_KINDS, MAKERS, QUESTION_KINDS
+from training.tabletop.samples import Sample
 
 EXAMINED = (*QUESTION_KINDS, *FURTHER_KINDS)
 

@@ -29,14 +29,15 @@ from flmm_ros.engine.types import View
 from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX, SceneObject
 from training.losses import iou, mask_loss, score_loss
 from training.tabletop.checkpoints import resume, save
-from training.tabletop.language import DESCRIBE, MAKERS, Mention, Sample, reference
+from training.tabletop.language import DESCRIBE, MAKERS, reference
 from training.tabletop.lmm import FeatureSet, forward
+from training.tabletop.samples import Mention, Sample
 from training.tabletop.scenes import SceneSet
 from training.tabletop.turns import TurnPacker
 
 log = logging.getLogger(__name__)
 IMAGES_A_STEP, PHRASES_AN_IMAGE = 6, 3
-MAX_WORDS = 6  # tokens of the longest phrase
+MAX_WORDS = 9  # tokens of the longest phrase
 IN_CONTEXT = ("kind", "place", "use", "description", "where", "color")
 
 HEADS = HeadsConfig(
@@ -134,14 +135,14 @@ def _spans(packer: TurnPacker, turns: list[Sample]) -> list[tuple[int, int, tupl
     spans = []
     at = len(packer.prefix)
     for sample in turns:
-        prompt = packer.prompt_ids(sample)
+        lead = packer.lead_ids(sample)
         offsets = packer.tokenizer(
             sample.answer, add_special_tokens=False, return_offsets_mapping=True
         ).offset_mapping
         for mention in sample.mentions:
             begin, stop = mention.text_span
             inside = [n for n, (a, b) in enumerate(offsets) if a < stop and b > begin]
-            first = at + len(prompt) + inside[0]
+            first = at + len(lead) + inside[0]
             spans.append((first, first + len(inside), mention.labels))
         at += len(packer.turn(sample)[0])
     return spans

@@ -11,13 +11,11 @@ Does not know about: pixels, tensors, tokenizers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
-
 import numpy as np
 
-from flmm_ros.tools.tabletop import COLORS, HEIGHT_PX, KINDS, WIDTH_PX, SceneObject
+from flmm_ros.tools.tabletop import COLORS, KINDS, SceneObject
+from training.tabletop.beside import beside, converse, related_phrase
+from training.tabletop.samples import MARGIN_PX, Maker, Objects, Sample, Text, pick, place
 
 DESCRIBE = "Please give me a description of the image."
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
@@ -57,60 +55,6 @@ USE_QUESTIONS = (
     "what could you {use}?",
 )
 NOTHING = "there is nothing like that here."
-MARGIN_PX = 12.0  # places closer than this are not compared: a person could not tell either
-
-
-@dataclass(frozen=True)
-class Mention:
-    """A phrase of the answer and the objects it means, by label; none when it is absent."""
-
-    text_span: tuple[int, int]
-    labels: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One turn. `given` are spans of characters of the answer that are read, not learned."""
-
-    kind: str
-    prompt: str
-    answer: str
-    given: tuple[tuple[int, int], ...] = ()
-    mentions: tuple[Mention, ...] = ()
-
-
-T = TypeVar("T")
-Objects = Sequence[SceneObject]
-Maker = Callable[[Objects, np.random.Generator], Sample | None]
-
-
-class _Text:
-    """Builds an answer piece by piece and remembers where its phrases stand."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.mentions: list[Mention] = []
-        self.given: list[tuple[int, int]] = []
-
-    def add(self, words: str) -> _Text:
-        self.text += words
-        return self
-
-    def name(self, words: str, labels: Sequence[int]) -> _Text:
-        start = len(self.text)
-        self.text += words
-        self.mentions.append(Mention((start, len(self.text)), tuple(labels)))
-        return self
-
-    def give(self, words: str, labels: Sequence[int], verb: str) -> _Text:
-        """A name and what follows it, both read only."""
-        start = len(self.text)
-        self.name(words, labels).add(verb)
-        self.given.append((start, len(self.text)))
-        return self
-
-    def sample(self, kind: str, prompt: str) -> Sample:
-        return Sample(kind, prompt, self.text, tuple(self.given), tuple(self.mentions))
 
 
 def draw(objects: Objects, rng: np.random.Generator) -> Sample:
@@ -126,7 +70,7 @@ def draw(objects: Objects, rng: np.random.Generator) -> Sample:
 
 def describe(objects: Objects, rng: np.random.Generator) -> Sample:
     """All objects, from left to right."""
-    prompt = _pick(
+    prompt = pick(
         rng, (DESCRIBE, DESCRIBE, "describe the image.", "what do you see?", "describe the scene.")
     )
     return _listing(_left_to_right(objects)).sample("description", prompt)
@@ -137,10 +81,10 @@ def color_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
     alone = [o for o in objects if _count(objects, kind=o.kind) == 1]
     if not alone:
         return None
-    o = _pick(rng, alone)
+    o = pick(rng, alone)
     word = _kind_word(o.kind, rng, 0.2)
-    prompt = _pick(rng, (f"what color is the {word}?", f"which color does the {word} have?"))
-    return _Text().name(f"the {o.kind}", [o.label]).add(f" is {o.color}.").sample("color", prompt)
+    prompt = pick(rng, (f"what color is the {word}?", f"which color does the {word} have?"))
+    return Text().name(f"the {o.kind}", [o.label]).add(f" is {o.color}.").sample("color", prompt)
 
 
 def kind_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
@@ -148,17 +92,17 @@ def kind_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
     alone = [o for o in objects if _count(objects, color=o.color) == 1]
     if not alone:
         return None
-    o = _pick(rng, alone)
-    thing = _pick(rng, ("object", "thing", "one"))
-    prompt = _pick(rng, (f"what is the {o.color} {thing}?", f"what {thing} is {o.color}?"))
-    return _Text().name(f"the {o.name}", [o.label]).add(".").sample("kind", prompt)
+    o = pick(rng, alone)
+    thing = pick(rng, ("object", "thing", "one"))
+    prompt = pick(rng, (f"what is the {o.color} {thing}?", f"what {thing} is {o.color}?"))
+    return Text().name(f"the {o.name}", [o.label]).add(".").sample("kind", prompt)
 
 
 def is_there(objects: Objects, rng: np.random.Generator) -> Sample:
     """Whether an object is on the table; half the questions name one that is not."""
     color, kind, labels = _maybe_absent(objects, rng, absent=0.5)
     article = "an" if color == "orange" else "a"
-    prompt = _pick(
+    prompt = pick(
         rng,
         (
             f"is there {article} {color} {_kind_word(kind, rng, 0.2)}?",
@@ -166,7 +110,7 @@ def is_there(objects: Objects, rng: np.random.Generator) -> Sample:
             f"can you see the {color} {_kind_word(kind, rng, 0.2)}?",
         ),
     )
-    text = _Text()
+    text = Text()
     if labels:
         text.add("yes, there is ").name(f"{article} {color} {kind}", labels).add(".")
     else:
@@ -178,18 +122,18 @@ def how_many(objects: Objects, rng: np.random.Generator) -> Sample:
     """How many objects, of a kind, of a colour, or in all."""
     choice = rng.random()
     if choice < 0.35:
-        thing, number = _pick(rng, ("objects", "things")), len(objects)
+        thing, number = pick(rng, ("objects", "things")), len(objects)
     elif choice < 0.75:
-        kind = _pick(rng, objects).kind if rng.random() < 0.75 else _pick(rng, KINDS)
+        kind = pick(rng, objects).kind if rng.random() < 0.75 else pick(rng, KINDS)
         thing, number = PLURALS[kind], _count(objects, kind=kind)
     else:
-        color = _pick(rng, objects).color if rng.random() < 0.75 else _pick(rng, list(COLORS))
+        color = pick(rng, objects).color if rng.random() < 0.75 else pick(rng, list(COLORS))
         thing, number = f"{color} objects", _count(objects, color=color)
-    prompt = _pick(
+    prompt = pick(
         rng,
         (f"how many {thing} are there?", f"how many {thing} do you see?", f"count the {thing}."),
     )
-    return _Text().add(f"{NUMBERS[number]}.").sample("count", prompt)
+    return Text().add(f"{NUMBERS[number]}.").sample("count", prompt)
 
 
 def extreme(objects: Objects, rng: np.random.Generator) -> Sample | None:
@@ -199,7 +143,7 @@ def extreme(objects: Objects, rng: np.random.Generator) -> Sample | None:
     if abs(ordered[0].center_px[axis] - ordered[1].center_px[axis]) < MARGIN_PX:
         return None
     o = ordered[0]
-    return _Text().name(f"the {o.name}", [o.label]).add(".").sample("place", _pick(rng, prompts))
+    return Text().name(f"the {o.name}", [o.label]).add(".").sample("place", pick(rng, prompts))
 
 
 _EXTREMES: tuple[tuple[int, int, tuple[str, ...]], ...] = (
@@ -230,32 +174,32 @@ def compare(objects: Objects, rng: np.random.Generator) -> Sample | None:
     }
     said = true if rng.random() < 0.5 else opposite[true]
     prompt = f"is the {a.name} {said} the {b.name}?"
-    text = _Text().add("yes, " if said == true else "no, ").name(f"the {a.name}", [a.label])
+    text = Text().add("yes, " if said == true else "no, ").name(f"the {a.name}", [a.label])
     text.add(f" is {true} ").name(f"the {b.name}", [b.label]).add(".")
     return text.sample("relation", prompt)
 
 
 def use(objects: Objects, rng: np.random.Generator) -> Sample:
     """What an object is good for; all that fit, from left to right."""
-    kind = _pick(rng, objects).kind if rng.random() < 0.8 else _pick(rng, KINDS)
-    question = _pick(rng, USE_QUESTIONS).format(use=_pick(rng, USES[kind]))
+    kind = pick(rng, objects).kind if rng.random() < 0.8 else pick(rng, KINDS)
+    question = pick(rng, USE_QUESTIONS).format(use=pick(rng, USES[kind]))
     fitting = [o for o in _left_to_right(objects) if o.kind == kind]
     if not fitting:
-        return _Text().add(NOTHING).sample("use", question)
+        return Text().add(NOTHING).sample("use", question)
     return _listing(fitting, "the").sample("use", question)
 
 
 def where(objects: Objects, rng: np.random.Generator) -> Sample:
     """Where an object is, as an answer."""
     color, kind, labels = _maybe_absent(objects, rng, absent=0.25)
-    prompt = _pick(rng, ("where is the {0}?", "where do you see the {0}?")).format(
+    prompt = pick(rng, ("where is the {0}?", "where do you see the {0}?")).format(
         f"{color} {_kind_word(kind, rng, 0.2)}"
     )
     if not labels:
-        text = _Text().add("there is ").name(f"no {color} {kind}", []).add(" here.")
+        text = Text().add("there is ").name(f"no {color} {kind}", []).add(" here.")
         return text.sample("where", prompt)
-    place = _place(next(o for o in objects if o.label == labels[0]))
-    return _Text().name(f"the {color} {kind}", labels).add(f" is {place}.").sample("where", prompt)
+    at = place(next(o for o in objects if o.label == labels[0]))
+    return Text().name(f"the {color} {kind}", labels).add(f" is {at}.").sample("where", prompt)
 
 
 def statement(objects: Objects, rng: np.random.Generator) -> Sample:
@@ -264,7 +208,7 @@ def statement(objects: Objects, rng: np.random.Generator) -> Sample:
     The names are given, the places are learned: so the model looks for an object as it reads its
     name.
     """
-    text = _Text()
+    text = Text()
     count = int(rng.integers(1, 4))
     for i in range(count):
         words, labels = reference(objects, rng, absent=0.3)
@@ -273,13 +217,48 @@ def statement(objects: Objects, rng: np.random.Generator) -> Sample:
             continue
         # Without the verb the word after the name already tells place or absence, so that they must
         # be known when the last word of the name is read.
+        if len(labels) > 1 or words.split()[-1] in _SEVERAL:
+            text.give(words, labels, "").add(_told_apart(objects, words, labels))
+            text.add(". " if i + 1 < count else ".")
+            continue
         text.give(words, labels, "" if rng.random() < 0.6 else " is")
         if labels:
-            text.add(f" {_place(next(o for o in objects if o.label == labels[0]))}")
+            text.add(f" {place(next(o for o in objects if o.label == labels[0]))}")
         else:
             text.add(" not here")
         text.add(". " if i + 1 < count else ".")
     return text.sample("statement", DESCRIBE)
+
+
+def _told_apart(objects: Objects, words: str, labels: tuple[int, ...]) -> str:
+    """What goes on after "the cubes" or, of several, "the cube": " are red and blue", " is red or
+    blue", from left to right."""
+    if not labels:
+        return " are not here"
+    is_plural = words.split()[-1] in _SEVERAL
+    meant = [o for o in _left_to_right(objects) if o.label in labels]
+    is_kind = any(word in words.split() for word in _KIND_WORDS)
+    names = [o.color if is_kind else o.kind for o in meant]
+    joint = " and " if is_plural else " or "
+    listed = ", ".join(names[:-1]) + joint + names[-1] if len(names) > 1 else names[0]
+    return f" {'are' if is_plural else 'is'} {listed}"
+
+
+def several(objects: Objects, rng: np.random.Generator) -> tuple[str, tuple[int, ...]]:
+    """Words for all things of a kind or a colour: "the cubes", "all the red things", and "the cube"
+    where several are meant equally."""
+    o = pick(rng, objects)
+    if rng.random() < 0.7:
+        crowd = [x for x in objects if x.kind == o.kind]
+        singular, plural = _kind_word(o.kind, rng, 0.15), PLURALS[o.kind]
+    else:
+        crowd = [x for x in objects if x.color == o.color]
+        thing = pick(rng, ("object", "thing"))
+        singular, plural = f"{o.color} {thing}", f"{o.color} {thing}s"
+    labels = tuple(x.label for x in crowd)
+    if len(crowd) > 1 and rng.random() < 0.5:
+        return f"the {singular}", labels
+    return f"{pick(rng, ('the', 'the', 'all the', 'all'))} {plural}", labels
 
 
 def reference(
@@ -287,34 +266,55 @@ def reference(
 ) -> tuple[str, tuple[int, ...]]:
     """Words for one object ("the red mug", "the mug", "the red thing") and its label; or for
     none."""
+    choice = rng.random()
+    if choice < 0.15:
+        return several(objects, rng)
+    if choice < 0.27:
+        related = related_phrase(objects, rng)
+        if related is not None:
+            return related
     if rng.random() >= absent:
-        o = _pick(rng, objects)
+        o = pick(rng, objects)
         choice = rng.random()
         if choice < 0.12 and _count(objects, kind=o.kind) == 1:
             return f"the {_kind_word(o.kind, rng, 0.3)}", (o.label,)
         if choice < 0.24 and _count(objects, color=o.color) == 1:
-            return f"the {o.color} {_pick(rng, ('object', 'thing', 'one'))}", (o.label,)
-        article = _pick(rng, ("the", "the", "the", "a" if o.color != "orange" else "an"))
+            return f"the {o.color} {pick(rng, ('object', 'thing', 'one'))}", (o.label,)
+        article = pick(rng, ("the", "the", "the", "a" if o.color != "orange" else "an"))
         return f"{article} {o.color} {_kind_word(o.kind, rng, 0.2)}", (o.label,)
     color, kind, _ = _maybe_absent(objects, rng, absent=1.0)
     return f"the {color} {_kind_word(kind, rng, 0.2)}", ()
 
 
+def dialogue(objects: Objects, rng: np.random.Generator) -> Sample | None:
+    """A conversation of two or three turns."""
+    return converse(objects, rng, (use, extreme, kind_of, where, is_there, beside))
+
+
+_SEVERAL = frozenset([*PLURALS.values(), "objects", "things"])
+_KIND_WORDS = frozenset([*KINDS, *PLURALS.values(), *(w for s in SYNONYMS.values() for w in s)])
 # name -> (maker, share of the turns)
 MAKERS: dict[str, tuple[Maker, float]] = {
     "statement": (statement, 0.26),
-    "description": (describe, 0.09),
-    "color": (color_of, 0.05),
-    "kind": (kind_of, 0.04),
-    "yes_no": (is_there, 0.17),
+    "description": (describe, 0.07),
+    "color": (color_of, 0.03),
+    "kind": (kind_of, 0.03),
+    "yes_no": (is_there, 0.13),
     "count": (how_many, 0.08),
-    "place": (extreme, 0.09),
+    "place": (extreme, 0.07),
     "relation": (compare, 0.09),
-    "use": (use, 0.11),
-    "where": (where, 0.04),
+    "use": (use, 0.09),
+    "where": (where, 0.03),
+    "beside": (beside, 0.12),
+    "dialogue": (dialogue, 0.14),
 }
 QUESTION_KINDS = ("color", "kind", "yes_no", "count", "place", "use")
-FURTHER_KINDS = ("relation", "description")  # examined too, but reported apart
+FURTHER_KINDS = (
+    "relation",
+    "description",
+    "beside",
+    "dialogue",
+)  # examined too, but reported apart
 
 
 def words_known() -> list[str]:
@@ -330,7 +330,8 @@ def words_known() -> list[str]:
     ]
     for _ in range(4000):
         sample = draw(some, rng)
-        texts += [sample.prompt, sample.answer]
+        for turn in (*sample.before, sample):
+            texts += [turn.prompt, turn.answer]
     for text in texts:
         for mark in ".,?:{}":
             text = text.replace(mark, " ")
@@ -338,17 +339,9 @@ def words_known() -> list[str]:
     return sorted(known)
 
 
-def _place(o: SceneObject) -> str:
-    """Where an object is, in words: five columns, four rows."""
-    x, y = o.center_px[0] / WIDTH_PX, o.center_px[1] / HEIGHT_PX
-    column = ("on the far left", "on the left", "in the middle", "on the right", "on the far right")
-    row = ("at the far back", "at the back", "near the front", "at the very front")
-    return f"{column[min(int(x * 5), 4)]} {row[min(int(y * 4), 3)]}"
-
-
-def _listing(objects: Objects, article: str = "a") -> _Text:
+def _listing(objects: Objects, article: str = "a") -> Text:
     """ "a red mug, an orange cube and a blue ball." """
-    text = _Text()
+    text = Text()
     for i, o in enumerate(objects):
         if i:
             text.add(" and " if i + 1 == len(objects) else ", ")
@@ -362,13 +355,13 @@ def _maybe_absent(
 ) -> tuple[str, str, tuple[int, ...]]:
     """Colour, kind and label of an object of the scene, or of one like it that is not there."""
     if rng.random() >= absent:
-        o = _pick(rng, objects)
+        o = pick(rng, objects)
         return o.color, o.kind, (o.label,)
     there = {(o.color, o.kind) for o in objects}
     while True:
-        o, choice = _pick(rng, objects), rng.random()
-        color = o.color if choice < 0.4 else _pick(rng, list(COLORS))
-        kind = o.kind if 0.4 <= choice < 0.8 else _pick(rng, KINDS)
+        o, choice = pick(rng, objects), rng.random()
+        color = o.color if choice < 0.4 else pick(rng, list(COLORS))
+        kind = o.kind if 0.4 <= choice < 0.8 else pick(rng, KINDS)
         if (color, kind) not in there:
             return color, kind, ()
 
@@ -387,8 +380,4 @@ def _count(objects: Objects, *, kind: str | None = None, color: str | None = Non
 
 
 def _kind_word(kind: str, rng: np.random.Generator, synonym: float) -> str:
-    return _pick(rng, SYNONYMS[kind]) if rng.random() < synonym else kind
-
-
-def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
-    return options[int(rng.integers(len(options)))]
+    return pick(rng, SYNONYMS[kind]) if rng.random() < synonym else kind

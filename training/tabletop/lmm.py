@@ -33,27 +33,28 @@ from training.tabletop.language import (
     FURTHER_KINDS,
     MAKERS,
     QUESTION_KINDS,
-    Sample,
     draw,
 )
+from training.tabletop.samples import Sample
 from training.tabletop.turns import Batch, TurnPacker
 
 log = logging.getLogger(__name__)
 IMAGES_A_STEP = 9
 TURN_TOKENS = 254  # of turns behind one image in training; with the prefix 512 or so
 PEAK_RATE = 1e-3
+LAYERS = 6
 TURNS_A_ROW = 4  # when answers are checked
 
 
 def build_lmm(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForConditionalGeneration:
-    """The untrained model: convolutional tower, 4-layer Llama of width 128."""
+    """The untrained model: convolutional tower, a Llama of width 128."""
     torch.manual_seed(seed)
     config = LlavaConfig(
         vision_config=ConvTowerConfig(image_size=256, patch_size=16, hidden_size=128),
         text_config=LlamaConfig(
             hidden_size=128,
             intermediate_size=384,
-            num_hidden_layers=4,
+            num_hidden_layers=LAYERS,
             num_attention_heads=4,
             num_key_value_heads=4,
             vocab_size=len(tokenizer),
@@ -145,6 +146,35 @@ def align(
             attention.k_proj.weight.copy_(attention.q_proj.weight)
             attention.q_proj.weight.mul_(2)
             attention.k_proj.weight.mul_(2)
+
+
+@torch.no_grad()
+def grow(
+    model: LlavaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    start: LlavaForConditionalGeneration,
+    start_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    """Gives `model` what a smaller one with other words has learned; it then says the same.
+
+    Words it shares keep their embeddings. Further layers begin as copies of the last one that add
+    nothing, so that they only have to learn what is new.
+    """
+    ours, theirs = model.model.language_model, start.model.language_model
+    model.model.multi_modal_projector.load_state_dict(
+        start.model.multi_modal_projector.state_dict()
+    )
+    known = start_tokenizer.get_vocab()
+    shared = [(i, known[word]) for word, i in tokenizer.get_vocab().items() if word in known]
+    to, at = (torch.tensor(ids) for ids in zip(*shared, strict=True))
+    ours.embed_tokens.weight[to] = theirs.embed_tokens.weight[at]
+    model.lm_head.weight[to] = start.lm_head.weight[at]
+    ours.norm.load_state_dict(theirs.norm.state_dict())
+    for n, layer in enumerate(ours.layers):
+        layer.load_state_dict(theirs.layers[min(n, len(theirs.layers) - 1)].state_dict())
+        if n >= len(theirs.layers):
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
 
 
 def forward(

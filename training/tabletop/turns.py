@@ -16,11 +16,13 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from flmm_ros.tools.tabletop import SceneObject
-from training.tabletop.language import Sample, draw, words_known
+from training.tabletop.language import draw, words_known
+from training.tabletop.samples import Sample
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 PREFIX_TEXT = "USER: <image>"  # the LLaVA-1.5 template, cut after the image
 TURN_TEXT = "\n{prompt} ASSISTANT:"
+NEXT_TURN_TEXT = "USER: {prompt} ASSISTANT:"  # after the end token of the answer before
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -67,27 +69,39 @@ class TurnPacker:
         ids = tokenizer(PREFIX_TEXT).input_ids
         self.prefix = ids[:-1] + ids[-1:] * image_tokens
 
-    def prompt_ids(self, sample: Sample) -> list[int]:
-        """Tokens between the image and the answer."""
-        text = TURN_TEXT.format(prompt=sample.prompt)
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
-        return ids
+    def lead_ids(self, sample: Sample) -> list[int]:
+        """Tokens between the image and the answer: the turns before, and the prompt."""
+        ids: list[int] = []
+        for turn in sample.before:
+            ids += self._prompt_ids(turn, bool(ids)) + self._answer(turn)[0]
+        return ids + self._prompt_ids(sample, bool(ids))
 
     def turn(self, sample: Sample) -> tuple[list[int], list[int]]:
         """ids and targets (the next token at each position, -100 where it is not learned)."""
-        prompt = self.prompt_ids(sample)
+        ids: list[int] = []
+        wanted: list[int] = []
+        for turn in (*sample.before, sample):
+            prompt = self._prompt_ids(turn, bool(ids))
+            answer, learned = self._answer(turn)
+            ids += prompt + answer
+            wanted += [-100] * len(prompt)
+            wanted += [t if keep else -100 for t, keep in zip(answer, learned, strict=True)]
+        return ids, [*wanted[1:], -100]
+
+    def _prompt_ids(self, sample: Sample, is_later: bool) -> list[int]:
+        text = (NEXT_TURN_TEXT if is_later else TURN_TEXT).format(prompt=sample.prompt)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def _answer(self, sample: Sample) -> tuple[list[int], list[bool]]:
+        """Tokens of the answer with the end token, and which are learned."""
         encoded = self.tokenizer(
             sample.answer, add_special_tokens=False, return_offsets_mapping=True
         )
-        answer = [*encoded.input_ids, self.tokenizer.eos_token_id]
         learned = [
             not any(a <= start < b for a, b in sample.given) for start, _ in encoded.offset_mapping
-        ] + [True]
-        ids = [*prompt, *answer]
-        wanted = [-100] * len(prompt) + [
-            t if keep else -100 for t, keep in zip(answer, learned, strict=True)
         ]
-        return ids, [*wanted[1:], -100]
+        return [*encoded.input_ids, self.tokenizer.eos_token_id], [*learned, True]
 
     def fill(
         self, objects: Sequence[SceneObject], rng: np.random.Generator, tokens: int
