@@ -159,19 +159,18 @@ def rows_attention(
     return output, None
 
 
-def merge_maps(
+def merge_views(
     rows: torch.Tensor, spans: Sequence[tuple[int, int]], views: Sequence[View], merge: str
-) -> torch.Tensor:
-    """Attention rows of phrase tokens to one stack of maps a phrase.
+) -> tuple[torch.Tensor, ...]:
+    """Attention rows of phrase tokens to maps, merged over each phrase's tokens, view by view.
 
     Args:
         rows: [L, A, R, I], the rows of all phrases one after another.
         spans: N half-open ranges of R.
-        views: all grids; coarser ones are resized to the last view's grid.
         merge: "mean" or "max" over a phrase's tokens.
 
     Returns:
-        float32 [N, C, h, w], channel = layer * A + head, views one block after another.
+        For each view float32 [N, L * A, h, w] on its own grid, channel = layer * A + head.
     """
     layers, heads, _, _ = rows.shape
     merged = []
@@ -179,15 +178,23 @@ def merge_maps(
         tokens = rows[:, :, start:stop]
         merged.append(tokens.amax(dim=2) if merge == "max" else tokens.mean(dim=2))
     flat = torch.stack(merged)  # [N, L, A, I]
-    grid_hw = views[-1].grid_hw
-    blocks = []
-    for view in views:
-        maps = flat[..., view.columns.to(flat.device)]
-        maps = maps.reshape(len(spans), layers * heads, *view.grid_hw)
-        if view.grid_hw != grid_hw:
-            maps = F.interpolate(maps, size=grid_hw, mode="bilinear")
-        blocks.append(maps)
-    return torch.cat(blocks, dim=1)  # [N, L * A * V, h, w]
+    return tuple(
+        flat[..., view.columns.to(flat.device)].reshape(len(spans), layers * heads, *view.grid_hw)
+        for view in views
+    )
+
+
+def join_views(maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Maps of all views, one block of channels after another, on the grid of the last view:
+    [N, C, h, w]."""
+    grid_hw = maps[-1].shape[-2:]
+    return torch.cat(
+        [
+            block if block.shape[-2:] == grid_hw else F.interpolate(block, grid_hw, mode="bilinear")
+            for block in maps
+        ],
+        dim=1,
+    )
 
 
 AttentionInterface.register(ATTENTION_NAME, rows_attention)

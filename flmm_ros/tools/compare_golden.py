@@ -106,6 +106,8 @@ def _our_tensors(
     for name, value in lmm.prepare(image).items():
         yield name, value[0]
     yield "mask_attentions", trace.reading.maps
+    if len(trace.reading.view_maps) > 1:
+        yield from zip(("attn_coarse", "attn_fine"), trace.reading.view_maps, strict=True)
     states = torch.cat([prefix.states, trace.reading.all_states], dim=1)
     yield "weighted_hidden_states", heads.weighted_states(states)
     for n, cue in enumerate(trace.cues):

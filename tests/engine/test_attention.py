@@ -13,7 +13,8 @@ from flmm_ros.engine.attention import (
     RECORDER_KEYWORD,
     MissingMaskError,
     RowRecorder,
-    merge_maps,
+    join_views,
+    merge_views,
 )
 from flmm_ros.engine.types import View
 
@@ -138,7 +139,7 @@ def test_maps_are_merged_over_a_phrase_and_laid_out_layer_by_layer(
     rows = torch.zeros(2, 3, 3, 6)  # L=2, A=3, R=3, I=6
     rows[1, 2, 0, 5], rows[1, 2, 1, 5] = 1.0, 3.0
     view = View("whole", torch.arange(6), (2, 3), (0, 0, 3, 2))
-    maps = merge_maps(rows, [(0, 2), (2, 3)], [view], merge)
+    maps = join_views(merge_views(rows, [(0, 2), (2, 3)], [view], merge))
     assert maps.shape == (2, 6, 2, 3)
     assert maps[0, 1 * 3 + 2, 1, 2] == expected
     assert maps.sum() == expected
@@ -148,6 +149,6 @@ def test_columns_without_pixels_are_dropped_and_views_share_the_last_grid() -> N
     rows = torch.arange(10.0).reshape(1, 1, 1, 10)
     coarse = View("coarse", torch.tensor([0, 1, 2, 3]), (2, 2), (0, 0, 4, 4))
     fine = View("fine", torch.tensor([4, 5, 7, 8]), (2, 2), (0, 0, 4, 4))  # 6 and 9 are newlines
-    maps = merge_maps(rows, [(0, 1)], [coarse, fine], "mean")
+    maps = join_views(merge_views(rows, [(0, 1)], [coarse, fine], "mean"))
     assert maps[0, 0].flatten().tolist() == [0, 1, 2, 3]
     assert maps[0, 1].flatten().tolist() == [4, 5, 7, 8]

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration
 
-from flmm_ros.engine.attention import ATTENTION_NAME, RowRecorder, merge_maps
+from flmm_ros.engine.attention import ATTENTION_NAME, RowRecorder, merge_views
 from flmm_ros.engine.framing import crop_to_image
 from flmm_ros.engine.heads import Heads, HeadsConfig
 from flmm_ros.engine.mask_refiner import ConvEncoderShape, RefinerShape
@@ -164,7 +164,7 @@ def _one_image(
     for n, (begin, stop, _) in enumerate(spans):
         words[n, : stop - begin] = states[:, begin:stop].transpose(0, 1)
     return ReadingSet(
-        maps=merge_maps(rows, local, [view], "mean").half(),
+        maps=merge_views(rows, local, [view], "mean")[0].half(),
         states=words.half(),
         lengths=torch.tensor([stop - begin for begin, stop, _ in spans]),
         image=torch.full((len(spans),), image),

@@ -10,11 +10,12 @@ from transformers.utils import logging as transformers_logging
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.lmm.base import Lmm, LmmReading
 from flmm_ros.engine.lmm.llava import Llava
+from flmm_ros.engine.lmm.llava_next import LlavaNext
 from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.prefix import Prefix
 from flmm_ros.engine.types import ConfigError
 
-FAMILIES: dict[str, type[Lmm]] = {"llava": Llava}
+FAMILIES: dict[str, type[Lmm]] = {"llava": Llava, "llava_next": LlavaNext}
 
 __all__ = ["FAMILIES", "Lmm", "LmmReading", "LoadOptions", "Prefix", "load_lmm"]
 

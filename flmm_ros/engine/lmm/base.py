@@ -19,7 +19,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache, PreTrainedModel
 
-from flmm_ros.engine.attention import ATTENTION_NAME, RECORDER_KEYWORD, RowRecorder, merge_maps
+from flmm_ros.engine.attention import (
+    ATTENTION_NAME,
+    RECORDER_KEYWORD,
+    RowRecorder,
+    join_views,
+    merge_views,
+)
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads import LmmShape
 from flmm_ros.engine.lmm.loading import LoadOptions
@@ -32,11 +38,13 @@ from flmm_ros.engine.types import ConfigError, PromptError, View
 class LmmReading:
     """What one forward recorded of N phrases.
 
-    maps: [N, C, h, w] float32. states: N tensors [L, T, D], the phrase tokens' hidden states in
+    maps: [N, C, h, w] float32. view_maps: the same before the views were joined, each on its own
+        grid. states: N tensors [L, T, D], the phrase tokens' hidden states in
         every layer, the last one after the final norm. all_states: [L, S, D] of the whole suffix.
     """
 
     maps: torch.Tensor
+    view_maps: tuple[torch.Tensor, ...]
     states: tuple[torch.Tensor, ...]
     all_states: torch.Tensor
 
@@ -181,8 +189,10 @@ class Lmm(ABC):
             )
         states = _stack_layers(output.hidden_states)[:, 0]  # [L, S, D]
         rows = self._recorded(recorder)[0]  # [L, A, R, I]
-        maps = merge_maps(rows, _consecutive(spans), prefix.views, self.config.merge)
-        return LmmReading(maps, tuple(states[:, a:b].float() for a, b in spans), states)
+        maps = merge_views(rows, _consecutive(spans), prefix.views, self.config.merge)
+        return LmmReading(
+            join_views(maps), maps, tuple(states[:, a:b].float() for a, b in spans), states
+        )
 
     def read_batch(
         self,
@@ -227,9 +237,11 @@ class Lmm(ABC):
         recorded, views = self._recorded(recorder), self.views(image_hw)
         readings = []
         for n, sample in enumerate(spans):
-            maps = merge_maps(recorded[n], _consecutive(sample), views, self.config.merge)
+            maps = merge_views(recorded[n], _consecutive(sample), views, self.config.merge)
             tokens = tuple(states[:, n, a:b].float() for a, b in sample)
-            readings.append(LmmReading(maps, tokens, states[:, n, : len(suffixes[n])]))
+            readings.append(
+                LmmReading(join_views(maps), maps, tokens, states[:, n, : len(suffixes[n])])
+            )
         return readings
 
     def generate(

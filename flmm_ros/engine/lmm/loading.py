@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 from transformers.utils import cached_file
 
 from flmm_ros.engine.config import ModelConfig
@@ -108,6 +108,21 @@ def load_settings(config: ModelConfig, options: LoadOptions, file: str) -> Mappi
     except LOAD_ERRORS as error:
         raise load_failure(config, error) from error
     return content
+
+
+def load_image_processor(config: ModelConfig, options: LoadOptions) -> Any:
+    """The image processor that lies beside the weights, as numpy and Pillow compute it: the same
+    numbers whether or not torchvision is there.
+
+    Raises:
+        CheckpointError: missing or unknown.
+    """
+    try:
+        return AutoImageProcessor.from_pretrained(
+            config.lmm, backend="pil", **source_arguments(config, options)
+        )
+    except LOAD_ERRORS as error:
+        raise load_failure(config, error) from error
 
 
 def load_failure(config: ModelConfig, error: Exception) -> CheckpointError:
