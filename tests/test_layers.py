@@ -79,13 +79,8 @@ ENGINE = {
     "framing": set(),
     "heads": {"mask_decoder", "mask_refiner", "phrase_selector"},  # the module that holds them
     "intent": {"phrases"},  # a command's form is told by its phrases
-    "lmm": {
-        "lmm.base",
-        "lmm.llava",
-        "lmm.llava_next",
-        "lmm.loading",
-        "lmm.prefix",
-    },  # the table of families
+    # the table of families
+    "lmm": {"lmm.base", "lmm.llava", "lmm.llava_next", "lmm.loading", "lmm.prefix"},
     # records rows on a prefix; says what the heads will get
     "lmm.base": {"attention", "heads", "lmm.loading", "lmm.prefix", "lmm.tokens"},
     "lmm.llava": {"conv_tower", "lmm.base", "lmm.loading", "lmm.tokens"},

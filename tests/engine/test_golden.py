@@ -20,12 +20,7 @@ CASES = sorted(
 )
 
 
-def _is_supported(case: Path) -> bool:
-    meta = json.loads((case / "meta.json").read_text())
-    return bool(meta["official_model_class"] == "FrozenLlavaSAM")
-
-
-@pytest.mark.parametrize("case", [p for _, p in CASES if _is_supported(p)], ids=lambda p: p.name)
+@pytest.mark.parametrize("case", [p for _, p in CASES], ids=lambda p: p.name)
 def test_every_tensor_holds(case: Path) -> None:
     failed = [c for c in compare_case(case) if not c.holds]
     assert not failed

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,19 @@ from flmm_ros.engine.types import ConfigError, PromptError, View
 class LmmReading:
     """What one forward recorded of N phrases.
 
-    maps: [N, C, h, w] float32. view_maps: the same before the views were joined, each on its own
-        grid. states: N tensors [L, T, D], the phrase tokens' hidden states in
-        every layer, the last one after the final norm. all_states: [L, S, D] of the whole suffix.
+    view_maps: [N, L * A, h, w] float32 of each view, on its own grid. states: N tensors [L, T, D],
+        the phrase tokens' hidden states in every layer, the last one after the final norm.
+        all_states: [L, S, D] of the whole suffix.
     """
 
-    maps: torch.Tensor
     view_maps: tuple[torch.Tensor, ...]
     states: tuple[torch.Tensor, ...]
     all_states: torch.Tensor
+
+    @cached_property
+    def maps(self) -> torch.Tensor:
+        """The maps of all views on the finest grid, [N, C, h, w] float32."""
+        return join_views(self.view_maps)
 
 
 @dataclass(frozen=True)
@@ -190,9 +195,7 @@ class Lmm(ABC):
         states = _stack_layers(output.hidden_states)[:, 0]  # [L, S, D]
         rows = self._recorded(recorder)[0]  # [L, A, R, I]
         maps = merge_views(rows, _consecutive(spans), prefix.views, self.config.merge)
-        return LmmReading(
-            join_views(maps), maps, tuple(states[:, a:b].float() for a, b in spans), states
-        )
+        return LmmReading(maps, tuple(states[:, a:b].float() for a, b in spans), states)
 
     def read_batch(
         self,
@@ -239,9 +242,7 @@ class Lmm(ABC):
         for n, sample in enumerate(spans):
             maps = merge_views(recorded[n], _consecutive(sample), views, self.config.merge)
             tokens = tuple(states[:, n, a:b].float() for a, b in sample)
-            readings.append(
-                LmmReading(join_views(maps), maps, tokens, states[:, n, : len(suffixes[n])])
-            )
+            readings.append(LmmReading(maps, tokens, states[:, n, : len(suffixes[n])]))
         return readings
 
     def generate(

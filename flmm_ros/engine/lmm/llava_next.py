@@ -103,7 +103,7 @@ class LlavaNext(Lmm):
             grid = _Grid(rows, columns - 2 * padding)
         if grid.rows < 1 or grid.columns < 1:
             raise ImageError(
-                f"image: expected one that is not so narrow, got {width}x{height}; LLaVA-NeXT would "
-                "see nothing of it, cut out the part that matters"
+                f"image: expected one that is not so narrow, got {width}x{height}; LLaVA-NeXT "
+                "would see nothing of it, cut out the part that matters"
             )
         return grid
