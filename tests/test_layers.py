@@ -60,7 +60,13 @@ ROOMS = {
     ),
     "tests/engine": Room(
         frozenset(TENSORS | PICTURES | {"hypothesis", "pytest", "yaml"}),
-        ("flmm_ros.engine", "flmm_ros.tools.compare_golden", "flmm_ros.tools.bench", "tiny_model"),
+        (
+            "flmm_ros.engine",
+            "flmm_ros.tools.compare_golden",
+            "flmm_ros.tools.bench",
+            "tiny_families",
+            "tiny_model",
+        ),
     ),
 }
 
@@ -79,12 +85,18 @@ ENGINE = {
     "framing": set(),
     "heads": {"mask_decoder", "mask_refiner", "phrase_selector"},  # the module that holds them
     "intent": {"phrases"},  # a command's form is told by its phrases
-    # the table of families
-    "lmm": {"lmm.base", "lmm.llava", "lmm.llava_next", "lmm.loading", "lmm.prefix"},
+    "lmm": {"lmm.base", "lmm.loading", "lmm.prefix"},  # the table of families
     # records rows on a prefix; says what the heads will get
     "lmm.base": {"attention", "heads", "lmm.loading", "lmm.prefix", "lmm.tokens"},
     "lmm.llava": {"conv_tower", "lmm.base", "lmm.loading", "lmm.tokens"},
-    "lmm.llava_next": {"lmm.base", "lmm.loading", "lmm.tokens"},
+    "lmm.deepseek_vl": {"lmm.processed"},
+    "lmm.gemma3": {"lmm.processed"},
+    "lmm.idefics3": {"lmm.processed"},
+    "lmm.internvl": {"lmm.processed"},
+    "lmm.llava_next": {"lmm.processed"},
+    "lmm.llava_onevision": {"lmm.llava_next"},  # the same, but for the size of its grid
+    "lmm.processed": {"lmm.base", "lmm.loading", "lmm.tokens"},
+    "lmm.qwen_vl": {"lmm.processed"},
     "lmm.loading": {"lmm.tokens"},  # brings the tokenizer in too
     "lmm.prefix": set(),
     "lmm.tokens": set(),

@@ -5,19 +5,49 @@ Does not know about: heads, scenes, commands.
 
 from __future__ import annotations
 
+import importlib
+
 from transformers.utils import logging as transformers_logging
 
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.lmm.base import Lmm, LmmReading
-from flmm_ros.engine.lmm.llava import Llava
-from flmm_ros.engine.lmm.llava_next import LlavaNext
 from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.prefix import Prefix
 from flmm_ros.engine.types import ConfigError
 
-FAMILIES: dict[str, type[Lmm]] = {"llava": Llava, "llava_next": LlavaNext}
+# family -> (file of this folder, class). Imported when it is asked for: transformers' model classes
+# take seconds to import, and one is enough.
+FAMILIES: dict[str, tuple[str, str]] = {
+    "deepseek_vl": ("deepseek_vl", "DeepseekVL"),
+    "deepseek_vl_hybrid": ("deepseek_vl", "DeepseekVLHybrid"),
+    "gemma3": ("gemma3", "Gemma3"),
+    "idefics3": ("idefics3", "Idefics3"),
+    "internvl": ("internvl", "InternVL"),
+    "llava": ("llava", "Llava"),
+    "llava_next": ("llava_next", "LlavaNext"),
+    "llava_onevision": ("llava_onevision", "LlavaOnevision"),
+    "qwen2_5_vl": ("qwen_vl", "Qwen25VL"),
+    "qwen3_vl": ("qwen_vl", "Qwen3VL"),
+    "smolvlm": ("idefics3", "SmolVLM"),
+}
 
-__all__ = ["FAMILIES", "Lmm", "LmmReading", "LoadOptions", "Prefix", "load_lmm"]
+__all__ = ["FAMILIES", "Lmm", "LmmReading", "LoadOptions", "Prefix", "adapter_of", "load_lmm"]
+
+
+def adapter_of(family: str) -> type[Lmm]:
+    """The adapter class of a family.
+
+    Raises:
+        ConfigError: not one of FAMILIES.
+    """
+    if family not in FAMILIES:
+        raise ConfigError(
+            f"expected a supported LMM family, got {family!r}; "
+            f"supported: {', '.join(sorted(FAMILIES))}"
+        )
+    file, name = FAMILIES[family]
+    adapter: type[Lmm] = getattr(importlib.import_module(f"{__name__}.{file}"), name)
+    return adapter
 
 
 def load_lmm(config: ModelConfig, options: LoadOptions) -> Lmm:
@@ -27,10 +57,9 @@ def load_lmm(config: ModelConfig, options: LoadOptions) -> Lmm:
         ConfigError: a family that is not supported.
         CheckpointError: weights or configuration missing or damaged.
     """
-    if config.family not in FAMILIES:
-        raise ConfigError(
-            f"model {config.name!r}: expected a supported LMM family, got {config.family!r}; "
-            f"supported: {', '.join(sorted(FAMILIES))}"
-        )
+    try:
+        adapter = adapter_of(config.family)
+    except ConfigError as error:
+        raise ConfigError(f"model {config.name!r}: {error}") from error
     transformers_logging.disable_progress_bar()  # the node's log is no terminal
-    return FAMILIES[config.family].load(config, options)
+    return adapter.load(config, options)

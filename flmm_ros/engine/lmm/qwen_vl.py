@@ -1,0 +1,60 @@
+"""Qwen2.5-VL and Qwen3-VL: the image at its own shape, one token for 2x2 patches.
+
+A token's position has three parts, time, row and column, and the text after an image goes on behind
+the larger side of its grid. transformers keeps that offset inside the model, for one image; here it
+belongs to the prefix, because several are alive at once.
+
+Does not know about: heads, phrases, commands.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
+
+from flmm_ros.engine.lmm.processed import ProcessedLmm, whole_image
+from flmm_ros.engine.types import View
+
+
+class Qwen25VL(ProcessedLmm):
+    """Qwen2.5-VL on transformers' Qwen2_5_VLForConditionalGeneration."""
+
+    family = "qwen2_5_vl"
+    model_class = Qwen2_5_VLForConditionalGeneration
+
+    def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
+        rows, columns = self._grid_hw(image_hw)
+        return [self.image_token_id] * (rows * columns)
+
+    def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+        grid_hw = self._grid_hw(image_hw)
+        columns = torch.arange(grid_hw[0] * grid_hw[1])
+        return (View("whole", columns, grid_hw, whole_image(image_hw)),)
+
+    def positions(self, ids: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor:
+        """[3, B, S]: time, row and column of each token; all three count on for text."""
+        rows, columns = self._grid_hw(image_hw)
+        first = int((ids[0] == self.image_token_id).nonzero()[0])
+        after = ids.shape[1] - first - rows * columns
+        row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        image = first + torch.stack([torch.zeros_like(row), row, column]).flatten(1)
+        parts = [
+            torch.arange(first).expand(3, -1),
+            image,
+            (first + max(rows, columns) + torch.arange(after)).expand(3, -1),
+        ]
+        positions = torch.cat(parts, dim=1).to(ids.device)  # [3, S]
+        return positions[:, None].expand(-1, ids.shape[0], -1)
+
+    def _grid_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        merge = int(self.model.config.vision_config.spatial_merge_size)
+        _, rows, columns = self.processed_size(image_hw)["image_grid_thw"][0].tolist()
+        return rows // merge, columns // merge
+
+
+class Qwen3VL(Qwen25VL):
+    """Qwen3-VL on transformers' Qwen3VLForConditionalGeneration. Features of early layers of its
+    image tower join early text layers; positions of a single image are as before."""
+
+    family = "qwen3_vl"
+    model_class = Qwen3VLForConditionalGeneration
