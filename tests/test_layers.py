@@ -46,7 +46,7 @@ class Room:
 
 
 ROOMS = {
-    "flmm_ros/engine": Room(frozenset(TENSORS | PICTURES | {"scipy", "yaml"})),
+    "flmm_ros/engine": Room(frozenset(TENSORS | PICTURES | {"rich", "scipy", "yaml"})),
     "flmm_ros/ros": Room(
         frozenset(ROS | PICTURES), ("flmm_ros.engine", "flmm_ros.msg", "flmm_ros.action")
     ),
@@ -73,7 +73,7 @@ ROOMS = {
 # Inside the engine. Every file may use the shared data types and the configuration; the facade may
 # use everything, for it tells the story; the others only what stands here, each for one reason.
 SHARED = {"types", "config"}
-FACADE = {"grounder", "scene", "ground"}
+FACADE = {"grounder", "scene", "ground", "localisation"}
 ENGINE = {
     "__init__": set(),
     "attention": set(),
@@ -100,6 +100,7 @@ ENGINE = {
     "lmm.loading": {"lmm.tokens"},  # brings the tokenizer in too
     "lmm.prefix": set(),
     "lmm.tokens": set(),
+    "localisation_heads": {"heads"},  # says which language model its heads belong to
     "mask_decoder": set(),
     "mask_refiner": {"conv_tower"},  # one of the image encoders it may hold
     "official": {
@@ -113,6 +114,8 @@ ENGINE = {
     "results": set(),
     "scene_memory": {"lmm.prefix"},  # holds one image's prefix, made by the adapter
     "stages": set(),
+    # what it is made of
+    "training_free": {"heads", "localisation_heads", "mask_refiner"},
     "types": set(),
 }
 

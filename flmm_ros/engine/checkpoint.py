@@ -20,10 +20,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from flmm_ros.engine.heads import Heads, HeadsConfig, LmmShape
-from flmm_ros.engine.mask_refiner import ConvEncoderShape, RefinerShape, SamVitShape
-from flmm_ros.engine.official import BASIS, infer_shapes, official_name
+from flmm_ros.engine.mask_refiner import (
+    ConvEncoderShape,
+    MaskRefiner,
+    RefinerShape,
+    SamVitShape,
+)
+from flmm_ros.engine.official import BASIS, infer_refiner, infer_shapes, official_name
 from flmm_ros.engine.types import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -102,6 +108,30 @@ def load_official_heads(heads_path: str | Path, sam_path: str | Path | None) -> 
     return heads.requires_grad_(False).eval()
 
 
+def load_refiner(path: str | Path) -> MaskRefiner:
+    """A mask refiner as it is before anybody trained it with heads: a complete segment-anything
+    checkpoint, or the refiner of one of our own head files. It expects no words.
+
+    Raises:
+        CheckpointError: missing, truncated or corrupt, or keys that fit nothing.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return load_heads(path).mask_refiner
+    weights = _read_pth(path)
+    try:
+        shape = infer_refiner(weights, weights, prefix="")
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    refiner, config = MaskRefiner(shape), HeadsConfig(refiner=shape)
+    names = {
+        ours: official_name(f"mask_refiner.{ours}", config).removeprefix("sam.model.")
+        for ours in refiner.state_dict()
+    }
+    _fill(refiner, names, weights, str(path))
+    return refiner.requires_grad_(False).eval()
+
+
 def _add_basis(official: Weights, sam: Weights, heads_path: Path, sam_path: Path) -> None:
     """Completes heads saved without buffers: the basis they were trained with is SAM's own."""
     if f"sam.model.{BASIS}" in official:
@@ -114,8 +144,8 @@ def _add_basis(official: Weights, sam: Weights, heads_path: Path, sam_path: Path
     official[f"sam.model.{BASIS}"] = sam[BASIS]
 
 
-def _fill(heads: Heads, names: Mapping[str, str], weights: Weights, source: str) -> None:
-    """Loads weights into heads; names: our name -> name in the file. Strict in every respect."""
+def _fill(module: nn.Module, names: Mapping[str, str], weights: Weights, source: str) -> None:
+    """Loads weights into a module; names: our name -> name in the file. Strict in every respect."""
     wanted = {theirs: ours for ours, theirs in names.items()}
     unexpected = [key for key in weights if key not in wanted]
     missing = [key for key in wanted if key not in weights]
@@ -125,7 +155,7 @@ def _fill(heads: Heads, names: Mapping[str, str], weights: Weights, source: str)
             f"{len(weights) - len(unexpected)} loaded, {len(missing)} missing, "
             f"{len(unexpected)} unexpected{_listing(missing, unexpected, wanted)}"
         )
-    target = heads.state_dict()
+    target = module.state_dict()
     for theirs, ours in wanted.items():
         if weights[theirs].shape != target[ours].shape:
             raise CheckpointError(

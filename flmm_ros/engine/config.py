@@ -20,6 +20,7 @@ import yaml
 
 from flmm_ros.engine.types import ConfigError
 
+TRAINING_FREE = "training_free"  # in the place of a head file
 T = TypeVar("T", bound="GrounderConfig | ModelConfig")
 
 
@@ -196,8 +197,8 @@ def load_model_config(path: str | Path) -> ModelConfig:
     config = ModelConfig(**values)
     located: dict[str, Any] = {
         key: _located(path.parent, getattr(config, key), is_hub=key == "lmm")
-        for key in ("lmm", "heads", "sam")
-        if getattr(config, key)
+        for key in ("lmm", "heads", "localisation", "sam")
+        if getattr(config, key) not in ("", TRAINING_FREE)
     }
     return dataclasses.replace(config, **located)
 

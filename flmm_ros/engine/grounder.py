@@ -16,23 +16,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flmm_ros.engine.checkpoint import load_heads, load_official_heads
-from flmm_ros.engine.config import GrounderConfig, ModelConfig, find_model
-from flmm_ros.engine.heads import Heads
+from flmm_ros.engine.checkpoint import load_heads, load_official_heads, load_refiner
+from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig, find_model
+from flmm_ros.engine.heads import AnyHeads
 from flmm_ros.engine.lmm import Lmm, LoadOptions, load_lmm
+from flmm_ros.engine.localisation_heads import Localisation
 from flmm_ros.engine.scene import Scene
 from flmm_ros.engine.scene_memory import SceneCache, SceneMemory, checked_image
+from flmm_ros.engine.training_free import TrainingFreeHeads
 from flmm_ros.engine.types import ConfigError
 
 
 class Grounder:
     """A loaded model. Not thread-safe: one thread owns it and its scenes."""
 
-    def __init__(self, config: GrounderConfig, model: ModelConfig, lmm: Lmm, heads: Heads) -> None:
+    def __init__(
+        self, config: GrounderConfig, model: ModelConfig, lmm: Lmm, heads: AnyHeads
+    ) -> None:
         self.config = config
         self.model = model
         self._lmm: Lmm | None = lmm
-        self._heads: Heads | None = heads
+        self._heads: AnyHeads | None = heads
         self._selects = _selects(model, heads)
         self._scenes: SceneCache[Scene] = SceneCache(config.scene_cache)
 
@@ -51,20 +55,10 @@ class Grounder:
     def from_model(cls, model: ModelConfig, config: GrounderConfig | None = None) -> Grounder:
         """Loads a model that is described in Python instead of in a file."""
         config = config or GrounderConfig(model=model.name)
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        device = _device(config.device)
-        dtype = config.dtype
-        if dtype == "auto":
-            dtype = "bfloat16" if device.startswith("cuda") else "float32"
-        options = LoadOptions(device, dtype, config.quantisation, config.download)
-        lmm = load_lmm(model, options)
-        if Path(model.heads).suffix == ".safetensors":
-            heads = load_heads(model.heads)
-        else:
-            heads = load_official_heads(model.heads, model.sam or None)
+        lmm = open_lmm(model, config)
+        heads = _load_heads(model, _device(config.device))
         heads.require_fit(lmm.shape)
-        return cls(config, model, lmm, heads.to(device))
+        return cls(config, model, lmm, heads)
 
     @property
     def lmm(self) -> Lmm:
@@ -78,7 +72,7 @@ class Grounder:
         return self._lmm
 
     @property
-    def heads(self) -> Heads:
+    def heads(self) -> AnyHeads:
         """The trained heads; errors as for `lmm`."""
         if self._heads is None:
             raise RuntimeError("grounder: expected an open one, got one that was closed")
@@ -133,7 +127,32 @@ class Grounder:
             torch.cuda.empty_cache()
 
 
-def _selects(model: ModelConfig, heads: Heads) -> bool:
+def open_lmm(model: ModelConfig, config: GrounderConfig) -> Lmm:
+    """The language model alone, without heads.
+
+    Raises:
+        ConfigError, CheckpointError: as for `Grounder.from_config`.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device, dtype = _device(config.device), config.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    return load_lmm(model, LoadOptions(device, dtype, config.quantisation, config.download))
+
+
+def _load_heads(model: ModelConfig, device: str) -> AnyHeads:
+    """Trained by us, trained by the official code, or none trained at all."""
+    if model.heads == TRAINING_FREE:
+        refiner = load_refiner(model.sam) if model.sam else None
+        free = TrainingFreeHeads(Localisation.load(Path(model.localisation)), refiner)
+        return free.to(device).eval()
+    if Path(model.heads).suffix == ".safetensors":
+        return load_heads(model.heads).to(device)
+    return load_official_heads(model.heads, model.sam or None).to(device)
+
+
+def _selects(model: ModelConfig, heads: AnyHeads) -> bool:
     """What the model file's `phrases` means for these heads.
 
     Raises:

@@ -109,29 +109,13 @@ def infer_shapes(
     """
     first = _shape(heads, "mask_head.encoder.0.0.convs.0.conv.weight")
     layers = _shape(heads, "text_layer_weights")[0]
-    hidden, width = _shape(heads, "text_proj.weight")
+    width = _shape(heads, "text_proj.weight")[1]
     if first[1] % layers:
         raise CheckpointError(
             f"mask head: expected a multiple of {layers} map channels (one weight per layer in "
             f"'text_layer_weights'), got {first[1]}; the file mixes two models"
         )
-    decoder = "sam.model.mask_decoder"
-    layer = f"{decoder}.transformer.layers.0"
-    encoder_shape, input_size = _vit_shape(encoder)
-    refiner = RefinerShape(
-        hidden=hidden,
-        input_size=input_size,
-        mask_channels=_shape(heads, "sam.model.prompt_encoder.mask_downscaling.3.weight")[0],
-        decoder_layers=_count(heads, rf"{decoder}\.transformer\.layers\.(\d+)\."),
-        decoder_heads=_SAM_DECODER_HEADS,
-        decoder_mlp=_shape(heads, f"{layer}.mlp.lin1.weight")[0],
-        decoder_downsample=hidden
-        // _shape(heads, f"{layer}.cross_attn_token_to_image.q_proj.weight")[0],
-        extra_masks=_shape(heads, f"{decoder}.mask_tokens.weight")[0] - 1,
-        iou_hidden=_shape(heads, f"{decoder}.iou_prediction_head.layers.0.weight")[0],
-        iou_depth=_count(heads, rf"{decoder}\.iou_prediction_head\.layers\.(\d+)\."),
-        encoder=encoder_shape,
-    )
+    refiner = infer_refiner(heads, encoder, prefix="sam.model.")
     config = HeadsConfig(
         base_channels=first[0],
         stages=_count(heads, r"mask_head\.encoder\.(\d+)\."),
@@ -140,6 +124,35 @@ def infer_shapes(
         refiner=refiner,
     )
     return LmmShape(layers, first[1] // layers, width), config
+
+
+def infer_refiner(
+    weights: Mapping[str, torch.Tensor], encoder: Mapping[str, torch.Tensor], *, prefix: str
+) -> RefinerShape:
+    """Numbers of a SAM: prompt encoder and mask decoder from `weights`, whose names begin with
+    `prefix`, the ViT from `encoder`.
+
+    Raises:
+        CheckpointError: a weight that tells a number is missing.
+    """
+    decoder = f"{prefix}mask_decoder"
+    layer = f"{decoder}.transformer.layers.0"
+    encoder_shape, input_size = _vit_shape(encoder)
+    hidden = _shape(weights, f"{decoder}.mask_tokens.weight")[1]
+    return RefinerShape(
+        hidden=hidden,
+        input_size=input_size,
+        mask_channels=_shape(weights, f"{prefix}prompt_encoder.mask_downscaling.3.weight")[0],
+        decoder_layers=_count(weights, rf"{decoder}\.transformer\.layers\.(\d+)\."),
+        decoder_heads=_SAM_DECODER_HEADS,
+        decoder_mlp=_shape(weights, f"{layer}.mlp.lin1.weight")[0],
+        decoder_downsample=hidden
+        // _shape(weights, f"{layer}.cross_attn_token_to_image.q_proj.weight")[0],
+        extra_masks=_shape(weights, f"{decoder}.mask_tokens.weight")[0] - 1,
+        iou_hidden=_shape(weights, f"{decoder}.iou_prediction_head.layers.0.weight")[0],
+        iou_depth=_count(weights, rf"{decoder}\.iou_prediction_head\.layers\.(\d+)\."),
+        encoder=encoder_shape,
+    )
 
 
 def _vit_shape(encoder: Mapping[str, torch.Tensor]) -> tuple[SamVitShape, int]:

@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 
 from flmm_ros.engine.config import GrounderConfig, ModelConfig
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.lmm import Prefix
 from flmm_ros.engine.lmm.tokens import Suffix
 from flmm_ros.engine.scene import Trace
@@ -96,6 +97,7 @@ def _our_tensors(
     ids, mask_ids = golden["input_ids"], golden["mask_ids"]
     image_id, count = lmm.image_token_id, len(prefix.columns)
     assert prefix.states is not None  # encoded with keep_states
+    assert isinstance(heads, Heads)  # official ones
     yield "input_ids", ids
     yield "mask_ids", mask_ids
     repeats = torch.where(ids == image_id, count, 1)

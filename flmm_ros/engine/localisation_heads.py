@@ -1,0 +1,138 @@
+"""Finds the few attention heads of a language model that point: localisation heads.
+
+For a model that nobody has trained heads for. A head qualifies if it attends to the image at all
+(its attention sum lies above the elbow of all heads' sums), and if what it attends to is compact
+(low spatial entropy). Each image-text pair votes for the heads that are most compact on it; the
+heads with most votes are kept. No masks are needed.
+
+Source: Kang et al., "Your Large Vision-Language Model Only Needs A Few Attention Heads For Visual
+Grounding", CVPR 2025. Does not know about: models, images, how the chosen heads are used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from flmm_ros.engine.heads import LmmShape
+from flmm_ros.engine.types import CheckpointError
+
+FORMAT = "flmm_ros.localisation/1"
+VOTES_A_PAIR = 10  # heads that one image-text pair votes for, in the paper
+_EIGHT_NEIGHBOURS = np.ones((3, 3), int)
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """The chosen heads of one language model.
+
+    channels: of the maps [C, h, w], best first; channel = view * L * A + layer * A + head. votes:
+    share of the pairs that voted for each. made: by what, in words.
+    """
+
+    lmm: LmmShape
+    channels: tuple[int, ...]
+    votes: tuple[float, ...]
+    made: str = ""
+
+    def names(self) -> list[str]:
+        """The chosen heads for people: "view 1, layer 14, head 3"."""
+        layers, heads = self.lmm.layers, self.lmm.heads
+        return [
+            f"view {c // (layers * heads)}, layer {c // heads % layers}, head {c % heads}"
+            for c in self.channels
+        ]
+
+    def save(self, path: Path) -> None:
+        """Writes a small JSON file."""
+        content = {"format": FORMAT, **dataclasses.asdict(self), "names": self.names()}
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Localisation:
+        """Reads what `save` wrote.
+
+        Raises:
+            CheckpointError: missing, or not such a file.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r}")
+            lmm = LmmShape(**content["lmm"])
+            found = cls(
+                lmm, tuple(content["channels"]), tuple(content["votes"]), str(content["made"])
+            )
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"{path}: expected the localisation heads of this model, got nothing there; make "
+                "them once with: python -m flmm_ros.engine.localisation MODEL IMAGES..."
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{path}: expected a file of format {FORMAT!r}, got: {error}"
+            ) from error
+        if not found.channels or not all(0 <= c < lmm.map_channels for c in found.channels):
+            raise CheckpointError(
+                f"{path}: expected heads within {lmm.map_channels} maps, got {found.channels}"
+            )
+        return found
+
+
+def select_heads(
+    pairs: Iterable[torch.Tensor], lmm: LmmShape, *, keep: int, made: str = ""
+) -> Localisation:
+    """The heads that most pairs vote for.
+
+    Args:
+        pairs: for each image-text pair the raw maps [C, h, w] of its phrase.
+        keep: how many heads; the paper finds three to suffice.
+
+    Raises:
+        CheckpointError: no pairs, or maps of another model.
+    """
+    maps = [pair.float().cpu() for pair in pairs]
+    if not maps or any(len(m) != lmm.map_channels for m in maps):
+        raise CheckpointError(
+            f"localisation: expected image-text pairs with {lmm.map_channels} maps each, got "
+            f"{sorted({len(m) for m in maps}) or 'no pairs'}"
+        )
+    sums = torch.stack([m.sum(dim=(1, 2)) for m in maps])  # [pairs, C]
+    looking = sums.mean(0) >= elbow(sums.mean(0))
+    votes = torch.zeros(lmm.map_channels)
+    for m in maps:
+        entropies = torch.tensor(
+            [spatial_entropy(m[c].numpy()) if looking[c] else np.inf for c in range(len(m))]
+        )
+        chosen = entropies.argsort()[:VOTES_A_PAIR]
+        votes[chosen[torch.isfinite(entropies[chosen])]] += 1 / len(maps)
+    # Of heads with equal votes the one that looks more at the image comes first.
+    order = sorted(range(len(votes)), key=lambda c: (-float(votes[c]), -float(sums[:, c].mean())))
+    best = order[:keep]
+    return Localisation(lmm, tuple(best), tuple(round(float(votes[c]), 4) for c in best), made)
+
+
+def elbow(values: torch.Tensor) -> float:
+    """Where the sorted curve of values bends most: the point farthest below the straight line
+    between its ends."""
+    ordered = values.sort().values
+    line = torch.linspace(float(ordered[0]), float(ordered[-1]), len(ordered))
+    return float(ordered[int((line - ordered).argmax())])
+
+
+def spatial_entropy(grid: np.ndarray) -> float:
+    """How scattered the attention on a grid [h, w] is: entropy of the shares of its connected parts
+    (8 neighbours) above the mean. 0 for a single part; infinite where nothing stands out."""
+    labels, count = ndimage.label(grid > grid.mean(), _EIGHT_NEIGHBOURS)
+    if count == 0:
+        return float("inf")
+    parts = ndimage.sum_labels(grid, labels, np.arange(1, count + 1))
+    shares = parts / parts.sum()
+    return float(-(shares * np.log(shares)).sum())
