@@ -10,6 +10,8 @@ Does not know about: where the maps come from, padding of the user's image, SAM.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -71,10 +73,18 @@ class MaskDecoder(nn.Module):
         self.out = nn.Conv2d(base_channels, 1, 1)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        x = maps / maps.sum(dim=(-2, -1), keepdim=True).clamp(min=_SUM_FLOOR)
-        scale = max(1.0, self.upsample_to / max(x.shape[-2:]))
+        x = self.normalised(maps)
+        scale = enlargement(x.shape[-2:], self.upsample_to)
         # scale_factor, not size: it samples at 1 / scale and floors the output size.
         x = F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+        return self.drawn(x)
+
+    def normalised(self, maps: torch.Tensor) -> torch.Tensor:
+        """Each map divided by its sum."""
+        return maps / maps.sum(dim=(-2, -1), keepdim=True).clamp(min=_SUM_FLOOR)
+
+    def drawn(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalised and enlarged maps [N, C, h', w'] to logits [N, h', w']."""
         height, width = x.shape[-2:]
         x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
         skips: list[torch.Tensor] = []
@@ -85,3 +95,8 @@ class MaskDecoder(nn.Module):
             x = up(skip, x)
         logits: torch.Tensor = self.out(x)
         return logits[:, 0, :height, :width]
+
+
+def enlargement(grid_hw: Sequence[int], upsample_to: int) -> float:
+    """By how much maps are enlarged so that their long side is `upsample_to` at least."""
+    return max(1.0, upsample_to / max(grid_hw))

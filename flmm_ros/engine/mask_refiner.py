@@ -10,7 +10,7 @@ Does not know about: the language model, attention, checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,14 @@ class RefinerShape:
     pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     encoder: SamVitShape | ConvEncoderShape = SamVitShape()
+
+
+# Features [1, hidden, g, g] or one for each phrase, boxes [N, 4], mask prompts [N, 1, 4g, 4g] and
+# words [N, T, hidden] or None, to low logits [N, 4g, 4g] and predicted IoU [N].
+Prompted = Callable[
+    [torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None],
+    tuple[torch.Tensor, torch.Tensor],
+]
 
 
 @dataclass(frozen=True)
@@ -192,6 +200,7 @@ class MaskRefiner(nn.Module):
         coarse_logits: torch.Tensor,
         cues: Sequence[torch.Tensor] | None,
         image_hw: tuple[int, int],
+        prompted: Prompted | None = None,
     ) -> Refined:
         """Refines N phrases; all belong to images of one size.
 
@@ -200,33 +209,47 @@ class MaskRefiner(nn.Module):
             coarse_logits: [N, h, w], without the padding of the language model's image.
             cues: N tensors [T, hidden], the phrases' words; None for none.
             image_hw: size of the user's image.
+            prompted: what runs SAM's layers, where another runtime does.
         """
+        prompted = prompted or self.prompted
         count = len(coarse_logits)
         boxes = self.boxes(coarse_logits, image_hw)
-        sparse, _ = self.prompt_encoder(None, None, boxes[:, None], None)  # [N, 1, 2, hidden]
-        dense = self._dense_prompt(coarse_logits, image_hw)
-        features = features.expand(count, -1, -1, -1)
-        position = self._position()
+        masks = self.mask_prompt(coarse_logits, image_hw)
         low = coarse_logits.new_zeros(count, 4 * self.grid, 4 * self.grid, dtype=torch.float32)
         iou = coarse_logits.new_zeros(count, dtype=torch.float32)
         # The decoder has no padding mask for prompts, so phrases of equal length go together.
         for length in sorted({len(c) for c in cues} if cues is not None else {0}):
             same = [i for i in range(count) if cues is None or len(cues[i]) == length]
             index = torch.tensor(same, device=low.device)
-            prompt = sparse[index]
-            if cues is not None:
-                words = torch.stack([cues[i] for i in same])[:, None]  # [n, 1, T, hidden]
-                prompt = torch.cat([prompt, words], dim=2)
-            masks, scores = self.mask_decoder(
-                image_embeddings=features[index],
-                image_positional_embeddings=position,
-                sparse_prompt_embeddings=prompt,
-                dense_prompt_embeddings=dense[index],
-                multimask_output=False,
+            logits, scores = prompted(
+                features if len(features) == 1 else features[index],
+                boxes[index],
+                masks[index],
+                None if cues is None else torch.stack([cues[i] for i in same]),
             )
-            low = low.index_copy(0, index, masks[:, 0, 0].float())
-            iou = iou.index_copy(0, index, scores[:, 0, 0].float())
+            low = low.index_copy(0, index, logits.float())
+            iou = iou.index_copy(0, index, scores.float())
         return Refined(low, iou, boxes)
+
+    def prompted(
+        self,
+        features: torch.Tensor,
+        boxes: torch.Tensor,
+        masks: torch.Tensor,
+        words: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """SAM's prompt encoder and mask decoder for phrases of equal length; see `Prompted`."""
+        prompt, _ = self.prompt_encoder(None, None, boxes[:, None], None)  # [N, 1, 2, hidden]
+        if words is not None:
+            prompt = torch.cat([prompt, words[:, None]], dim=2)
+        low, iou = self.mask_decoder(
+            image_embeddings=features.expand(len(boxes), -1, -1, -1),
+            image_positional_embeddings=self._position(),
+            sparse_prompt_embeddings=prompt,
+            dense_prompt_embeddings=self.prompt_encoder.mask_embed(masks),
+            multimask_output=False,
+        )
+        return low[:, 0, 0], iou[:, 0, 0]
 
     def upscale(self, low_logits: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor:
         """Logits on the padded square to logits at the user's image size, [N, H, W]."""
@@ -236,8 +259,8 @@ class MaskRefiner(nn.Module):
         fitted = square[..., :height, :width]
         return F.interpolate(fitted, image_hw, mode="bilinear")[:, 0]
 
-    def _dense_prompt(self, coarse_logits: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor:
-        """Coarse logits laid into the square, then embedded: [N, hidden, g, g]."""
+    def mask_prompt(self, coarse_logits: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor:
+        """Coarse logits laid into the square, at the mask prompt's resolution: [N, 1, 4g, 4g]."""
         side = self.shape.input_size
         height, width = self.fitted_hw(image_hw)
         fitted = F.interpolate(coarse_logits[:, None].float(), (height, width), mode="bilinear")
@@ -246,9 +269,7 @@ class MaskRefiner(nn.Module):
         inside[:height, :width] = True
         padded = F.pad(fitted, (0, side - width, 0, side - height))
         padded = torch.where(inside, padded, low.clamp(max=-1.0))
-        mask = F.interpolate(padded, (4 * self.grid, 4 * self.grid), mode="bilinear")
-        embedded: torch.Tensor = self.prompt_encoder.mask_embed(mask)
-        return embedded
+        return F.interpolate(padded, (4 * self.grid, 4 * self.grid), mode="bilinear")
 
     def _position(self) -> torch.Tensor:
         """The position code of every cell of the feature grid, [1, hidden, g, g]."""
