@@ -243,7 +243,7 @@ class MaskRefiner(nn.Module):
         if words is not None:
             prompt = torch.cat([prompt, words[:, None]], dim=2)
         low, iou = self.mask_decoder(
-            image_embeddings=features.expand(len(boxes), -1, -1, -1),
+            image_embeddings=features.expand(boxes.shape[0], -1, -1, -1),
             image_positional_embeddings=self._position(),
             sparse_prompt_embeddings=prompt,
             dense_prompt_embeddings=self.prompt_encoder.mask_embed(masks),
