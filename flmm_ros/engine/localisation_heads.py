@@ -25,7 +25,8 @@ from flmm_ros.engine.heads import LmmShape
 from flmm_ros.engine.types import CheckpointError
 
 FORMAT = "flmm_ros.localisation/1"
-VOTES_A_PAIR = 10  # heads that one image-text pair votes for, in the paper
+VOTE_SHARE = 0.01  # of all heads: the paper's ten of a thousand, one in a small model
+LEAST_VOTES = 0.1  # a head that fewer of the pairs chose points by accident
 _EIGHT_NEIGHBOURS = np.ones((3, 3), int)
 
 
@@ -93,7 +94,7 @@ def select_heads(
 
     Args:
         pairs: for each image-text pair the raw maps [C, h, w] of its phrase.
-        keep: how many heads; the paper finds three to suffice.
+        keep: how many heads at most; the paper finds three to suffice.
 
     Raises:
         CheckpointError: no pairs, or maps of another model.
@@ -111,11 +112,11 @@ def select_heads(
         entropies = torch.tensor(
             [spatial_entropy(m[c].numpy()) if looking[c] else np.inf for c in range(len(m))]
         )
-        chosen = entropies.argsort()[:VOTES_A_PAIR]
+        chosen = entropies.argsort()[: max(1, round(VOTE_SHARE * len(m)))]
         votes[chosen[torch.isfinite(entropies[chosen])]] += 1 / len(maps)
     # Of heads with equal votes the one that looks more at the image comes first.
     order = sorted(range(len(votes)), key=lambda c: (-float(votes[c]), -float(sums[:, c].mean())))
-    best = order[:keep]
+    best = [c for c in order[:keep] if votes[c] >= LEAST_VOTES] or order[:1]
     return Localisation(lmm, tuple(best), tuple(round(float(votes[c]), 4) for c in best), made)
 
 
