@@ -36,13 +36,17 @@ class RowRecorder:
     rows: int64 [B, R] positions within the tokens of *this* forward (not counting a cached prefix);
         -1 pads samples with fewer rows, what is recorded there means nothing.
     columns: int64 [I] or [B, I] positions among all keys, the cached ones included.
+    branches: half-open ranges of the tokens of this forward that must not see each other.
 
     One recorder serves one forward.
     """
 
-    def __init__(self, rows: torch.Tensor, columns: torch.Tensor) -> None:
+    def __init__(
+        self, rows: torch.Tensor, columns: torch.Tensor, branches: Sequence[tuple[int, int]] = ()
+    ) -> None:
         self.rows = rows.clamp(min=0)
         self.columns = columns
+        self.branches = branches
         self._layers: dict[int, torch.Tensor] = {}
 
     @property
@@ -53,6 +57,28 @@ class RowRecorder:
     def stacked(self) -> torch.Tensor:
         """Everything recorded, float32 [B, L, A, R, I]."""
         return torch.stack([self._layers[i] for i in self.layers_seen], dim=1)
+
+    def keep_apart(self, attention_mask: torch.Tensor | None, new: int) -> torch.Tensor | None:
+        """The mask [B, 1 or A, new, K] with the branches closed to each other.
+
+        Raises:
+            MissingMaskError: there are branches and no mask to close them in.
+        """
+        if not self.branches:
+            return attention_mask
+        if attention_mask is None:
+            raise MissingMaskError(
+                f"row recorder: expected a mask for {new} tokens in {len(self.branches)} branches, "
+                "got none; branches are read on a cached prefix"
+            )
+        branch = torch.zeros(new, dtype=torch.long, device=attention_mask.device)
+        for number, (start, stop) in enumerate(self.branches, start=1):
+            branch[start:stop] = number
+        closed = (branch[:, None] != branch) & (branch != 0)  # what all share stays open to all
+        closed = F.pad(closed, (attention_mask.shape[-1] - new, 0))
+        if attention_mask.dtype == torch.bool:
+            return attention_mask & ~closed
+        return attention_mask.masked_fill(closed, torch.finfo(attention_mask.dtype).min)
 
     def record(
         self,
@@ -141,6 +167,7 @@ def rows_attention(
     """transformers' SDPA attention; records rows on the side when a recorder is passed along."""
     recorder: RowRecorder | None = kwargs.pop(RECORDER_KEYWORD, None)
     if recorder is not None:
+        attention_mask = recorder.keep_apart(attention_mask, query.shape[2])
         causal = is_causal if is_causal is not None else bool(getattr(module, "is_causal", True))
         scale = scaling if scaling is not None else query.shape[-1] ** -0.5
         layer = int(module.layer_idx)  # type: ignore[arg-type]

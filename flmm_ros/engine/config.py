@@ -70,6 +70,12 @@ class GrounderConfig:
         "whichever is there.",
         choices=("torch", "onnx"),
     )
+    refiner_precision: str = _setting(
+        "auto",
+        "What onnx computes with. auto: float32 on a CPU, float16 on a GPU, where the masks are "
+        "compared with float32 and refused if they differ.",
+        choices=("auto", "float32", "float16"),
+    )
     refiner_cache: str = _setting(
         "", "Folder of exported heads and TensorRT engines. Empty: ~/.cache/flmm_ros."
     )
@@ -121,6 +127,13 @@ class ModelConfig:
     )
     sam: str = _setting("", "segment-anything checkpoint, for official and training-free heads.")
     merge: str = _setting("mean", "How a phrase's tokens are merged.", choices=("mean", "max"))
+    reading: str = _setting(
+        "apart",
+        "How several phrases are read. apart: each as the only answer to the prompt, all in one "
+        "forward, so that no result depends on the other phrases. joined: as one answer, as the "
+        "original does for RefCOCO; later phrases then know the earlier ones.",
+        choices=("apart", "joined"),
+    )
     prompt: str = _setting(
         "Please give me a description of the image.", "What the phrases answer when they are read."
     )

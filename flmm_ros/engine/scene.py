@@ -21,7 +21,7 @@ from flmm_ros.engine.chat import Chat
 from flmm_ros.engine.framing import crop_to_image
 from flmm_ros.engine.intent import checked_command, find_intent
 from flmm_ros.engine.lmm import LmmReading, Prefix
-from flmm_ros.engine.lmm.tokens import Decoded, Suffix, Turn
+from flmm_ros.engine.lmm.tokens import Decoded, Suffix, Turn, branched
 from flmm_ros.engine.phrase_selector import selected_spans
 from flmm_ros.engine.phrases import command_phrases, find_phrases, is_singular
 from flmm_ros.engine.reply import compose_reply
@@ -190,24 +190,28 @@ class Scene:
         """Reads phrases as if they were the model's answer to the model's prompt."""
         if not texts:
             return []
-        answer, phrases = "", []
+        phrases = [Phrase(text, (0, len(text))) for text in texts]
+        found = self._groundings(phrases, self._trace(self._suffix_of(texts), stages))
+        return [dataclasses.replace(g, text_span=None) for g in found]
+
+    def _suffix_of(self, texts: Sequence[str]) -> Suffix:
+        """Phrases as answers to the model's prompt: one each, or all in one."""
+        prompt, tokens = self._grounder.model.prompt, self._grounder.lmm.text()
+        if self._grounder.model.reading == "apart":
+            return branched([tokens.reading(prompt, text, [(0, len(text))]) for text in texts])
+        spans, answer = [], ""
         for text in texts:
             answer += ". " if answer else ""
-            phrases.append(Phrase(text, (len(answer), len(answer) + len(text))))
+            spans.append((len(answer), len(answer) + len(text)))
             answer += text
-        grounder = self._grounder
-        suffix = grounder.lmm.text().reading(
-            grounder.model.prompt, answer, [phrase.text_span for phrase in phrases]
-        )
-        found = self._groundings(phrases, self._trace(suffix, stages))
-        return [dataclasses.replace(g, text_span=None) for g in found]
+        return tokens.reading(prompt, answer, spans)
 
     def _trace(self, suffix: Suffix, stages: StageClock) -> Trace:
         """Steps seven to nine of the paper's figure: read, decode, refine."""
         lmm, heads, memory = self._grounder.lmm, self._grounder.heads, self._memory
         prefix = self._prefix(stages)
         with stages(Stage.READ):
-            reading = lmm.read(prefix, suffix.ids, suffix.spans)
+            reading = lmm.read(prefix, suffix.ids, suffix.spans, suffix.branches)
             cues = tuple(heads.weighted_states(states) for states in reading.states)
         with stages(Stage.DECODE):
             padded = heads.decode(reading.maps)

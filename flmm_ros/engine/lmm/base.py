@@ -172,30 +172,71 @@ class Lmm(ABC):
         states = _stack_layers(output.hidden_states)[:, 0] if keep_states else None
         return Prefix(cache, len(ids), columns, self.views(image_hw), states, positions)
 
-    def read(self, prefix: Prefix, suffix_ids: Sequence[int], spans: Sequence[Span]) -> LmmReading:
+    def read(
+        self,
+        prefix: Prefix,
+        suffix_ids: Sequence[int],
+        spans: Sequence[Span],
+        branches: Sequence[Span] = (),
+    ) -> LmmReading:
         """One forward of the suffix on the cached prefix, recording the tokens of N spans.
+
+        branches: see `Suffix`; each is read as if the others were not there.
 
         Raises:
             PromptError: prefix and suffix are longer than the model can take.
         """
         self._check_length(prefix.length + len(suffix_ids))
-        positions = [i for start, stop in spans for i in range(start, stop)]
+        if branches and not self._sees_all(prefix.length + len(suffix_ids)):
+            return self._read_in_turn(prefix, suffix_ids, spans, branches)
+        rows = [i for start, stop in spans for i in range(start, stop)]
         recorder = RowRecorder(
-            torch.tensor([positions], device=self.device), prefix.columns.to(self.device)
+            torch.tensor([rows], device=self.device), prefix.columns.to(self.device), branches
         )
+        positions = prefix.next_positions(0, len(suffix_ids))
+        if branches:
+            positions = prefix.positions_at(_places(len(suffix_ids), branches))
         with cropped(prefix):
             output = self._base()(
                 input_ids=torch.tensor([list(suffix_ids)], device=self.device),
                 past_key_values=prefix.cache,
                 use_cache=True,
                 output_hidden_states=True,
-                **_position_argument(prefix.next_positions(0, len(suffix_ids))),
+                **_position_argument(positions),
                 **{RECORDER_KEYWORD: recorder},
             )
         states = _stack_layers(output.hidden_states)[:, 0]  # [L, S, D]
-        rows = self._recorded(recorder)[0]  # [L, A, R, I]
-        maps = merge_views(rows, _consecutive(spans), prefix.views, self.config.merge)
+        recorded = self._recorded(recorder)[0]  # [L, A, R, I]
+        maps = merge_views(recorded, _consecutive(spans), prefix.views, self.config.merge)
         return LmmReading(maps, tuple(states[:, a:b].float() for a, b in spans), states)
+
+    def _sees_all(self, tokens: int) -> bool:
+        """Whether every token sees all before it: no layer has a shorter sliding window. A window
+        counts tokens, those of other branches too."""
+        window = getattr(self.model.config.get_text_config(), "sliding_window", None)
+        return window is None or tokens <= window
+
+    def _read_in_turn(
+        self,
+        prefix: Prefix,
+        suffix_ids: Sequence[int],
+        spans: Sequence[Span],
+        branches: Sequence[Span],
+    ) -> LmmReading:
+        """The same as a branched read, with one forward a branch."""
+        shared, readings = branches[0][0], []
+        for start, stop in branches:
+            ids = [*suffix_ids[:shared], *suffix_ids[start:stop]]
+            own = [(a - start + shared, b - start + shared) for a, b in spans if start <= a < stop]
+            readings.append(self.read(prefix, ids, own))
+        return LmmReading(
+            tuple(torch.cat(views) for views in zip(*(r.view_maps for r in readings), strict=True)),
+            tuple(states for r in readings for states in r.states),
+            torch.cat(
+                [readings[0].all_states[:, :shared], *(r.all_states[:, shared:] for r in readings)],
+                dim=1,
+            ),
+        )
 
     def read_batch(
         self,
@@ -336,6 +377,15 @@ def _consecutive(spans: Sequence[Span]) -> list[Span]:
         ranges.append((at, at + stop - start))
         at += stop - start
     return ranges
+
+
+def _places(count: int, branches: Sequence[Span]) -> list[int]:
+    """The place of each of `count` tokens in its own text."""
+    places = list(range(count))
+    shared = branches[0][0]
+    for start, stop in branches:
+        places[start:stop] = range(shared, shared + stop - start)
+    return places
 
 
 def _stack_layers(hidden_states: tuple[torch.Tensor, ...], start: int = 0) -> torch.Tensor:

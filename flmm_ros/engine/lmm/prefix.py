@@ -5,7 +5,7 @@ Does not know about: model families, what is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,11 +34,15 @@ class Prefix:
     def next_positions(self, done: int, count: int) -> torch.Tensor | None:
         """Position ids [..., count] of the text that follows, after `done` tokens of it; None where
         the family simply counts."""
+        return None if self.positions is None else self.positions_at(range(done, done + count))
+
+    def positions_at(self, places: Sequence[int]) -> torch.Tensor:
+        """Position ids [..., S] of tokens that follow, given their places in their own texts: how
+        many tokens stand between the prefix and each."""
+        at = torch.tensor([list(places)], device=self.columns.device)
         if self.positions is None:
-            return None
-        first = int(self.positions.max()) + 1 + done
-        following = torch.arange(first, first + count, device=self.positions.device)
-        return following.expand(*self.positions.shape[:-1], count)
+            return at + self.length
+        return (at + self.positions.max() + 1).expand(*self.positions.shape[:-1], -1)
 
 
 @contextmanager

@@ -22,10 +22,15 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Suffix:
-    """What follows the image: ids, and for each phrase the half-open range of ids to read."""
+    """What follows the image: ids, and for each phrase the half-open range of ids to read.
+
+    branches: half-open ranges of ids, one after another, that do not see each other; each goes on
+    from what stands before the first of them. None: the ids are one text.
+    """
 
     ids: tuple[int, ...]
     spans: tuple[Span, ...] = ()
+    branches: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,26 @@ class PromptTokens:
                 f"expected words this model knows, got {named}; say it in other words",
                 tuple(words),
             )
+
+
+def branched(suffixes: Sequence[Suffix]) -> Suffix:
+    """Several texts as one suffix that is read at once, each as if it were alone.
+
+    What they begin with in common, before the first span, stands there once.
+    """
+    if len(suffixes) == 1:
+        return suffixes[0]
+    shared = min(start for suffix in suffixes for start, _ in suffix.spans)
+    first = suffixes[0].ids
+    while any(suffix.ids[:shared] != first[:shared] for suffix in suffixes):
+        shared -= 1
+    ids, spans, branches = list(first[:shared]), [], []
+    for suffix in suffixes:
+        shift = len(ids) - shared
+        spans += [(start + shift, stop + shift) for start, stop in suffix.spans]
+        branches.append((len(ids), len(suffix.ids) + shift))
+        ids += suffix.ids[shared:]
+    return Suffix(tuple(ids), tuple(spans), tuple(branches))
 
 
 def _covering(offsets: Sequence[Span], text_span: Span) -> Span:
