@@ -73,7 +73,7 @@ ROOMS = {
 # Inside the engine. Every file may use the shared data types and the configuration; the facade may
 # use everything, for it tells the story; the others only what stands here, each for one reason.
 SHARED = {"types", "config"}
-FACADE = {"grounder", "scene", "ground", "localisation"}
+FACADE = {"grounder", "scene", "ground", "localisation", "export"}
 ENGINE = {
     "__init__": set(),
     "attention": set(),
@@ -103,6 +103,22 @@ ENGINE = {
     "localisation_heads": {"heads"},  # says which language model its heads belong to
     "mask_decoder": set(),
     "mask_refiner": {"conv_tower"},  # one of the image encoders it may hold
+    "onnx": set(),
+    "onnx.cache": {"heads"},  # of which it hashes the weights
+    "onnx.check": {"heads"},  # compares two
+    "onnx.graphs": {"heads", "mask_decoder"},  # writes them down
+    "onnx.heads": {"heads", "mask_refiner", "onnx.sessions"},  # runs them
+    # from heads to heads in another runtime: the story of this folder
+    "onnx.loading": {
+        "checkpoint",
+        "heads",
+        "onnx.cache",
+        "onnx.check",
+        "onnx.graphs",
+        "onnx.heads",
+        "onnx.sessions",
+    },
+    "onnx.sessions": set(),
     "official": {
         "heads",
         "mask_refiner",

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from flmm_ros.engine.checkpoint import load_heads, load_official_heads, load_refiner
 from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig, find_model
-from flmm_ros.engine.heads import AnyHeads
+from flmm_ros.engine.heads import AnyHeads, Heads
 from flmm_ros.engine.lmm import Lmm, LoadOptions, load_lmm
 from flmm_ros.engine.localisation_heads import Localisation
+from flmm_ros.engine.onnx.loading import load_onnx_heads
 from flmm_ros.engine.scene import Scene
 from flmm_ros.engine.scene_memory import SceneCache, SceneMemory, checked_image
 from flmm_ros.engine.training_free import TrainingFreeHeads
@@ -56,8 +57,11 @@ class Grounder:
         """Loads a model that is described in Python instead of in a file."""
         config = config or GrounderConfig(model=model.name)
         lmm = open_lmm(model, config)
-        heads = _load_heads(model, _device(config.device))
+        device = usable_device(config.device)
+        heads = load_model_heads(model, device)
         heads.require_fit(lmm.shape)
+        if config.refiner_backend == "onnx":
+            heads = _in_onnx(heads, device, config)
         return cls(config, model, lmm, heads)
 
     @property
@@ -135,13 +139,13 @@ def open_lmm(model: ModelConfig, config: GrounderConfig) -> Lmm:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    device, dtype = _device(config.device), config.dtype
+    device, dtype = usable_device(config.device), config.dtype
     if dtype == "auto":
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
     return load_lmm(model, LoadOptions(device, dtype, config.quantisation, config.download))
 
 
-def _load_heads(model: ModelConfig, device: str) -> AnyHeads:
+def load_model_heads(model: ModelConfig, device: str) -> AnyHeads:
     """Trained by us, trained by the official code, or none trained at all."""
     if model.heads == TRAINING_FREE:
         refiner = load_refiner(model.sam) if model.sam else None
@@ -150,6 +154,22 @@ def _load_heads(model: ModelConfig, device: str) -> AnyHeads:
     if Path(model.heads).suffix == ".safetensors":
         return load_heads(model.heads).to(device)
     return load_official_heads(model.heads, model.sam or None).to(device)
+
+
+def _in_onnx(heads: AnyHeads, device: str, config: GrounderConfig) -> AnyHeads:
+    """Hands the heavy parts of trained heads to ONNX Runtime.
+
+    Raises:
+        ConfigError: the heads are not trained ones.
+    """
+    if not isinstance(heads, Heads):
+        raise ConfigError(
+            "refiner_backend onnx: expected trained heads, got heads: training_free; use "
+            "refiner_backend: torch"
+        )
+    return load_onnx_heads(
+        heads, device=device, precision=config.refiner_precision, cache=config.refiner_cache
+    )
 
 
 def _selects(model: ModelConfig, heads: AnyHeads) -> bool:
@@ -166,7 +186,7 @@ def _selects(model: ModelConfig, heads: AnyHeads) -> bool:
     return model.phrases != "rules" and heads.has_selector
 
 
-def _device(wanted: str) -> str:
+def usable_device(wanted: str) -> str:
     """The device a configuration means.
 
     Raises:

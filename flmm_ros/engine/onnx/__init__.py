@@ -1,0 +1,1 @@
+"""The trained heads in ONNX Runtime: exported, kept, opened, checked. See docs/onnx.md."""

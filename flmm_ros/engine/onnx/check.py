@@ -1,0 +1,139 @@
+"""Heads in another runtime have to draw the masks that torch draws in float32.
+
+The inputs are made up: a picture with a few coloured discs, attention that gathers on each of them
+as trained maps do, and random words. So that masks never come out empty, as they may for made-up
+words, both runtimes' logits are cut at the middle of torch's.
+
+Does not know about: what the other runtime is.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flmm_ros.engine.heads import AnyHeads, Heads
+from flmm_ros.engine.types import CheckpointError
+
+log = logging.getLogger(__name__)
+LEAST_IOU = 0.98
+MOST_SCORE_ERROR = 0.02
+IMAGE_HW, GRID_HW = (240, 320), (24, 24)
+_PLACES = ((0.3, 0.25), (0.65, 0.5), (0.35, 0.75), (0.8, 0.85))  # of the discs, (y, x) in 0..1
+_RADIUS = 0.12
+_TOKENS = (1, 2, 2, 4)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One picture and N phrases: image [H, W, 3] uint8, maps [N, C, h, w], states N x [L, T, D]."""
+
+    image: NDArray[np.uint8]
+    maps: torch.Tensor
+    states: tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What heads made of them: coarse [N, h', w'] and refined [N, H, W] logits, scores [N]."""
+
+    coarse: torch.Tensor
+    refined: torch.Tensor
+    scores: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The worst of all phrases: overlap of the masks, difference of the predicted IoU."""
+
+    iou: float
+    score_error: float
+
+    @property
+    def suffices(self) -> bool:
+        """Whether the masks may stand for torch's."""
+        return self.iou >= LEAST_IOU and self.score_error <= MOST_SCORE_ERROR
+
+
+def require_equal_masks(reference: Heads, heads: AnyHeads, precision: str) -> Agreement:
+    """Runs both on the same inputs.
+
+    Raises:
+        CheckpointError: the masks or scores differ.
+    """
+    inputs = made_up_inputs(reference)
+    agreement = compare(drawn_by(reference, inputs), drawn_by(heads, inputs))
+    found = f"IoU {agreement.iou:.4f}, scores {agreement.score_error:.4f} apart"
+    if not agreement.suffices:
+        advice = "float32" if precision != "float32" else "float32 and refiner_backend: torch"
+        raise CheckpointError(
+            f"heads on {heads.backend}: expected the masks of torch (IoU at least {LEAST_IOU}, "
+            f"scores at most {MOST_SCORE_ERROR} apart), got {found}; set refiner_precision: "
+            f"{advice}"
+        )
+    log.info("heads on %s agree with torch: %s", heads.backend, found)
+    return agreement
+
+
+def made_up_inputs(heads: Heads) -> Inputs:
+    """The same for each call, on the device of the heads."""
+    random = torch.Generator().manual_seed(5)
+    device = heads.text_layer_weights.device
+    discs = torch.stack([_disc(place, GRID_HW) for place in _PLACES])  # [N, h, w]
+    channels = heads.lmm.map_channels
+    gains = torch.rand(len(discs), channels, 1, 1, generator=random) ** 2
+    floor = 0.1 * torch.rand(len(discs), channels, *GRID_HW, generator=random)
+    states = tuple(
+        torch.randn(heads.lmm.layers, tokens, heads.lmm.width, generator=random).to(device)
+        for tokens in _TOKENS
+    )
+    return Inputs(_picture(), (gains * discs[:, None] + floor).to(device), states)
+
+
+def drawn_by(heads: AnyHeads, inputs: Inputs) -> Masks:
+    """The whole way from maps to masks."""
+    with torch.inference_mode():
+        coarse = heads.decode(inputs.maps)
+        cues = [heads.weighted_states(states) for states in inputs.states]
+        refined = heads.refine(heads.see(inputs.image), coarse, cues, IMAGE_HW)
+        return Masks(coarse, heads.upscale(refined.low_logits, IMAGE_HW), refined.iou)
+
+
+def compare(reference: Masks, other: Masks) -> Agreement:
+    """How far two sets of masks agree."""
+    ious = [
+        _iou(want > want.median(), have > want.median())
+        for wanted, had in ((reference.coarse, other.coarse), (reference.refined, other.refined))
+        for want, have in zip(wanted, had, strict=True)
+    ]
+    score_error = float((reference.scores - other.scores).abs().max())
+    return Agreement(min(ious), score_error)
+
+
+def _iou(one: torch.Tensor, other: torch.Tensor) -> float:
+    union = (one | other).sum()
+    return float((one & other).sum() / union) if union else 1.0
+
+
+def _disc(place: tuple[float, float], hw: tuple[int, int]) -> torch.Tensor:
+    """A soft disc of value 0..1 at a place of an image."""
+    y, x = (torch.linspace(0, 1, side) for side in hw)
+    squared = (y[:, None] - place[0]) ** 2 + (x[None] - place[1]) ** 2
+    return torch.sigmoid((_RADIUS**2 - squared) * 400)
+
+
+def _picture() -> NDArray[np.uint8]:
+    """Discs of four colours on a slope of grey, with a little noise."""
+    random = torch.Generator().manual_seed(6)
+    picture = torch.linspace(60, 180, IMAGE_HW[1]).expand(3, *IMAGE_HW).clone()
+    colours = torch.tensor([[200, 40, 40], [40, 70, 200], [40, 160, 60], [220, 190, 40]])
+    for place, colour in zip(_PLACES, colours, strict=True):
+        inside = _disc(place, IMAGE_HW)
+        picture = picture * (1 - inside) + colour[:, None, None] * inside
+    picture += 6 * torch.randn(picture.shape, generator=random)
+    array: NDArray[np.uint8] = picture.clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+    return array
