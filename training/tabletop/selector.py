@@ -1,0 +1,105 @@
+"""The phrase selector of the embedded model: which words of an answer name something on the table.
+
+Answers of every kind are read by the frozen language model; a token is groundable where it belongs
+to a phrase that means an object of the scene. "the left", numbers and things that are not there are
+not. Does not know about: masks.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers import LlavaForConditionalGeneration
+
+from flmm_ros.engine.attention import RowRecorder
+from flmm_ros.engine.phrase_selector import THRESHOLD, PhraseSelector
+from training.tabletop.language import draw
+from training.tabletop.lmm import FeatureSet, forward
+from training.tabletop.samples import Sample
+from training.tabletop.turns import TurnPacker
+
+log = logging.getLogger(__name__)
+TURNS_AN_IMAGE = 8
+BATCH = 2048  # tokens
+RATE = 1e-2
+
+
+@dataclass(frozen=True)
+class TokenSet:
+    """P answer tokens: states fp16 [P, L, D] and whether each names an object, bool [P]."""
+
+    states: torch.Tensor
+    groundable: torch.Tensor
+
+
+def labels_of(packer: TurnPacker, sample: Sample) -> list[bool]:
+    """For each token of the answer whether it belongs to a phrase that means an object."""
+    offsets = packer.tokenizer(
+        sample.answer, add_special_tokens=False, return_offsets_mapping=True
+    ).offset_mapping
+    spans = [m.text_span for m in sample.mentions if m.labels]
+    return [any(a < stop and b > start for start, stop in spans) for a, b in offsets]
+
+
+@torch.no_grad()
+def read_answers(
+    model: LlavaForConditionalGeneration, packer: TurnPacker, data: FeatureSet, seed: int
+) -> TokenSet:
+    """Random turns about every image of `data`, read once."""
+    model.eval()
+    states: list[torch.Tensor] = []
+    labels: list[bool] = []
+    columns = torch.zeros(1, dtype=torch.long)
+    for start in range(0, len(data), 8):
+        index = list(range(start, min(start + 8, len(data))))
+        rngs = [np.random.default_rng([seed, i]) for i in index]
+        turns = [
+            [draw(data.objects[i], rng) for _ in range(TURNS_AN_IMAGE)]
+            for i, rng in zip(index, rngs, strict=True)
+        ]
+        # With a recorder `forward` returns the states of all layers; its rows are not needed.
+        recorder = RowRecorder(torch.zeros(len(index), 1, dtype=torch.long), columns)
+        hidden = forward(model, packer.pack(turns), data.features[index], recorder)
+        for b, row in enumerate(turns):
+            at = len(packer.prefix)
+            for sample in row:
+                first, found = at + len(packer.lead_ids(sample)), labels_of(packer, sample)
+                states.append(hidden[:, b, first : first + len(found)].transpose(0, 1).half())
+                labels += found
+                at += len(packer.turn(sample)[0])
+    return TokenSet(torch.cat(states), torch.tensor(labels))
+
+
+def train_selector(
+    selector: PhraseSelector, train: TokenSet, unseen: TokenSet, *, steps: int, seed: int
+) -> dict[str, float]:
+    """Trains in place; returns precision, recall and F1 on unseen answers."""
+    optimizer = torch.optim.AdamW(selector.parameters(), RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        index = torch.randint(len(train.groundable), (BATCH,), generator=generator)
+        logits = selector(train.states[index].transpose(0, 1).float())
+        loss = F.binary_cross_entropy_with_logits(logits, train.groundable[index].float())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return measure(selector, unseen)
+
+
+@torch.no_grad()
+def measure(selector: PhraseSelector, data: TokenSet) -> dict[str, float]:
+    """Token by token, at the threshold the engine uses."""
+    chosen = selector(data.states.transpose(0, 1).float()).sigmoid() > THRESHOLD
+    right = float((chosen & data.groundable).sum())
+    precision = right / max(1.0, float(chosen.sum()))
+    recall = right / max(1.0, float(data.groundable.sum()))
+    f1 = 2 * precision * recall / max(1e-9, precision + recall)
+    found = {"precision": precision, "recall": recall, "F1": f1, "tokens": float(len(chosen))}
+    log.info("selector unseen %s", found)
+    return found
