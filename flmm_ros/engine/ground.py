@@ -4,9 +4,8 @@
     python -m flmm_ros.engine.ground IMAGE "what can I drink from?" --model tabletop --out
     out/ground
 
-Writes an overlay (PNG) and a JSON with answer, boxes, scores and timings into the output folder.
-Exit
-status: 0 answered, 2 something has to be put right first.
+Writes an overlay, what each phrase looked at ("_heat"), both PNG, and a JSON with answer, boxes,
+scores and timings into the output folder. Exit status: 0 answered, 2 something has to be put right first.
 
 Does not know about: ROS.
 """
@@ -28,7 +27,7 @@ from PIL import Image, UnidentifiedImageError
 
 from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.overlay import draw_overlay
+from flmm_ros.engine.overlay import draw_heatmaps, draw_overlay
 from flmm_ros.engine.types import Answer, FlmmError, ImageError, Intent
 
 
@@ -53,6 +52,7 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         {
             "phrase": g.phrase,
             "is_present": g.is_present,
+            "is_ambiguous": g.is_ambiguous,
             "score": round(g.score, 4),
             "box_xyxy_px": list(g.box_xyxy_px),
             "area_px": int(g.mask.sum()),
@@ -84,10 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     content = {"command": args.command, "image": str(args.image), **answer_to_json(answer)}
     overlay, report = args.out / f"{args.image.stem}.png", args.out / f"{args.image.stem}.json"
     Image.fromarray(draw_overlay(image, answer.objects)).save(overlay)
+    if answer.objects:
+        heat = Image.fromarray(draw_heatmaps(image, answer.objects))
+        heat.save(args.out / f"{args.image.stem}_heat.png")
     report.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(answer.text)
     for g in answer.objects:
-        state = "present" if g.is_present else "absent"
+        state = "one of several" if g.is_ambiguous else "present" if g.is_present else "absent"
         print(f"  {g.phrase}: {state}, score {g.score:.2f}, box {g.box_xyxy_px}")
     print(f"{overlay}\n{report}")
     return 0

@@ -116,17 +116,19 @@ class PromptTokens:
     ) -> Suffix:
         """The suffix of a command and the answer to it, with spans of the answer located.
 
-        history: what was said before on the same image, oldest first.
+        history: what was said before on the same image, oldest first. Turns with words that the
+            model has no token for are left out: only the present command can be refused for them.
 
         Raises:
             UnknownWordError: the model has no token for a word of the command or the answer.
             PromptError: a span covers no token, or a text holds the model's own image marker.
         """
         head = ""
-        for n, turn in enumerate([*history, Turn(command, "")]):
+        turns = [turn for turn in history if self._knows(f"{turn.command} {turn.answer}")]
+        for n, turn in enumerate([*turns, Turn(command, "")]):
             frame = self.next_turn if n else self.template
             # An answer follows a colon after a blank, and a line break without one.
-            gap = "" if frame[-1:].isspace() or n == len(history) else " "
+            gap = "" if frame[-1:].isspace() or n == len(turns) else " "
             head += frame.replace("{text}", turn.command) + gap + turn.answer
         gap = "" if head[-1:].isspace() else " "
         text = f"{head}{gap}{answer}" if answer else head
@@ -166,6 +168,11 @@ class PromptTokens:
                 "leave them out"
             )
         return list(ids).index(self.image_token_id) + 1
+
+    def _knows(self, text: str) -> bool:
+        """Whether the model has a token for every word of a text."""
+        unknown = self.tokenizer.unk_token_id
+        return unknown is None or unknown not in self.tokenizer(text).input_ids
 
     def _refuse_unknown(self, text: str, ids: Sequence[int], offsets: Sequence[Span]) -> None:
         unknown = self.tokenizer.unk_token_id
