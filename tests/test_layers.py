@@ -46,7 +46,7 @@ class Room:
 
 
 ROOMS = {
-    "flmm_ros/engine": Room(frozenset(TENSORS | PICTURES | {"rich", "scipy", "yaml"})),
+    "flmm_ros/engine": Room(frozenset(TENSORS | PICTURES | {"psutil", "rich", "scipy", "yaml"})),
     "flmm_ros/ros": Room(
         frozenset(ROS | PICTURES), ("flmm_ros.engine", "flmm_ros.msg", "flmm_ros.action")
     ),
@@ -88,8 +88,8 @@ ENGINE = {
     "lmm": {"lmm.base", "lmm.loading", "lmm.prefix"},  # the table of families
     # records rows on a prefix; says what the heads will get
     "lmm.base": {"attention", "heads", "lmm.loading", "lmm.prefix", "lmm.tokens"},
-    "lmm.llava": {"conv_tower", "lmm.base", "lmm.loading", "lmm.tokens"},
-    "lmm.deepseek_vl": {"lmm.processed"},
+    "lmm.llava": {"conv_tower", "lmm.base", "lmm.loading", "lmm.square", "lmm.tokens"},
+    "lmm.deepseek_vl": {"lmm.processed", "lmm.square"},
     "lmm.gemma3": {"lmm.processed"},
     "lmm.idefics3": {"lmm.processed"},
     "lmm.internvl": {"lmm.processed"},
@@ -99,6 +99,7 @@ ENGINE = {
     "lmm.qwen_vl": {"lmm.processed"},
     "lmm.loading": {"lmm.tokens"},  # brings the tokenizer in too
     "lmm.prefix": set(),
+    "lmm.square": set(),
     "lmm.tokens": set(),
     "localisation_heads": {"heads"},  # says which language model its heads belong to
     "mask_decoder": set(),
@@ -123,6 +124,7 @@ ENGINE = {
         "heads",
         "mask_refiner",
     },  # shapes of foreign checkpoints, as configurations of ours
+    "memory": set(),
     "overlay": set(),
     "phrase_selector": set(),
     "phrases": set(),

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from transformers import LlavaForConditionalGeneration
 
 from flmm_ros.engine import conv_tower  # noqa: F401  registers the embedded model's vision tower
@@ -27,6 +26,7 @@ from flmm_ros.engine.lmm.loading import (
     load_tokens,
     load_weights,
 )
+from flmm_ros.engine.lmm.square import PaddedSquare
 from flmm_ros.engine.lmm.tokens import PromptTokens
 from flmm_ros.engine.types import View
 
@@ -60,16 +60,6 @@ class PixelRule:
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """An image inside the square: its size there and the padding before it."""
-
-    height: int
-    width: int
-    top: int
-    left: int
-
-
 class Llava(Lmm):
     """LLaVA-1.5 on transformers' LlavaForConditionalGeneration."""
 
@@ -98,22 +88,15 @@ class Llava(Lmm):
         return [self.image_token_id] * self.grid * self.grid
 
     def prepare(self, image: NDArray[np.uint8]) -> Mapping[str, torch.Tensor]:
-        rule, fit = self.pixel_rule, self._fit((image.shape[0], image.shape[1]))
-        square = np.empty((self.side, self.side, 3), np.uint8)
-        square[:] = [int(255 * channel) for channel in rule.mean]
-        fitted = Image.fromarray(image).resize((fit.width, fit.height), Image.Resampling.BICUBIC)
-        square[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width] = np.asarray(fitted)
-        return {"pixel_values": rule.apply(square)[None].to(self.model.dtype)}
+        rule, square = self.pixel_rule, self._square((image.shape[0], image.shape[1]))
+        filled = square.fill(image, tuple(int(255 * channel) for channel in rule.mean))
+        return {"pixel_values": rule.apply(filled)[None].to(self.model.dtype)}
 
     def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
-        fit = self._fit(image_hw)
-        x_scale, y_scale = image_hw[1] / fit.width, image_hw[0] / fit.height  # image px a square px
-        left, top = -fit.left * x_scale, -fit.top * y_scale
-        box = (left, top, left + self.side * x_scale, top + self.side * y_scale)
+        box = self._square(image_hw).box_xyxy_px(image_hw)
         columns = torch.arange(self.grid * self.grid)
         return (View("whole", columns, (self.grid, self.grid), box),)
 
-    def _fit(self, image_hw: tuple[int, int]) -> _Fit:
-        longest = max(image_hw)
-        height, width = (max(1, self.side * side // longest) for side in image_hw)
-        return _Fit(height, width, (self.side - height) // 2, (self.side - width) // 2)
+    def _square(self, image_hw: tuple[int, int]) -> PaddedSquare:
+        height, width = (max(1, self.side * side // max(image_hw)) for side in image_hw)
+        return PaddedSquare(self.side, (height, width))

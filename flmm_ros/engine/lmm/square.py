@@ -1,0 +1,47 @@
+"""An image fitted into a square, the short side padded on both sides with one colour.
+
+Families round the fitted size in their own ways; what follows from it is the same for all.
+
+Does not know about: models, tokens, how pixels are scaled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Colour = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PaddedSquare:
+    """A square of `side` pixels with an image of `fitted_hw` in its middle; where the padding is
+    odd, the larger part lies behind the image."""
+
+    side: int
+    fitted_hw: tuple[int, int]
+
+    @property
+    def before(self) -> tuple[int, int]:
+        """Rows and columns of padding before the image."""
+        height, width = self.fitted_hw
+        return (self.side - height) // 2, (self.side - width) // 2
+
+    def fill(self, image: NDArray[np.uint8], colour: Colour) -> NDArray[np.uint8]:
+        """RGB uint8 [H, W, 3] of any size to [side, side, 3]."""
+        (height, width), (top, left) = self.fitted_hw, self.before
+        square = np.empty((self.side, self.side, 3), np.uint8)
+        square[:] = colour
+        fitted = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+        square[top : top + height, left : left + width] = np.asarray(fitted)
+        return square
+
+    def box_xyxy_px(self, image_hw: tuple[int, int]) -> tuple[float, float, float, float]:
+        """What the square covers, in pixels of the image before it was fitted."""
+        (height, width), (top, left) = self.fitted_hw, self.before
+        y_scale, x_scale = image_hw[0] / height, image_hw[1] / width  # image px a square px
+        x, y = -left * x_scale, -top * y_scale
+        return x, y, x + self.side * x_scale, y + self.side * y_scale
