@@ -124,7 +124,7 @@ ENGINE = {
         "heads",
         "mask_refiner",
     },  # shapes of foreign checkpoints, as configurations of ours
-    "memory": set(),
+    "memory": {"conv_tower"},
     "overlay": set(),
     "phrase_selector": set(),
     "phrases": set(),

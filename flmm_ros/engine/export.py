@@ -10,7 +10,6 @@ Does not know about: language models, ROS.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import statistics
 import sys
@@ -24,7 +23,7 @@ import torch
 from flmm_ros.engine.config import GrounderConfig, ModelConfig, find_model
 from flmm_ros.engine.grounder import load_model_heads, usable_device
 from flmm_ros.engine.heads import AnyHeads, Heads
-from flmm_ros.engine.onnx.cache import MANIFEST, facts_of, folder_for
+from flmm_ros.engine.onnx.cache import facts_of, folder_for
 from flmm_ros.engine.onnx.check import IMAGE_HW, Inputs, made_up_inputs, require_equal_masks
 from flmm_ros.engine.onnx.graphs import OPSET, export_graphs
 from flmm_ros.engine.onnx.loading import built, chosen, opened
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         device = usable_device(args.device)
         if args.out:
-            export_to(args.out, _heads(args.model), device, args.precision)
+            export_to(args.out, _heads(args.model), args.precision)
         if args.build_only:
             fill_cache(_heads(args.model), device, args.precision, args.cache)
         if args.time:
@@ -54,15 +53,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def export_to(out: Path, heads: Heads, device: str, precision: str) -> None:
-    """Writes the graphs and what they were made from into a folder, for whatever reads ONNX."""
-    choice = chosen(device, precision)
-    facts = facts_of(heads, device=device, precision=choice.precision, providers=choice.providers)
+def export_to(out: Path, heads: Heads, precision: str) -> None:
+    """Writes the graphs into a folder, for whatever reads ONNX: all of them, or none.
+
+    They are the same for every device, and looked at on the CPU.
+    """
+    choice = chosen("cpu", precision)
+    facts = facts_of(heads, device="cpu", precision=choice.precision, providers=choice.providers)
     out.mkdir(parents=True, exist_ok=True)
     start_s = time.monotonic()
-    differences = export_graphs(heads, out, facts, half=choice.precision == "float16")
-    require_equal_masks(heads, opened(heads, out, choice), choice.precision)
-    (out / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n")
+    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=out) as temporary:
+        folder = Path(temporary)
+        differences = export_graphs(heads, folder, facts, half=choice.precision == "float16")
+        require_equal_masks(heads, opened(heads, folder, choice), choice.precision)
+        for file in folder.iterdir():
+            file.replace(out / file.name)
     for name, apart in differences.items():
         size_mb = (out / f"{name}.onnx").stat().st_size / 1e6
         print(f"{out / name}.onnx  {size_mb:.1f} MB, float32 within {apart:.1e} of torch")

@@ -5,7 +5,8 @@
     out/ground
 
 Writes an overlay, what each phrase looked at ("_heat"), both PNG, and a JSON with answer, boxes,
-scores and timings into the output folder. Exit status: 0 answered, 2 something has to be put right first.
+scores and timings into the output folder. Exit status: 0 answered, 2 something has to be put right
+first.
 
 Does not know about: ROS.
 """

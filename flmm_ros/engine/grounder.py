@@ -21,6 +21,7 @@ from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig, f
 from flmm_ros.engine.heads import AnyHeads, Heads
 from flmm_ros.engine.lmm import Lmm, LoadOptions, load_lmm
 from flmm_ros.engine.localisation_heads import Localisation
+from flmm_ros.engine.memory import require_memory
 from flmm_ros.engine.onnx.loading import load_onnx_heads
 from flmm_ros.engine.scene import Scene
 from flmm_ros.engine.scene_memory import SceneCache, SceneMemory, checked_image
@@ -142,6 +143,7 @@ def open_lmm(model: ModelConfig, config: GrounderConfig) -> Lmm:
     device, dtype = usable_device(config.device), config.dtype
     if dtype == "auto":
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    require_memory(model, config, device, dtype)
     return load_lmm(model, LoadOptions(device, dtype, config.quantisation, config.download))
 
 

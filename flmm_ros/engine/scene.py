@@ -111,7 +111,14 @@ class Scene:
         objects = [each for g in objects for each in g.candidates or (g,)]
         timings = stages.timings_ms()
         spent = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in timings.items())
-        log.info("%s %r: %s, %d objects", intent.value, command, spent, len(objects))
+        log.info(
+            "%s %r: %s (heads on %s), %d objects",
+            intent.value,
+            command,
+            spent,
+            self._grounder.backend,
+            len(objects),
+        )
         return Answer(text, tuple(objects), intent, timings)
 
     def chat(self) -> Chat:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from flmm_ros.engine.attention import (
     ATTENTION_NAME,
@@ -30,7 +30,7 @@ from flmm_ros.engine.attention import (
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads import LmmShape
 from flmm_ros.engine.lmm.loading import LoadOptions
-from flmm_ros.engine.lmm.prefix import Prefix, cropped
+from flmm_ros.engine.lmm.prefix import Prefix, cropped, roomy_cache
 from flmm_ros.engine.lmm.tokens import PromptTokens, Span
 from flmm_ros.engine.types import ConfigError, PromptError, View
 
@@ -157,7 +157,7 @@ class Lmm(ABC):
         self._check_length(len(ids) + 1)
         # Every layer keeps every key, also those with a sliding window: the mask hides what is out
         # of the window, and image columns stay where they are.
-        cache = DynamicCache()
+        cache = roomy_cache()
         positions = self.positions(ids[None], image_hw)
         output = self._base()(
             input_ids=ids[None],

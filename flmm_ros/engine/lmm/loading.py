@@ -11,20 +11,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
+from transformers import AutoImageProcessor, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import cached_file
 
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.lmm.tokens import PromptTokens
-from flmm_ros.engine.types import CheckpointError
+from flmm_ros.engine.types import CheckpointError, ConfigError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+# Modules that are never quantised, under the names that families give them.
+KEPT_WHOLE = (
+    "aligner",
+    "connector",
+    "high_res_vision_model",
+    "lm_head",
+    "multi_modal_projector",
+    "vision_model",
+    "vision_tower",
+    "visual",
+)
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 
 
@@ -63,7 +75,11 @@ def load_weights(
     where = source_arguments(config, options)
     try:
         model, report = model_class.from_pretrained(
-            config.lmm, dtype=DTYPES[options.dtype], output_loading_info=True, **where
+            config.lmm,
+            dtype=DTYPES[options.dtype],
+            output_loading_info=True,
+            **_quantised(config, options),
+            **where,
         )
     except LOAD_ERRORS as error:
         raise load_failure(config, error) from error
@@ -73,7 +89,32 @@ def load_weights(
             f"model {config.name!r}: expected weights for every parameter and no others in "
             f"{config.lmm}, got {len(wrong)} that do not fit, first {sorted(map(str, wrong))[:3]}"
         )
-    return model.to(options.device)
+    # A quantised model is already where it belongs and must not be moved.
+    return model if options.quantisation != "none" else model.to(options.device)
+
+
+def _quantised(config: ModelConfig, options: LoadOptions) -> dict[str, Any]:
+    """Arguments for 8 or 4 bits. Only the text model's linear layers: image towers and projectors
+    are small and sensitive, and the vocabulary head decides between words.
+
+    Raises:
+        ConfigError: bitsandbytes is not installed.
+    """
+    if options.quantisation == "none":
+        return {}
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f"model {config.name!r}: expected the package bitsandbytes for quantisation "
+            f"{options.quantisation!r}, got none; pip install flmm_ros[quantised]"
+        )
+    bits = {"8bit": {"load_in_8bit": True}, "4bit": {"load_in_4bit": True}}[options.quantisation]
+    settings = BitsAndBytesConfig(
+        **bits,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=DTYPES[options.dtype],
+        llm_int8_skip_modules=list(KEPT_WHOLE),
+    )
+    return {"quantization_config": settings, "device_map": options.device}
 
 
 def load_tokens(

@@ -8,11 +8,54 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from flmm_ros.engine.types import View
+
+ROOM = 64  # tokens; the most that is allocated in vain
+
+
+class RoomyLayer(DynamicLayer):
+    """One layer's keys and values, with room behind them.
+
+    A layer without room copies all its keys for every token that is added: on a long prefix that
+    costs more than the token itself.
+    """
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states, value_states
+            self._room = (self.keys, self.values)  # none yet: encoding is when memory is short
+            return self.keys, self.values
+        before = self.get_seq_length()
+        after = before + key_states.shape[-2]
+        if after > self._room[0].shape[-2]:
+            self._room = (_with_room(self.keys, after), _with_room(self.values, after))
+        for room, states in zip(self._room, (key_states, value_states), strict=True):
+            room[..., before:after, :] = states
+        self.keys, self.values = (room[..., :after, :] for room in self._room)
+        return self.keys, self.values
+
+
+def roomy_cache() -> DynamicCache:
+    """An empty cache of any number of layers, none of which forgets anything."""
+    cache = DynamicCache()
+    cache.layer_class_to_replicate = RoomyLayer
+    return cache
+
+
+def _with_room(states: torch.Tensor, length: int) -> torch.Tensor:
+    """A larger tensor that begins with these [B, heads, K, d], for `length` tokens and some."""
+    room = states.new_empty(*states.shape[:-2], length + ROOM, states.shape[-1])
+    room[..., : states.shape[-2], :] = states
+    return room
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def folder_for(root: str | Path, facts: Facts) -> Path:
     return path / hashlib.sha256(json.dumps(dict(sorted(facts.items()))).encode()).hexdigest()[:16]
 
 
-def write_manifest(folder: Path, facts: Facts) -> None:
+def _write_manifest(folder: Path, facts: Facts) -> None:
     """Vouches for the files of a folder: last of all, so that a broken build never looks whole."""
     content = {"facts": dict(facts), "files": _file_hashes(folder)}
     unfinished = folder / UNFINISHED
@@ -114,11 +114,17 @@ def locked(folder: Path) -> Iterator[None]:
         yield  # closing the file gives the lock back, and so does the death of the process
 
 
-def emptied(folder: Path) -> Path:
-    """The folder with nothing in it."""
+@contextmanager
+def made_anew(folder: Path, facts: Facts) -> Iterator[Path]:
+    """The folder, empty, to be filled; vouched for at the end, gone where filling it failed."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / ENGINES).mkdir(parents=True)
-    return folder
+    try:
+        yield folder
+        _write_manifest(folder, facts)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:

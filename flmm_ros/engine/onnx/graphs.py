@@ -15,7 +15,6 @@ Does not know about: where the files are kept, which provider runs them.
 from __future__ import annotations
 
 import inspect
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
@@ -101,24 +101,18 @@ def export_graphs(
 
     Raises:
         ConfigError: onnx or onnxruntime is missing.
-        CheckpointError: a graph differs from torch; no file of the export is left.
+        CheckpointError: a graph differs from torch; the folder is of no use then, remove it.
     """
     for package in ("onnx", "onnxruntime"):
         optional_package(package)
     differences = {}
-    before = set(directory.iterdir())
-    try:
-        for graph in graphs_of(heads):
-            path = directory / f"{graph.name}.onnx"
-            differences[graph.name] = _export(heads, graph, path)
-            is_half = half and graph.name not in FLOAT32_ONLY
-            if is_half:
-                _halve(path)
-            _describe(path, {**metadata, "graph": graph.name, "half": json.dumps(is_half)})
-    except BaseException:
-        for path in set(directory.iterdir()) - before:
-            path.unlink()
-        raise
+    for graph in graphs_of(heads):
+        path = directory / f"{graph.name}.onnx"
+        differences[graph.name] = _export(heads, graph, path)
+        precision = "float16" if half and graph.name not in FLOAT32_ONLY else "float32"
+        if precision == "float16":
+            _halve(path)
+        _describe(path, {**metadata, "graph": graph.name, "precision": precision})
     return differences
 
 
@@ -155,23 +149,29 @@ def largest_difference(heads: Heads, graph: Graph, path: Path) -> float:
     worst = 0.0
     for inputs in _checked_inputs(heads, graph.name):
         with torch.inference_mode():
-            wanted = graph.module(*inputs)
-        got = session.run(
-            list(graph.outputs),
-            {name: x.numpy() for name, x in zip(graph.inputs, inputs, strict=True)},
-        )
-        for want, have in zip(wanted if isinstance(wanted, tuple) else (wanted,), got, strict=True):
-            scale = max(1.0, float(want.abs().max())) if graph.name == "image_encoder" else 1.0
-            apart = float(np.abs(want.numpy() - have).max()) if want.shape == have.shape else np.inf
-            if not apart <= TOLERANCE * scale:  # NaN is no agreement either
-                shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-                raise CheckpointError(
-                    f"{graph.name}: expected the ONNX graph within {TOLERANCE * scale:.0e} of "
-                    f"torch, got {apart:.1e} for inputs {shapes}; the export was removed, use "
-                    "refiner_backend: torch"
-                )
-            worst = max(worst, apart)
+            made = graph.module(*inputs)
+        wanted = made if isinstance(made, tuple) else (made,)
+        feed = {name: x.numpy() for name, x in zip(graph.inputs, inputs, strict=True)}
+        got = session.run(list(graph.outputs), feed)
+        apart = max(_difference(want.numpy(), have) for want, have in zip(wanted, got, strict=True))
+        is_features = graph.name == "image_encoder"
+        allowed = TOLERANCE * max(1.0, float(made.abs().max())) if is_features else TOLERANCE
+        if not apart <= allowed:
+            shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+            raise CheckpointError(
+                f"{graph.name}: expected the ONNX graph within {allowed:.0e} of torch, got "
+                f"{apart:.1e} for inputs {shapes}; nothing of the export is kept, use "
+                "refiner_backend: torch"
+            )
+        worst = max(worst, apart)
     return worst
+
+
+def _difference(want: NDArray[np.float32], have: NDArray[np.float32]) -> float:
+    """The largest; infinite where one is NaN or the shapes differ."""
+    if want.shape != have.shape or not np.isfinite(have).all():
+        return float("inf")
+    return float(np.abs(want - have).max())
 
 
 def _checked_inputs(heads: Heads, name: str) -> Iterator[Tensors]:

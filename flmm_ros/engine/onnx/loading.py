@@ -26,11 +26,10 @@ from flmm_ros.engine.onnx.cache import (
     ENGINES,
     Facts,
     distrust,
-    emptied,
     facts_of,
     folder_for,
     locked,
-    write_manifest,
+    made_anew,
 )
 from flmm_ros.engine.onnx.check import require_equal_masks
 from flmm_ros.engine.onnx.graphs import GRAPHS, export_graphs, optional_package
@@ -83,12 +82,10 @@ def built(heads: Heads, folder: Path, facts: Facts, choice: Choice) -> bool:
     with locked(folder):
         if distrust(folder, facts) is None:  # another process was faster
             return False
-        start_s = time.monotonic()
-        export_graphs(heads, emptied(folder), facts, half=choice.precision == "float16")
-        log.info("exported in %.0f s", time.monotonic() - start_s)
-        # Engines are built when sessions open, and whatever was left when they first run.
-        require_equal_masks(heads, opened(heads, folder, choice), choice.precision)
-        write_manifest(folder, facts)
+        with made_anew(folder, facts):
+            export_graphs(heads, folder, facts, half=choice.precision == "float16")
+            # Engines are built when sessions open, and whatever was left when they first run.
+            require_equal_masks(heads, opened(heads, folder, choice), choice.precision)
         return True
 
 

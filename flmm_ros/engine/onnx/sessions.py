@@ -72,7 +72,8 @@ class Sessions:
     Opening may build TensorRT engines, which takes minutes, and ONNX Runtime holds Python's global
     lock all the while; running gives it free.
 
-    threads: of the CPU provider. engines: where TensorRT keeps its engines and timings.
+    threads: of the CPU provider. engines: where TensorRT keeps its engines and timings. text: what
+    really runs the graphs, each provider once, and the precision that was chosen.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Sessions:
         threads: int,
     ) -> None:
         options = runtime.SessionOptions()
+        options.log_severity_level = 3  # errors: what matters of the rest is said here
         options.intra_op_num_threads = threads
         # Threads that wait in a loop for the next graph would take the time of the language model.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -94,17 +96,11 @@ class Sessions:
             self._sessions[name] = runtime.InferenceSession(
                 str(path), options, providers=providers, provider_options=settings
             )
-        self.precision = choice.precision
+        used = dict.fromkeys(s.get_providers()[0] for s in self._sessions.values())
+        self.text = f"{', '.join(used)} ({choice.precision})"
         warning = self._fallback(choice) or choice.warning
         if warning:
             log.warning(warning)
-        log.info("heads on %s", self.text)
-
-    @property
-    def text(self) -> str:
-        """What really runs the graphs, each provider once, and the precision that was chosen."""
-        used = dict.fromkeys(session.get_providers()[0] for session in self._sessions.values())
-        return f"{', '.join(used)} ({self.precision})"
 
     def uses(self, provider: str) -> bool:
         """Whether a graph runs on it."""

@@ -1,0 +1,118 @@
+"""How much memory a model needs, before anything is loaded, and whether it is there.
+
+Weights are counted on transformers' own class, made on the `meta` device from the configuration
+alone; caches follow from layers, key-value heads and head width. What a forward needs beside them
+is an estimate, and said to be one.
+
+Does not know about: families, how weights are loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
+
+from flmm_ros.engine import conv_tower  # noqa: F401  registers the embedded model's vision tower
+from flmm_ros.engine.config import GrounderConfig, ModelConfig
+from flmm_ros.engine.types import ConfigError
+
+GIB = 2**30
+PRECISIONS = ("float32", "bfloat16", "8bit", "4bit")
+# Bytes of a weight of the text model's linear layers. Quantised ones carry their scales along.
+_BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "8bit": 1.0, "4bit": 0.56}
+PROMPT_TOKENS = 3000  # of image and text: the most that a family makes of a camera image, roughly
+_KEPT_WHOLE = ("vision", "projector", "connector", "aligner", "embed", "lm_head", "visual")
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes: `weights` of the language model, `cache` of the images that are remembered, `heads`
+    with SAM, `work` an estimate of what one forward needs."""
+
+    weights: int
+    cache: int
+    heads: int
+    work: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.cache + self.heads + self.work
+
+
+def need_of(model: ModelConfig, precision: str, *, scenes: int = 2) -> Need | None:
+    """What a model needs at one of PRECISIONS; None where its configuration is not on this machine.
+
+    scenes: how many images are remembered.
+    """
+    try:
+        config = AutoConfig.from_pretrained(
+            model.lmm, revision=_revision(model), local_files_only=True
+        )
+    except (OSError, ValueError):
+        return None
+    plain = _BYTES["float32" if precision == "float32" else "bfloat16"]
+    linear, whole = _parameters(config)
+    text = config.get_text_config()
+    heads, width = text.num_attention_heads, text.hidden_size
+    key_heads = getattr(text, "num_key_value_heads", None) or heads
+    head_width = getattr(text, "head_dim", None) or width // heads
+    a_token = 2 * text.num_hidden_layers * key_heads * head_width * plain
+    tokens = min(PROMPT_TOKENS, int(text.max_position_embeddings))
+    files = [Path(p) for p in (model.heads, model.sam) if p and Path(p).is_file()]
+    return Need(
+        weights=int(linear * _BYTES[precision] + whole * plain),
+        cache=int(scenes * tokens * a_token),
+        # Half-precision files are used in float32.
+        heads=sum(2 * file.stat().st_size for file in files),
+        work=int(4 * tokens * int(getattr(text, "intermediate_size", 4 * width)) * plain),
+    )
+
+
+def available(device: str) -> int:
+    """Bytes that are free on a device: "cpu", "cuda" or "cuda:N"."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    return int(psutil.virtual_memory().available)
+
+
+def require_memory(model: ModelConfig, config: GrounderConfig, device: str, dtype: str) -> None:
+    """Refuses a model that cannot fit, before anything is read. A model whose configuration is not
+    here yet passes: loading it will say what is missing.
+
+    Raises:
+        ConfigError: with what is needed, what is there, and what would fit.
+    """
+    wanted = dtype if config.quantisation == "none" else config.quantisation
+    need, there = need_of(model, wanted, scenes=config.scene_cache), available(device)
+    if need is None or need.total <= there:
+        return
+    fitting = [
+        p
+        for p in PRECISIONS
+        if (smaller := need_of(model, p, scenes=config.scene_cache)) and smaller.total <= there
+    ]
+    advice = f"it would fit in {' or '.join(fitting)}" if fitting else "use a smaller model"
+    raise ConfigError(
+        f"model {model.name!r}: expected about {need.total / GIB:.1f} GiB of free memory on "
+        f"{device} for {wanted}, got {there / GIB:.1f}; {advice} (parameters dtype, quantisation)"
+    )
+
+
+def _parameters(config: PreTrainedConfig) -> tuple[int, int]:
+    """Weights of the text model's linear layers, which can be quantised, and all others."""
+    with torch.device("meta"):
+        module = AutoModelForImageTextToText.from_config(config)
+    linear = whole = 0
+    for name, parameter in module.named_parameters():
+        is_linear = parameter.ndim == 2 and not any(part in name for part in _KEPT_WHOLE)
+        linear += parameter.numel() * is_linear
+        whole += parameter.numel() * (not is_linear)
+    return linear, whole
+
+
+def _revision(model: ModelConfig) -> str | None:
+    return None if Path(model.lmm).is_dir() else model.revision
