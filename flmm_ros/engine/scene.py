@@ -180,7 +180,9 @@ class Scene:
             return answer.text, []
         start = len(question.ids)
         spans = [answer.token_span(phrase.text_span) for phrase in phrases]
-        suffix = Suffix(question.ids + said.ids, tuple((start + a, start + b) for a, b in spans))
+        end = max(stop for _, stop in spans)  # no phrase knows what is said after it
+        ids = question.ids + said.ids[:end]
+        suffix = Suffix(ids, tuple((start + a, start + b) for a, b in spans))
         return answer.text, self._groundings(phrases, self._trace(suffix, stages))
 
     def _answer_phrases(self, answer: Decoded, states: torch.Tensor | None) -> list[Phrase]:
