@@ -51,11 +51,16 @@ ROOMS = {
         frozenset(ROS | PICTURES), ("flmm_ros.engine", "flmm_ros.msg", "flmm_ros.action")
     ),
     "flmm_ros/tools": Room(
-        frozenset(TENSORS | PICTURES | ROS | {"pybullet", "pybullet_data", "rich", "yaml"}),
+        frozenset(
+            TENSORS
+            | PICTURES
+            | ROS
+            | {"matplotlib", "onnxruntime", "psutil", "pybullet", "pybullet_data", "rich", "yaml"}
+        ),
         ("flmm_ros.engine", "flmm_ros.ros", "flmm_ros.msg", "flmm_ros.action"),
     ),
     "training": Room(
-        frozenset(TENSORS | PICTURES | {"rich", "yaml"}),
+        frozenset(TENSORS | PICTURES | {"matplotlib", "rich", "yaml"}),
         ("flmm_ros.engine", "flmm_ros.tools.tabletop"),  # the simulated world makes the data
     ),
     "tests/engine": Room(

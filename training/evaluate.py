@@ -2,6 +2,7 @@
 
 python -m training.evaluate --tabletop 1000000:1000300
 python -m training.evaluate --tabletop 1000000:1000020 --model path/to/model.yaml --json out/e.json
+python -m training.evaluate --tabletop 1000000:1000300 --plots docs    # docs/reliability.png
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +21,10 @@ from rich.table import Table
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.types import FlmmError
-from training.tabletop.evaluation import Examination, examine
+from training.metrics import score_bins
+from training.plots import draw_reliability
+from training.tabletop.evaluation import examine
+from training.tabletop.examination import Examination
 
 
 def seed_range(text: str) -> tuple[int, int]:
@@ -32,21 +38,37 @@ def seed_range(text: str) -> tuple[int, int]:
     return first, stop
 
 
-def table_of(found: dict[str, object]) -> Table:
-    """The numbers a reader looks for first."""
-    table = Table("metric", "value", title="tabletop")
-    masks, answers = dict(found["masks"]), dict(found["answers"])  # type: ignore[call-overload]
-    absent = dict(found["absent"])  # type: ignore[call-overload]
-    for name in ("cIoU", "mIoU", "P@0.5", "P@0.7", "P@0.9"):
-        if name in masks:
-            table.add_row(name, f"{masks[name]:.3f}")
-    table.add_row("attention maximum on the object", f"{found['attention_on_object']:.3f}")
-    table.add_row("absent F1", f"{absent['F1']:.3f}")
-    table.add_row("calibration error", f"{found['calibration_error']:.3f}")
+def rows_of(found: Mapping[str, Any]) -> dict[str, str]:
+    """The numbers a reader looks for first; what was not examined is left out."""
+    rows = {name: found["masks"].get(name) for name in ("cIoU", "mIoU", "P@0.5", "P@0.7", "P@0.9")}
+    rows["attention maximum on the object"] = found["attention_on_object"]
+    rows["absent F1"] = found["absent"]["F1"]
+    rows["calibration error"] = found["calibration_error"]
+    crowds = found["ambiguity"]
+    if crowds["n"]:
+        rows['"the <kind>" of several: reported'] = crowds["reported"]
+        rows["  with the right number"] = crowds["right_number"]
+        rows["  with a candidate on each"] = crowds["all_matched"]
+    if crowds["unique_n"]:
+        rows["unique phrases reported as ambiguous"] = crowds["false_alarms"]
+    answers, talks, names = found["answers"], found["conversations"], found["phrases_of_answers"]
     if answers["n"]:
-        table.add_row("questions, exact", f"{answers['questions']:.3f}")
-        for kind, share in answers["by_kind"].items():
-            table.add_row(f"  {kind}", f"{share:.3f}")
+        rows["questions, exact"] = answers["questions"]
+        rows |= {f"  {kind}": part for kind, part in answers["by_kind"].items()}
+    if talks["n"]:
+        rows["later turns of conversations, exact"] = talks["turns"]
+    for who in ("selector", "rules"):
+        if names[who]["n"]:
+            rows[f"names in answers by {who}: token F1"] = names[who]["token_F1"]
+            rows[f"names in answers by {who}: phrase F1"] = names[who]["phrase_F1"]
+    return {name: f"{value:.3f}" for name, value in rows.items() if value is not None}
+
+
+def table_of(found: Mapping[str, Any]) -> Table:
+    """`rows_of` as a table."""
+    table = Table("metric", "value", title="tabletop")
+    for name, value in rows_of(found).items():
+        table.add_row(name, value)
     return table
 
 
@@ -62,6 +84,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", default="tabletop", help="model name, YAML or directory")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="also write the JSON here")
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIR", help="also draw reliability.png there (matplotlib)"
+    )
     parser.add_argument("--masks-only", action="store_true", help="skip the questions")
     parser.add_argument("--mistakes", action="store_true", help="list the wrong answers")
     args = parser.parse_args(argv)
@@ -86,6 +111,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(text + "\n", encoding="utf-8")
+    if args.plots:
+        draw_reliability(score_bins(notes.scores, notes.right), args.plots / "reliability.png")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Numbers of the field for masks, answers and absence; numpy only.
+"""Numbers of the field for masks, phrases, absence and scores; numpy only.
 
 cIoU is the sum of intersections over the sum of unions (also "overall IoU"), gIoU/mIoU the mean of
 the IoUs, P@t the share of IoUs above t. Expected calibration error is over equal-width bins of the
@@ -49,6 +49,32 @@ class MaskMetrics:
         return {**found, "n": len(ious)}
 
 
+@dataclass
+class SpanMetrics:
+    """Collects spans of tokens that were found against those that should have been."""
+
+    token_counts: list[int] = field(default_factory=lambda: [0, 0, 0])  # both, found, true
+    span_counts: list[int] = field(default_factory=lambda: [0, 0, 0])
+
+    def add(self, found: Sequence[tuple[int, int]], true: Sequence[tuple[int, int]]) -> None:
+        """Counts the half-open token ranges of one text."""
+        tokens = [{i for a, b in spans for i in range(a, b)} for spans in (found, true)]
+        for counts, (said, meant) in (
+            (self.token_counts, tokens),
+            (self.span_counts, (set(found), set(true))),
+        ):
+            for i, part in enumerate((said & meant, said, meant)):
+                counts[i] += len(part)
+
+    def summary(self) -> dict[str, float]:
+        """F1 by token and by whole span (both ends right), and the number of true spans."""
+        (token, phrase) = (
+            2 * both / max(found + true, 1)
+            for both, found, true in (self.token_counts, self.span_counts)
+        )
+        return {"token_F1": token, "phrase_F1": phrase, "n": self.span_counts[2]}
+
+
 def absence_f1(said_absent: Sequence[bool], is_absent: Sequence[bool]) -> dict[str, float]:
     """Precision, recall and F1 of calling a phrase absent."""
     said, truth = np.array(said_absent, bool), np.array(is_absent, bool)
@@ -59,13 +85,29 @@ def absence_f1(said_absent: Sequence[bool], is_absent: Sequence[bool]) -> dict[s
     return {"precision": precision, "recall": recall, "F1": f1, "n": len(truth)}
 
 
-def calibration_error(scores: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
-    """Expected calibration error: mean gap between score and share of right, weighted by count."""
+@dataclass(frozen=True)
+class ScoreBin:
+    """The scores between two bounds: their mean, the share of them that was right, how many."""
+
+    score: float
+    right: float
+    count: int
+
+
+def score_bins(scores: Sequence[float], right: Sequence[bool], bins: int = 10) -> list[ScoreBin]:
+    """What a reliability diagram shows: bins of equal width over 0..1, empty ones left out."""
     score, hit = np.array(scores, float), np.array(right, float)
     which = np.minimum((score * bins).astype(int), bins - 1)
-    gaps = [
-        abs(score[which == b].mean() - hit[which == b].mean()) * (which == b).sum()
+    return [
+        ScoreBin(
+            float(score[which == b].mean()), float(hit[which == b].mean()), int((which == b).sum())
+        )
         for b in range(bins)
         if (which == b).any()
     ]
-    return float(sum(gaps) / max(len(score), 1))
+
+
+def calibration_error(bins: Sequence[ScoreBin]) -> float:
+    """Expected calibration error: mean gap between score and share of right, weighted by count."""
+    total = sum(b.count for b in bins)
+    return sum(abs(b.score - b.right) * b.count for b in bins) / max(total, 1)

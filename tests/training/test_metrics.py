@@ -6,7 +6,14 @@ import torch
 from pycocotools import mask as coco
 
 from training.losses import dice_loss, iou, mask_loss, score_loss
-from training.metrics import MaskMetrics, absence_f1, calibration_error
+from training.metrics import (
+    MaskMetrics,
+    ScoreBin,
+    SpanMetrics,
+    absence_f1,
+    calibration_error,
+    score_bins,
+)
 
 
 def box(height: int, width: int, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
@@ -50,11 +57,27 @@ def test_absence_by_hand() -> None:
 
 
 def test_calibration_by_hand() -> None:
-    # bin 0.2: score 0.25, half right: gap 0.25. bin 0.9: score 0.95, all right: gap 0.05.
-    assert calibration_error([0.25, 0.25, 0.95, 0.95], [True, False, True, True]) == pytest.approx(
-        0.15
-    )
-    assert calibration_error([1.0], [True]) == 0.0
+    # 0.25 is half right: gap 0.25. 0.95 is all right: gap 0.05. Both hold half of the scores.
+    bins = score_bins([0.25, 0.25, 0.95, 0.95], [True, False, True, True])
+    assert bins == [ScoreBin(0.25, 0.5, 2), ScoreBin(0.95, 1.0, 2)]
+    assert calibration_error(bins) == pytest.approx(0.15)
+    assert score_bins([1.0], [True]) == [ScoreBin(1.0, 1.0, 1)]  # the last bin includes 1
+    assert calibration_error(score_bins([1.0], [True])) == 0.0
+    assert calibration_error([]) == 0.0
+
+
+def test_span_metrics_by_hand() -> None:
+    metrics = SpanMetrics()
+    # Tokens: 3 in common of 4 found and 5 true. Spans: (4, 6) is the only one with both ends right.
+    metrics.add([(0, 1), (4, 6), (9, 10)], [(0, 2), (4, 6), (7, 8)])
+    found = metrics.summary()
+    assert found["token_F1"] == pytest.approx(2 * 3 / (4 + 5))
+    assert found["phrase_F1"] == pytest.approx(2 * 1 / (3 + 3))
+    assert found["n"] == 3
+    metrics.add([], [])  # an answer that names nothing, rightly found to name nothing
+    assert metrics.summary() == found
+    metrics.add([(0, 2)], [])
+    assert metrics.summary()["token_F1"] == pytest.approx(2 * 3 / (6 + 5))
 
 
 def test_losses_by_hand() -> None:

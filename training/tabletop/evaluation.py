@@ -1,62 +1,25 @@
-"""How well a model answers and points on tabletop scenes it never saw, through the engine's facade.
+"""How well a model points and answers on tabletop scenes it never saw, through the engine's facade.
 
-Three examinations a scene: every object by "the <colour> <kind>" together with as many absent
-phrases (masks, presence, calibration), one question of every kind (exact answer), and, counted
-apart, a comparison of two places and a description.
+Every object of a scene is asked for by "the <colour> <kind>", together with as many absent phrases
+(masks, presence, calibration, false alarms), every kind of which several lie there by "the <kind>"
+(ambiguity). What it says is examined in conversation.py.
+
 Does not know about: how the model was trained.
 """
 
 from __future__ import annotations
-
-from collections import defaultdict
-from dataclasses import dataclass, field
 
 import numpy as np
 from rich.progress import track
 
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.scene import Scene
-from flmm_ros.engine.types import Intent
+from flmm_ros.engine.types import Grounding
 from flmm_ros.tools.tabletop import COLORS, KINDS, Tabletop, TabletopScene
-from training.metrics import MaskMetrics, absence_f1, calibration_error
-from training.tabletop.language import FURTHER_KINDS, MAKERS, QUESTION_KINDS
-from training.tabletop.samples import Sample
+from training.tabletop.conversation import examine_answers, examine_conversation, examine_phrases
+from training.tabletop.examination import Crowd, Examination
 
-EXAMINED = (*QUESTION_KINDS, *FURTHER_KINDS)
-
-
-@dataclass
-class Examination:
-    """Everything noted while scenes are examined."""
-
-    masks: MaskMetrics = field(default_factory=MaskMetrics)
-    attention_points: list[bool] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    right: list[bool] = field(default_factory=list)
-    said_absent: list[bool] = field(default_factory=list)
-    is_absent: list[bool] = field(default_factory=list)
-    answers: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
-    mistakes: list[str] = field(default_factory=list)
-
-    def summary(self) -> dict[str, object]:
-        """All metrics as plain numbers."""
-        kinds = {k: float(np.mean(v)) for k, v in sorted(self.answers.items())}
-        questions = [r for k in QUESTION_KINDS for r in self.answers.get(k, [])]
-        return {
-            "masks": self.masks.summary(),
-            "attention_on_object": _share(self.attention_points),
-            "answers": {
-                "questions": _share(questions),
-                "by_kind": kinds,
-                "n": len(questions),
-            },
-            "absent": absence_f1(self.said_absent, self.is_absent),
-            "calibration_error": calibration_error(self.scores, self.right),
-        }
-
-
-def _share(right: list[bool]) -> float:
-    return float(np.mean(right)) if right else 0.0
+MATCH_IOU = 0.5  # a candidate above it lies on the thing
 
 
 def examine(grounder: Grounder, first: int, stop: int, *, with_answers: bool = True) -> Examination:
@@ -66,9 +29,12 @@ def examine(grounder: Grounder, first: int, stop: int, *, with_answers: bool = T
         for seed in track(range(first, stop), description="scenes"):
             truth = table.render(seed)
             scene = grounder.open(truth.rgb)
-            _examine_phrases(notes, scene, truth)
+            examine_names(notes, scene, truth)
+            examine_crowds(notes, scene, truth)
             if with_answers:
-                _examine_answers(notes, scene, truth)
+                examine_answers(notes, scene, truth)
+                examine_conversation(notes, scene, truth)
+                examine_phrases(notes, grounder, truth)
     return notes
 
 
@@ -85,7 +51,8 @@ def absent_names(truth: TabletopScene, count: int, rng: np.random.Generator) -> 
     return names
 
 
-def _examine_phrases(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+def examine_names(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+    """Present and absent things by their full names."""
     rng = np.random.default_rng([truth.seed, 1])
     names = [o.name for o in truth.objects]
     names += absent_names(truth, len(names), rng)
@@ -104,33 +71,22 @@ def _examine_phrases(notes: Examination, scene: Scene, truth: TabletopScene) -> 
             mask = truth.mask(obj)
             notes.right.append(notes.masks.add(found.mask, mask) > 0.5)
             notes.attention_points.append(bool(mask.flat[int(found.heat.argmax())]))
+            notes.false_alarms.append(found.is_ambiguous)
 
 
-def _examine_answers(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
-    rng = np.random.default_rng([truth.seed, 2])
-    for kind in EXAMINED:
-        sample = _ask(kind, truth, rng)
-        if sample is None:
-            continue
-        answer = scene.ask(sample.prompt, intent=Intent.ANSWER)
-        right = _plain(answer.text) == _plain(sample.answer)
-        notes.answers[kind].append(right)
-        if not right:
-            notes.mistakes.append(
-                f"{truth.seed} {sample.prompt!r}: {answer.text!r}, not {sample.answer!r}"
-            )
+def examine_crowds(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+    """ "the <kind>" where several of a kind lie."""
+    kinds = [o.kind for o in truth.objects]
+    crowds = [kind for kind in KINDS if kinds.count(kind) > 1]
+    for kind, found in zip(crowds, scene.ground([f"the {k}" for k in crowds]), strict=True):
+        notes.crowds.append(crowd_of(found, truth, kind))
 
 
-def _ask(kind: str, truth: TabletopScene, rng: np.random.Generator) -> Sample | None:
-    for _ in range(20):
-        sample = MAKERS[kind][0](truth.objects, rng)
-        if sample is not None:
-            return sample
-    return None
-
-
-def _plain(text: str) -> str:
-    """Words only: spacing, case and the final stop do not make an answer wrong."""
-    for mark in ".,?":
-        text = text.replace(mark, " ")
-    return " ".join(text.lower().split())
+def crowd_of(found: Grounding, truth: TabletopScene, kind: str) -> Crowd:
+    """A grounding of "the <kind>" against all things of that kind."""
+    masks = [truth.mask(o) for o in truth.objects if o.kind == kind]
+    matched = sum(
+        any((c.mask & m).sum() > MATCH_IOU * (c.mask | m).sum() for c in found.candidates)
+        for m in masks
+    )
+    return Crowd(len(masks), len(found.candidates), matched)
