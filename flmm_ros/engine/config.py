@@ -235,7 +235,7 @@ def find_model(model: str) -> ModelConfig:
         ):
             if model and candidate.is_file():
                 return load_model_config(candidate)
-    known = sorted({name for root in roots for name in _models_in(root)})
+    known = known_models()
     where = ", ".join(str(root) for root in roots)
     raise ConfigError(
         "model: expected a YAML file, a directory with model.yaml, or a known name, got "
@@ -254,6 +254,11 @@ def model_roots() -> tuple[Path, ...]:
         root for root in roots if any((root / d).is_dir() for d in ("models", "config/models"))
     ]
     return tuple(found) or (package.parent,)
+
+
+def known_models() -> list[str]:
+    """Names of the models that come with the package or lie in a ROS share folder."""
+    return sorted({name for root in model_roots() for name in _models_in(root)})
 
 
 def _models_in(root: Path) -> list[str]:

@@ -1,0 +1,117 @@
+"""What can be seen of ROS from here: the distribution, the middleware, and who publishes an image.
+
+Does not know about: models, the grounding node.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+DISCOVERY_S = 2.0
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+
+@dataclass(frozen=True)
+class PublisherFacts:
+    """One publisher of the image topic. `problem`: why the node would not receive from it."""
+
+    node: str
+    type: str
+    reliability: str
+    durability: str
+    depth: int
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class RosFacts:
+    """ROS as this process sees it; without rclpy only `has_rclpy` means something."""
+
+    has_rclpy: bool
+    has_messages: bool = False
+    distribution: str = ""
+    middleware: str = ""
+    domain: str = ""
+    image_topic: str = ""
+    publishers: tuple[PublisherFacts, ...] = ()
+
+    @property
+    def is_fine(self) -> bool:
+        """Nothing is wrong with what is there; a machine without ROS is no fault."""
+        return not any(p.problem for p in self.publishers)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        if not self.has_rclpy:
+            return ["not here (no rclpy): source a distribution, or run make setup and make demo"]
+        lines = [
+            f"distribution {self.distribution or 'unknown'}, {self.middleware}, "
+            f"ROS_DOMAIN_ID {self.domain}",
+            "messages of flmm_ros: "
+            + ("importable" if self.has_messages else "not built: colcon build, then source it"),
+        ]
+        if not self.publishers:
+            return [
+                *lines,
+                f"nobody publishes {self.image_topic}: start the camera, or remap image",
+            ]
+        for p in self.publishers:
+            lines.append(
+                f"{self.image_topic} from {p.node}: {p.type}, {p.reliability}, {p.durability}, "
+                f"depth {p.depth}: {p.problem or 'matches the node (image_qos: auto)'}"
+            )
+        return lines
+
+
+def look_around(image_topic: str) -> RosFacts:
+    """Joins the graph for two seconds and looks who publishes an image topic."""
+    if find_spec("rclpy") is None:
+        return RosFacts(has_rclpy=False)
+    import rclpy
+    from rclpy.context import Context
+
+    context = Context()
+    context.init()
+    node = rclpy.create_node("flmm_doctor", context=context, start_parameter_services=False)
+    try:
+        topic = node.resolve_topic_name(image_topic)
+        end_s = time.monotonic() + DISCOVERY_S
+        while not (found := node.get_publishers_info_by_topic(topic)):
+            if time.monotonic() > end_s:
+                break
+            time.sleep(0.05)
+        publishers = tuple(_publisher(info) for info in found)
+    finally:
+        node.destroy_node()
+        context.shutdown()
+    from rclpy.utilities import get_rmw_implementation_identifier
+
+    return RosFacts(
+        has_rclpy=True,
+        has_messages=find_spec("flmm_ros.msg") is not None,
+        distribution=os.environ.get("ROS_DISTRO", ""),
+        middleware=get_rmw_implementation_identifier(),
+        domain=os.environ.get("ROS_DOMAIN_ID", "0"),
+        image_topic=topic,
+        publishers=publishers,
+    )
+
+
+def _publisher(info: object) -> PublisherFacts:
+    profile, kind = info.qos_profile, str(info.topic_type)  # type: ignore[attr-defined]
+    problem = ""
+    if kind not in IMAGE_TYPES:
+        problem = f"expected {' or '.join(IMAGE_TYPES)}; is this the image topic?"
+    elif kind == IMAGE_TYPES[1]:
+        problem = "set the parameter image_transport to compressed"
+    return PublisherFacts(
+        node=f"{info.node_namespace.rstrip('/')}/{info.node_name}",  # type: ignore[attr-defined]
+        type=kind,
+        reliability=profile.reliability.name.lower(),
+        durability=profile.durability.name.lower(),
+        depth=int(profile.depth),
+        problem=problem,
+    )
