@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-DISCOVERY_S = 2.0
+DISCOVERY_S = 3.0
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
@@ -54,10 +54,7 @@ class RosFacts:
             + ("importable" if self.has_messages else "not built: colcon build, then source it"),
         ]
         if not self.publishers:
-            return [
-                *lines,
-                f"nobody publishes {self.image_topic}: start the camera, or remap image",
-            ]
+            lines.append(f"nobody publishes {self.image_topic}: start the camera, or remap image")
         for p in self.publishers:
             lines.append(
                 f"{self.image_topic} from {p.node}: {p.type}, {p.reliability}, {p.durability}, "
@@ -67,7 +64,7 @@ class RosFacts:
 
 
 def look_around(image_topic: str) -> RosFacts:
-    """Joins the graph for two seconds and looks who publishes an image topic."""
+    """Joins the graph for three seconds at most and looks who publishes an image topic."""
     if find_spec("rclpy") is None:
         return RosFacts(has_rclpy=False)
     import rclpy
@@ -79,10 +76,13 @@ def look_around(image_topic: str) -> RosFacts:
     try:
         topic = node.resolve_topic_name(image_topic)
         end_s = time.monotonic() + DISCOVERY_S
-        while not (found := node.get_publishers_info_by_topic(topic)):
-            if time.monotonic() > end_s:
-                break
+        found = node.get_publishers_info_by_topic(topic)
+        # A publisher may be seen before the name of its node is.
+        while (not found or any("UNKNOWN" in i.node_name for i in found)) and (
+            time.monotonic() < end_s
+        ):
             time.sleep(0.05)
+            found = node.get_publishers_info_by_topic(topic)
         publishers = tuple(_publisher(info) for info in found)
     finally:
         node.destroy_node()
