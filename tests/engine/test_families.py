@@ -4,6 +4,7 @@ processors: rows are eager attention's, nothing else changes, and tokens lie whe
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tiny_families
 import torch
+import transformers as hf
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -332,26 +334,51 @@ def test_a_cancelled_answer_leaves_the_prefix_usable(lmm: Lmm) -> None:
     torch.testing.assert_close(lmm.read(prefix, suffix.ids, suffix.spans).maps, expected)
 
 
-@pytest.mark.parametrize("family", ["idefics3", "smolvlm"])
-@pytest.mark.parametrize("hw", [LANDSCAPE, PORTRAIT, SQUARE, (20, 20)])
-def test_tiles_are_announced_as_the_real_processor_does(
-    family: str, hw: tuple[int, int], tmp_path: Path
-) -> None:
-    from transformers import Idefics3Processor, SmolVLMProcessor
+PROCESSORS = {
+    "deepseek_vl": hf.DeepseekVLProcessor,
+    "deepseek_vl_hybrid": hf.DeepseekVLHybridProcessor,
+    "idefics3": hf.Idefics3Processor,
+    "internvl": hf.InternVLProcessor,
+    "smolvlm": hf.SmolVLMProcessor,
+}
 
-    lmm = load_lmm(tiny_families.build(family, tmp_path), LoadOptions())
-    tokenizer = lmm.text().tokenizer
-    stand_in = SimpleNamespace(
+
+@pytest.mark.parametrize("family", sorted(PROCESSORS))
+def test_an_image_becomes_the_tokens_of_the_real_processor(family: str, tmp_path: Path) -> None:
+    lmm: Any = load_lmm(tiny_families.build(family, tmp_path), LoadOptions())
+    made_of_one_tile = lmm._grid if family.startswith("deepseek") else lmm._side
+    # What its method reads. Some need torchvision, for videos, before they can be built.
+    processor = SimpleNamespace(
         fake_image_token="<fake_token_around_image>",
         global_image_token="<global-img>",
         global_image_tag="<global-img>",
         image_token="<image>",
-        image_seq_len=lmm._side**2,  # type: ignore[attr-defined]
+        start_image_token="",  # InternVL's template holds these two
+        end_image_token="",
+        **dict.fromkeys(
+            ("image_seq_len", "image_seq_length", "num_image_tokens"), made_of_one_tile**2
+        ),
     )
-    real = {"idefics3": Idefics3Processor, "smolvlm": SmolVLMProcessor}[family]
-    made = lmm.processed_size(hw)  # type: ignore[attr-defined]
-    text = real.replace_image_token(stand_in, made, 0)
-    assert lmm.image_ids(hw) == tokenizer(text, add_special_tokens=False).input_ids
+    for hw in (LANDSCAPE, PORTRAIT, SQUARE, (20, 20), (56, 56), (40, 300), (333, 97), (72, 128)):
+        made = lmm.processed_size(hw)
+        text = PROCESSORS[family].replace_image_token(processor, made, 0)
+        expected = lmm.text().tokenizer(text, add_special_tokens=False).input_ids
+        assert lmm.image_ids(hw) == expected, hw
+
+
+def test_an_image_that_is_not_split_is_both_views(tmp_path: Path) -> None:
+    config = tiny_families.build("smolvlm", tmp_path)
+    settings = tmp_path / "preprocessor_config.json"
+    changed = {**json.loads(settings.read_text()), "do_image_splitting": False}
+    settings.write_text(json.dumps(changed))
+    lmm = load_lmm(config, LoadOptions())
+    whole, tiles = lmm.views(LANDSCAPE)
+    assert torch.equal(whole.columns, tiles.columns) and whole.grid_hw == tiles.grid_hw == (2, 2)
+    assert lmm.image_ids(LANDSCAPE).count(lmm.image_token_id) == 4
+    suffix = suffix_of(lmm)
+    maps = lmm.read(lmm.encode(picture(LANDSCAPE)), suffix.ids, suffix.spans).maps
+    first, second = maps.chunk(2, dim=1)
+    assert maps.shape[1] == lmm.shape.map_channels and torch.equal(first, second)
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])

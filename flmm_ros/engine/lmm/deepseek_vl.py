@@ -56,11 +56,7 @@ class DeepseekVL(ProcessedLmm):
         return (View("whole", torch.arange(self._grid**2), (self._grid, self._grid), box),)
 
     def _square(self, image_hw: tuple[int, int]) -> PaddedSquare:
-        side, longest, least = self._side, max(image_hw), self.image_processor.min_size
-        # In this order of operations: the quotient is a float, and some products end just below a
-        # whole number.
-        height, width = (max(int(length / longest * side), least) for length in image_hw)
-        return PaddedSquare(side, (height, width))
+        return PaddedSquare.around(image_hw, self._side, self.image_processor.min_size)
 
 
 class DeepseekVLHybrid(DeepseekVL):

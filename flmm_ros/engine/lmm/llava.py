@@ -98,5 +98,4 @@ class Llava(Lmm):
         return (View("whole", columns, (self.grid, self.grid), box),)
 
     def _square(self, image_hw: tuple[int, int]) -> PaddedSquare:
-        height, width = (max(1, self.side * side // max(image_hw)) for side in image_hw)
-        return PaddedSquare(self.side, (height, width))
+        return PaddedSquare.around(image_hw, self.side)

@@ -1,6 +1,6 @@
 """An image fitted into a square, the short side padded on both sides with one colour.
 
-Families round the fitted size in their own ways; what follows from it is the same for all.
+As LLaVA-1.5, DeepSeek-VL and the original F-LMM do it: sizes are truncated, not rounded.
 
 Does not know about: models, tokens, how pixels are scaled.
 """
@@ -23,6 +23,12 @@ class PaddedSquare:
 
     side: int
     fitted_hw: tuple[int, int]
+
+    @classmethod
+    def around(cls, image_hw: tuple[int, int], side: int, least: int = 1) -> PaddedSquare:
+        """The square for an image; its short side becomes no shorter than `least`."""
+        height, width = (max(least, side * length // max(image_hw)) for length in image_hw)
+        return cls(side, (height, width))
 
     @property
     def before(self) -> tuple[int, int]:
