@@ -47,8 +47,8 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "model",
                 default_value="",
-                description="Name of a model, a model YAML file, or a directory with model.yaml; "
-                "empty: as in params_file.",
+                description="Name of a model, a model YAML file, a directory with model.yaml or "
+                "with weights, or a hub id owner/name@revision; empty: as in params_file.",
             ),
             DeclareLaunchArgument(
                 "device",

@@ -130,6 +130,7 @@ ENGINE = {
         "mask_refiner",
     },  # shapes of foreign checkpoints, as configurations of ours
     "memory": {"conv_tower"},
+    "models": set(),
     "overlay": set(),
     "phrase_selector": set(),
     "phrases": set(),

@@ -46,8 +46,8 @@ class GrounderConfig:
 
     model: str = _setting(
         "tabletop",
-        "Model: a name (config/models/NAME.yaml, models/NAME/model.yaml), a YAML file, or a "
-        "directory holding model.yaml.",
+        "Model: a name (config/models/NAME.yaml, models/NAME/model.yaml), a YAML file, a directory "
+        "with model.yaml or with weights, or a hub id owner/name@revision.",
     )
     device: str = _setting("auto", "auto, cpu, cuda or cuda:N. auto: a GPU where there is one.")
     dtype: str = _setting(

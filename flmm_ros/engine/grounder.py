@@ -17,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from flmm_ros.engine.checkpoint import load_heads, load_official_heads, load_refiner
-from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig, find_model
+from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig
 from flmm_ros.engine.heads import AnyHeads, Heads
 from flmm_ros.engine.lmm import Lmm, LoadOptions, load_lmm
 from flmm_ros.engine.localisation_heads import Localisation
 from flmm_ros.engine.memory import require_memory
+from flmm_ros.engine.models import locate_model
 from flmm_ros.engine.onnx.loading import load_onnx_heads
 from flmm_ros.engine.scene import Scene
 from flmm_ros.engine.scene_memory import SceneCache, SceneMemory, checked_image
@@ -51,7 +52,7 @@ class Grounder:
         """
         if not isinstance(config, GrounderConfig):
             config = GrounderConfig(model=str(config))
-        return cls.from_model(find_model(config.model), config)
+        return cls.from_model(locate_model(config.model, download=config.download), config)
 
     @classmethod
     def from_model(cls, model: ModelConfig, config: GrounderConfig | None = None) -> Grounder:

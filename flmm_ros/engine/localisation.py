@@ -25,12 +25,13 @@ from PIL import Image
 from rich.progress import track
 from torch.nn import functional as F
 
-from flmm_ros.engine.config import GrounderConfig, find_model, with_overrides
+from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.engine.framing import crop_to_image
 from flmm_ros.engine.ground import read_image
 from flmm_ros.engine.grounder import open_lmm
 from flmm_ros.engine.lmm import Lmm
 from flmm_ros.engine.localisation_heads import Localisation, select_heads
+from flmm_ros.engine.models import locate_model
 from flmm_ros.engine.overlay import draw_heat
 from flmm_ros.engine.phrases import find_phrases
 from flmm_ros.engine.types import CheckpointError, FlmmError
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         config = with_overrides(GrounderConfig(model=args.model), args.set)
-        model = find_model(config.model)
+        model = locate_model(config.model, download=config.download)
         lmm = open_lmm(model, config)
         with torch.inference_mode():
             pairs = list(pairs_of(lmm, args.images))

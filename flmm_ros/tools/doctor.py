@@ -29,8 +29,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from flmm_ros.engine.config import TRAINING_FREE, ModelConfig, find_model, known_models
+from flmm_ros.engine.config import TRAINING_FREE, ModelConfig, known_models
 from flmm_ros.engine.memory import GIB, PRECISIONS, available, need_of
+from flmm_ros.engine.models import locate_model
 from flmm_ros.engine.types import FlmmError
 from flmm_ros.tools.ros_facts import RosFacts, look_around
 
@@ -81,7 +82,7 @@ def examine(model: str | None, image_topic: str) -> Findings:
         providers=_providers(),
         device=device,
         free_gib=round(free / GIB, 1),
-        models=tuple(_model(find_model(name), free) for name in names),
+        models=tuple(_model(locate_model(name), free) for name in names),
         ros=look_around(image_topic),
     )
 
