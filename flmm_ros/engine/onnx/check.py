@@ -2,7 +2,8 @@
 
 The inputs are made up: a picture with a few coloured discs, attention that gathers on each of them
 as trained maps do, and random words. So that masks never come out empty, as they may for made-up
-words, both runtimes' logits are cut at the middle of torch's.
+words, both runtimes' logits are cut at the middle of torch's. Features are compared too: a made-up
+picture may depend on them less than a camera's.
 
 Does not know about: what the other runtime is.
 """
@@ -22,6 +23,7 @@ from flmm_ros.engine.types import CheckpointError
 log = logging.getLogger(__name__)
 LEAST_IOU = 0.98
 MOST_SCORE_ERROR = 0.02
+MOST_FEATURE_ERROR = 0.02  # of their norm; float16 makes 0.0005
 IMAGE_HW, GRID_HW = (240, 320), (24, 24)
 _PLACES = ((0.3, 0.25), (0.65, 0.5), (0.35, 0.75), (0.8, 0.85))  # of the discs, (y, x) in 0..1
 _RADIUS = 0.12
@@ -39,8 +41,10 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Masks:
-    """What heads made of them: coarse [N, h', w'] and refined [N, H, W] logits, scores [N]."""
+    """What heads made of them: features [1, hidden, g, g], coarse [N, h', w'] and refined
+    [N, H, W] logits, scores [N]."""
 
+    features: torch.Tensor
     coarse: torch.Tensor
     refined: torch.Tensor
     scores: torch.Tensor
@@ -48,15 +52,27 @@ class Masks:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The worst of all phrases: overlap of the masks, difference of the predicted IoU."""
+    """The worst of all phrases: overlap of the masks, difference of the predicted IoU; and how far
+    the features are apart, relative to their norm."""
 
     iou: float
     score_error: float
+    feature_error: float
 
     @property
     def suffices(self) -> bool:
         """Whether the masks may stand for torch's."""
-        return self.iou >= LEAST_IOU and self.score_error <= MOST_SCORE_ERROR
+        return (
+            self.iou >= LEAST_IOU
+            and self.score_error <= MOST_SCORE_ERROR
+            and self.feature_error <= MOST_FEATURE_ERROR
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"IoU {self.iou:.4f}, scores {self.score_error:.4f} and features "
+            f"{self.feature_error:.4f} apart"
+        )
 
 
 def require_equal_masks(reference: Heads, heads: AnyHeads, precision: str) -> Agreement:
@@ -67,15 +83,15 @@ def require_equal_masks(reference: Heads, heads: AnyHeads, precision: str) -> Ag
     """
     inputs = made_up_inputs(reference)
     agreement = compare(drawn_by(reference, inputs), drawn_by(heads, inputs))
-    found = f"IoU {agreement.iou:.4f}, scores {agreement.score_error:.4f} apart"
     if not agreement.suffices:
-        advice = "float32" if precision != "float32" else "float32 and refiner_backend: torch"
+        is_half = precision == "float16"
+        advice = "refiner_precision: float32" if is_half else "refiner_backend: torch"
         raise CheckpointError(
             f"heads on {heads.backend}: expected the masks of torch (IoU at least {LEAST_IOU}, "
-            f"scores at most {MOST_SCORE_ERROR} apart), got {found}; set refiner_precision: "
-            f"{advice}"
+            f"scores at most {MOST_SCORE_ERROR} and features {MOST_FEATURE_ERROR} apart), got "
+            f"{agreement}; set {advice}"
         )
-    log.info("heads on %s agree with torch: %s", heads.backend, found)
+    log.info("heads on %s agree with torch: %s", heads.backend, agreement)
     return agreement
 
 
@@ -99,8 +115,12 @@ def drawn_by(heads: AnyHeads, inputs: Inputs) -> Masks:
     with torch.inference_mode():
         coarse = heads.decode(inputs.maps)
         cues = [heads.weighted_states(states) for states in inputs.states]
-        refined = heads.refine(heads.see(inputs.image), coarse, cues, IMAGE_HW)
-        return Masks(coarse, heads.upscale(refined.low_logits, IMAGE_HW), refined.iou)
+        features = heads.see(inputs.image)
+        refined = heads.refine(features, coarse, cues, IMAGE_HW)
+        logits = heads.upscale(refined.low_logits, IMAGE_HW)
+        if features is None:
+            raise ValueError("drawn_by: expected heads that look at the image")
+        return Masks(features.cpu(), coarse, logits, refined.iou)
 
 
 def compare(reference: Masks, other: Masks) -> Agreement:
@@ -111,7 +131,8 @@ def compare(reference: Masks, other: Masks) -> Agreement:
         for want, have in zip(wanted, had, strict=True)
     ]
     score_error = float((reference.scores - other.scores).abs().max())
-    return Agreement(min(ious), score_error)
+    feature_error = (reference.features - other.features).norm() / reference.features.norm()
+    return Agreement(min(ious), score_error, float(feature_error))
 
 
 def _iou(one: torch.Tensor, other: torch.Tensor) -> float:
