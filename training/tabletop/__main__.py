@@ -27,7 +27,7 @@ from flmm_ros.engine.checkpoint import load_heads, save_heads
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.lmm.llava import Llava, PixelRule
-from training.tabletop import export, heads, lmm, tower, turns
+from training.tabletop import export, heads, lmm, readings, selector, tower, turns
 from training.tabletop.scenes import SceneSet, load_scenes
 
 log = logging.getLogger("training.tabletop")
@@ -56,6 +56,8 @@ class Run:
     heads_rate: float = 1.5e-3
     heads_start: Path | None = None
     align_steps: int = 500
+    selector_scenes: int = 1000
+    selector_steps: int = 1_500
 
 
 class Trainer:
@@ -137,6 +139,8 @@ class Trainer:
             self.run.out / "lmm", dtype=torch.float32
         ).requires_grad_(False)
         self.model, grid = model, self.eyes.grid
+        words: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(self.run.out / "lmm")
+        self.packer = turns.TurnPacker(words, grid**2)
         count = min(self.run.read_scenes, len(self.scenes))
         scenes = self.scenes.first(count)
         train = self._readings("train", self._features("train").first(count), grid)
@@ -145,7 +149,7 @@ class Trainer:
         torch.manual_seed(self.run.seed)
         trained = Heads.create(eyes.shape, heads.HEADS)
         if self.run.heads_start:
-            trained.load_state_dict(load_heads(self.run.heads_start).state_dict())
+            heads.grow(trained, load_heads(self.run.heads_start))
         found = heads.train_heads(
             trained,
             heads.PhraseSet(train, scenes),
@@ -156,12 +160,31 @@ class Trainer:
             seed=self.run.seed + 3,
             peak_rate=self.run.heads_rate,
         )
+        found |= self._train_selector(trained)
         self._note("heads", found, start)
         save_heads(
             self.run.out / "heads.safetensors",
             trained.half(),
             {"command": "python -m training.tabletop", "seed": str(self.run.seed)},
         )
+
+    def _train_selector(self, trained: Heads) -> dict[str, float]:
+        """The phrase selector, a matter of a minute beside the masks."""
+        if trained.phrase_selector is None:
+            return {}
+        count = min(self.run.selector_scenes, len(self.scenes))
+        answers = selector.read_answers(
+            self.model, self.packer, self._features("train").first(count), self.run.seed + 5
+        )
+        unseen = selector.read_answers(self.model, self.packer, self._features("unseen"), 6)
+        found = selector.train_selector(
+            trained.phrase_selector,
+            answers,
+            unseen,
+            steps=self.run.selector_steps,
+            seed=self.run.seed,
+        )
+        return {f"selector {name}": value for name, value in found.items()}
 
     def run_export(self) -> None:
         """The model directory."""
@@ -194,11 +217,11 @@ class Trainer:
             parts.append(eyes(pixels).last_hidden_state.half())
         return torch.cat(parts)
 
-    def _readings(self, name: str, data: lmm.FeatureSet, grid: int) -> heads.ReadingSet:
+    def _readings(self, name: str, data: lmm.FeatureSet, grid: int) -> readings.ReadingSet:
         path = self.run.out / f"readings_{name}.pt"
         if path.exists():
-            return heads.ReadingSet(**torch.load(path, weights_only=True))
-        found = heads.read(self.model, self.packer, data, grid, seed=len(name))
+            return readings.ReadingSet(**torch.load(path, weights_only=True))
+        found = readings.read(self.model, self.packer, data, grid, seed=len(name))
         torch.save(vars(found), path)
         return found
 
@@ -240,7 +263,8 @@ def main() -> None:
         args.read_scenes, args.heads_steps, args.seed, args.heads_rate, args.heads_start,
     )  # fmt: skip
     if args.smoke:
-        run = Run(args.out, 250, 250, 2, 2, None, 10, 2, args.seed, align_steps=5)
+        run = Run(args.out, 250, 250, 2, 2, None, 10, 2, args.seed, align_steps=5,
+                  selector_scenes=10, selector_steps=3)  # fmt: skip
     trainer = Trainer(run)
     for stage in args.stage or STAGES[1:]:
         if stage != "scenes":  # constructing the trainer renders them

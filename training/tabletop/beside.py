@@ -125,8 +125,8 @@ def _color(objects: Objects, rng: np.random.Generator, it: SceneObject) -> Follo
 def _kind(objects: Objects, rng: np.random.Generator, it: SceneObject) -> FollowUp:
     asked = it.kind if rng.random() < 0.5 else pick(rng, KINDS)
     answer = "yes" if asked == it.kind else "no"
-    text = Text().add(f"{answer}, it is {article(it.kind)} {it.kind}.")
-    return text.sample("dialogue", f"is it {article(asked)} {asked}?"), it
+    text = Text().add(f"{answer}, it is ").name(f"{article(it.kind)} {it.kind}", [it.label])
+    return text.add(".").sample("dialogue", f"is it {article(asked)} {asked}?"), it
 
 
 def _where(objects: Objects, rng: np.random.Generator, it: SceneObject) -> FollowUp:

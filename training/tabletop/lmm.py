@@ -182,28 +182,30 @@ def forward(
     batch: Batch,
     features: torch.Tensor,
     recorder: RowRecorder | None = None,
+    *,
+    every_layer: bool = False,
 ) -> torch.Tensor:
     """Hidden states of packed turns over cached tower features [B, I, D].
 
-    Returns the last [B, S, D]; with a recorder those of every layer, [L, B, S, D], and the recorder
-    holds the attention rows.
+    Returns the last [B, S, D], or those of every layer, [L, B, S, D]. A recorder then holds the
+    attention rows.
     """
     embeds = model.get_input_embeddings()(batch.ids)
     image = model.model.multi_modal_projector(features.float()).to(embeds.dtype)
     is_image = batch.ids == model.config.image_token_id
     embeds = embeds.masked_scatter(is_image[..., None], image)
-    extra = {} if recorder is None else {RECORDER_KEYWORD: recorder, "output_hidden_states": True}
     output = model.model.language_model(
         inputs_embeds=embeds,
         attention_mask=batch.mask,
         position_ids=batch.positions,
         use_cache=False,
-        **extra,
+        output_hidden_states=every_layer,
+        **({} if recorder is None else {RECORDER_KEYWORD: recorder}),
     )
-    if recorder is None:
-        hidden: torch.Tensor = output.last_hidden_state
-        return hidden
-    return torch.stack(output.hidden_states[1:])
+    if every_layer:
+        return torch.stack(output.hidden_states[1:])
+    hidden: torch.Tensor = output.last_hidden_state
+    return hidden
 
 
 def train_lmm(

@@ -1,13 +1,16 @@
 """The phrase selector of the embedded model: which words of an answer name something on the table.
 
 Answers of every kind are read by the frozen language model; a token is groundable where it belongs
-to a phrase that means an object of the scene. "the left", numbers and things that are not there are
-not. Does not know about: masks.
+to a phrase that means an object of the scene. "the left", numbers, pronouns and things that are not
+there are not.
+
+Does not know about: masks, attention.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +18,9 @@ import torch
 from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration
 
-from flmm_ros.engine.attention import RowRecorder
-from flmm_ros.engine.phrase_selector import THRESHOLD, PhraseSelector
+from flmm_ros.engine.phrase_selector import THRESHOLD, PhraseSelector, selected_spans
+from flmm_ros.tools.tabletop import SceneObject
+from training.metrics import SpanMetrics
 from training.tabletop.language import draw
 from training.tabletop.lmm import FeatureSet, forward
 from training.tabletop.samples import Sample
@@ -30,10 +34,12 @@ RATE = 1e-2
 
 @dataclass(frozen=True)
 class TokenSet:
-    """P answer tokens: states fp16 [P, L, D] and whether each names an object, bool [P]."""
+    """P tokens of answers, one answer after another: states fp16 [P, L, D], whether each names an
+    object, bool [P], and the number of tokens of every answer."""
 
     states: torch.Tensor
     groundable: torch.Tensor
+    lengths: tuple[int, ...]
 
 
 def labels_of(packer: TurnPacker, sample: Sample) -> list[bool]:
@@ -53,31 +59,39 @@ def read_answers(
     model.eval()
     states: list[torch.Tensor] = []
     labels: list[bool] = []
-    columns = torch.zeros(1, dtype=torch.long)
+    lengths: list[int] = []
     for start in range(0, len(data), 8):
         index = list(range(start, min(start + 8, len(data))))
         rngs = [np.random.default_rng([seed, i]) for i in index]
         turns = [
-            [draw(data.objects[i], rng) for _ in range(TURNS_AN_IMAGE)]
+            [_answer(data.objects[i], rng) for _ in range(TURNS_AN_IMAGE)]
             for i, rng in zip(index, rngs, strict=True)
         ]
-        # With a recorder `forward` returns the states of all layers; its rows are not needed.
-        recorder = RowRecorder(torch.zeros(len(index), 1, dtype=torch.long), columns)
-        hidden = forward(model, packer.pack(turns), data.features[index], recorder)
+        features = data.features[index]
+        hidden = forward(model, packer.pack(turns), features, every_layer=True)  # [L, B, S, D]
         for b, row in enumerate(turns):
             at = len(packer.prefix)
             for sample in row:
                 first, found = at + len(packer.lead_ids(sample)), labels_of(packer, sample)
                 states.append(hidden[:, b, first : first + len(found)].transpose(0, 1).half())
                 labels += found
+                lengths.append(len(found))
                 at += len(packer.turn(sample)[0])
-    return TokenSet(torch.cat(states), torch.tensor(labels))
+    return TokenSet(torch.cat(states), torch.tensor(labels), tuple(lengths))
+
+
+def _answer(objects: Sequence[SceneObject], rng: np.random.Generator) -> Sample:
+    """A turn; no statement, which is a text to learn reading from and nobody's answer."""
+    while True:
+        sample = draw(objects, rng)
+        if sample.kind != "statement":
+            return sample
 
 
 def train_selector(
     selector: PhraseSelector, train: TokenSet, unseen: TokenSet, *, steps: int, seed: int
 ) -> dict[str, float]:
-    """Trains in place; returns precision, recall and F1 on unseen answers."""
+    """Trains in place with binary cross entropy; returns F1 on unseen answers."""
     optimizer = torch.optim.AdamW(selector.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
@@ -94,12 +108,11 @@ def train_selector(
 
 @torch.no_grad()
 def measure(selector: PhraseSelector, data: TokenSet) -> dict[str, float]:
-    """Token by token, at the threshold the engine uses."""
-    chosen = selector(data.states.transpose(0, 1).float()).sigmoid() > THRESHOLD
-    right = float((chosen & data.groundable).sum())
-    precision = right / max(1.0, float(chosen.sum()))
-    recall = right / max(1.0, float(data.groundable.sum()))
-    f1 = 2 * precision * recall / max(1e-9, precision + recall)
-    found = {"precision": precision, "recall": recall, "F1": f1, "tokens": float(len(chosen))}
-    log.info("selector unseen %s", found)
-    return found
+    """F1 by token and by whole phrase, at the threshold the engine uses."""
+    found = SpanMetrics()
+    probabilities = selector(data.states.transpose(0, 1).float()).sigmoid()
+    answers = (part.split(data.lengths) for part in (probabilities, data.groundable.float()))
+    for said, true in zip(*answers, strict=True):
+        found.add(selected_spans(said, THRESHOLD), selected_spans(true))
+    log.info("selector unseen %s", found.summary())
+    return found.summary()

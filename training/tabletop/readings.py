@@ -1,0 +1,153 @@
+"""What the frozen LMM makes of phrases, read once and kept: attention maps and hidden states.
+
+Phrases are read as the engine reads them later: each alone, as the answer to the model's prompt, or
+inside a whole answer. What a phrase means is a set of objects: one, none, or, for "the cubes" and
+for "the cube" among several, all of them.
+
+Does not know about: heads, losses, masks.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import LlavaForConditionalGeneration
+
+from flmm_ros.engine.attention import ATTENTION_NAME, RowRecorder, merge_views
+from flmm_ros.engine.types import View
+from flmm_ros.tools.tabletop import SceneObject
+from training.tabletop.language import DESCRIBE, MAKERS
+from training.tabletop.lmm import FeatureSet, forward
+from training.tabletop.references import reference, several
+from training.tabletop.samples import Mention, Sample
+from training.tabletop.turns import TurnPacker
+
+log = logging.getLogger(__name__)
+MAX_WORDS = 9  # tokens of the longest phrase
+ABSENT = 0.4  # share of plain phrases that name nothing in the scene
+SEVERAL = 0.15  # share of phrases that mean all of a kind or colour, besides those among the others
+PHRASES_ALONE, ANSWERS = 5, 2  # an image is read with
+IN_CONTEXT = (
+    "kind", "place", "use", "description", "where", "color", "beside", "dialogue",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ReadingSet:
+    """P phrases as the frozen LMM read them.
+
+    maps fp16 [P, C, h, w]; states fp16 [P, MAX_WORDS, L, D]; lengths int [P]; image int [P], the
+    scene; wanted uint8 [P], bit k set: the object with label k + 1 is meant.
+    """
+
+    maps: torch.Tensor
+    states: torch.Tensor
+    lengths: torch.Tensor
+    image: torch.Tensor
+    wanted: torch.Tensor
+
+
+def phrase_alone(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> Sample:
+    """A phrase as the whole answer to the model's prompt."""
+    is_crowd = rng.random() < SEVERAL
+    words, labels = several(objects, rng) if is_crowd else reference(objects, rng, ABSENT)
+    return Sample("phrase", DESCRIBE, words, (), (Mention((0, len(words)), labels),))
+
+
+def turns_of(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> list[Sample]:
+    """What one image is read with: phrases alone, and phrases inside answers."""
+    turns = [phrase_alone(objects, rng) for _ in range(PHRASES_ALONE)]
+    for _ in range(ANSWERS):
+        sample = MAKERS[IN_CONTEXT[rng.integers(len(IN_CONTEXT))]][0](objects, rng)
+        if sample is not None and any(m.labels for m in sample.mentions):
+            turns.append(sample)
+    return turns
+
+
+@torch.no_grad()
+def read(
+    model: LlavaForConditionalGeneration,
+    packer: TurnPacker,
+    data: FeatureSet,
+    grid: int,
+    seed: int,
+) -> ReadingSet:
+    """Reads every image of `data` once."""
+    model.eval()
+    model.set_attn_implementation({"text_config": ATTENTION_NAME})
+    first_image = packer.prefix.index(model.config.image_token_id)
+    columns = torch.arange(first_image, first_image + grid * grid)
+    view = View("image", torch.arange(grid * grid), (grid, grid), (0, 0, 1, 1))
+    parts: list[ReadingSet] = []
+    for start in range(0, len(data), 8):
+        index = list(range(start, min(start + 8, len(data))))
+        rngs = [np.random.default_rng([seed, i]) for i in index]
+        turns = [turns_of(data.objects[i], r) for i, r in zip(index, rngs, strict=True)]
+        batch = packer.pack(turns)
+        spans = [_spans(packer, row) for row in turns]
+        longest = max(sum(stop - begin for begin, stop, _ in row) for row in spans)
+        rows = torch.full((len(index), longest), -1)
+        for b, row in enumerate(spans):
+            places = [p for begin, stop, _ in row for p in range(begin, stop)]
+            rows[b, : len(places)] = torch.tensor(places)
+        recorder = RowRecorder(rows, columns)
+        # [L, B, S, D]
+        states = forward(model, batch, data.features[index], recorder, every_layer=True)
+        recorded = recorder.stacked()  # [B, L, A, R, I]
+        for b, row in enumerate(spans):
+            parts.append(_one_image(index[b], row, recorded[b], states[:, b], view))
+        if start % 1000 == 0:
+            log.info("reading %d/%d", start, len(data))
+    return ReadingSet(
+        *(
+            torch.cat([getattr(p, name) for p in parts])
+            for name in ("maps", "states", "lengths", "image", "wanted")
+        )
+    )
+
+
+def _spans(packer: TurnPacker, turns: list[Sample]) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Positions (begin, stop) in the packed row of every mention, and the labels it means."""
+    spans = []
+    at = len(packer.prefix)
+    for sample in turns:
+        lead = packer.lead_ids(sample)
+        offsets = packer.tokenizer(
+            sample.answer, add_special_tokens=False, return_offsets_mapping=True
+        ).offset_mapping
+        for mention in sample.mentions:
+            begin, stop = mention.text_span
+            inside = [n for n, (a, b) in enumerate(offsets) if a < stop and b > begin]
+            first = at + len(lead) + inside[0]
+            spans.append((first, first + len(inside), mention.labels))
+        at += len(packer.turn(sample)[0])
+    return spans
+
+
+def _one_image(
+    image: int,
+    spans: list[tuple[int, int, tuple[int, ...]]],
+    rows: torch.Tensor,
+    states: torch.Tensor,
+    view: View,
+) -> ReadingSet:
+    """The phrases of one image: rows [L, A, R, I], states [L, S, D]."""
+    local, at = [], 0
+    for begin, stop, _ in spans:
+        local.append((at, at + stop - begin))
+        at += stop - begin
+    words = torch.zeros(len(spans), MAX_WORDS, states.shape[0], states.shape[2])
+    for n, (begin, stop, _) in enumerate(spans):
+        words[n, : stop - begin] = states[:, begin:stop].transpose(0, 1)
+    return ReadingSet(
+        maps=merge_views(rows, local, [view], "mean")[0].half(),
+        states=words.half(),
+        lengths=torch.tensor([stop - begin for begin, stop, _ in spans]),
+        image=torch.full((len(spans),), image),
+        wanted=torch.tensor(
+            [sum(1 << (k - 1) for k in labels) for _, _, labels in spans], dtype=torch.uint8
+        ),
+    )
