@@ -21,9 +21,12 @@ def test_every_stage_runs_and_the_engine_loads_the_result(tmp_path: Path) -> Non
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     model = tmp_path / "tabletop"
-    records = json.loads((model / "training.json").read_text())
-    assert set(records) == {"tower", "lmm", "heads"}
+    record = (model / "training.json").read_text()
+    assert str(tmp_path) not in record
+    assert set(json.loads(record)) == {"tower", "lmm", "heads"}
+    assert {"cIoU", "selector phrase_F1"} <= set(json.loads(record)["heads"]["measured"])
     grounder = Grounder.from_config(GrounderConfig(model=str(model)))
+    assert grounder.heads.has_selector
     scene = grounder.open(np.full((240, 320, 3), 127, np.uint8))
     found = scene.ground(["the red mug", "the blue ball"])
     assert [g.phrase for g in found] == ["the red mug", "the blue ball"]

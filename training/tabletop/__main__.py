@@ -228,7 +228,8 @@ class Trainer:
     def _note(self, stage: str, found: dict[str, float], start: float) -> None:
         minutes = round((time.monotonic() - start) / 60, 1)
         log.info("%s: %s in %.1f minutes", stage, found, minutes)
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.run).items()}
+        # Names only: the record travels with the model, and where it was made means nothing there.
+        settings = {k: v.name if isinstance(v, Path) else v for k, v in vars(self.run).items()}
         record = {"minutes": minutes, "measured": found, "settings": settings}
         (self.run.out / f"{stage}.json").write_text(json.dumps(record, indent=1) + "\n")
 
