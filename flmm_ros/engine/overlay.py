@@ -126,7 +126,8 @@ def _write_labels(canvas: Image.Image, groundings: Sequence[Grounding]) -> None:
     for index, grounding in enumerate(groundings):
         if grounding.is_present:
             x0, y0 = grounding.box_xyxy_px[:2]
-            text = f"{grounding.phrase} {grounding.score:.2f}"
+            question = "?" if grounding.is_ambiguous else ""
+            text = f"{grounding.phrase}{question} {grounding.score:.2f}"
             _write(draw, text, (x0, y0), font, color_of(index), canvas.size)
     absent = [g.phrase for g in groundings if not g.is_present]
     if absent:

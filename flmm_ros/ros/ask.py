@@ -107,6 +107,7 @@ def _as_text(result: GroundingResult) -> str:
         lines.append(f"  {'object':<{width}}  score  label  box (x0, y0, x1, y1) px      area px")
     for found in result.objects:
         box = str(found.box_xyxy_px) if found.is_present else "not seen"
+        box += "?" if found.is_ambiguous else ""
         lines.append(
             f"  {found.phrase:<{width}}  {found.score:5.2f}  {found.label:5d}  {box:<27} "
             f"{int(found.mask.sum()):7d}"

@@ -34,7 +34,8 @@ def answer_row(number: int, c: ShownCommand) -> tuple[Text, ...]:
         style = "rgb({},{},{})".format(*color_of(index)) if g.is_present else "dim"
         objects.append("\n" if index else "")
         objects.append("\u25a0 " if g.is_present else "\u25a1 ", style)
-        objects.append(g.phrase + (numbers if g.is_present else f" {g.score:.2f}, not seen"))
+        phrase = g.phrase + ("?" if g.is_ambiguous else "")
+        objects.append(phrase + (numbers if g.is_present else f" {g.score:.2f}, not seen"))
     said = Text(c.answer)
     if c.is_refused:
         said = Text(f"{c.error_code}: {c.error_text}", style="yellow")

@@ -32,7 +32,7 @@ from rich.live import Live
 from rich.text import Text
 
 from flmm_ros.engine.types import FlmmError, Grounding
-from flmm_ros.ros.client import GroundingError, GroundingResult
+from flmm_ros.ros.client import FoundObject, GroundingError, GroundingResult
 from flmm_ros.tools.answer_table import answer_row, answer_table
 from flmm_ros.tools.processes import Child
 from flmm_ros.tools.report import ShownCommand, ShownObject, Summary, summarise, write_report
@@ -133,7 +133,11 @@ def _tour(operator: Operator, world: Tabletop, console: Console) -> list[ShownCo
             since_ns = operator.show_scene(seed, scene.rgb, SCENE_S)
             for task in tasks_for(scene):
                 result = operator.ask(
-                    task.command, ANSWER_S, since_ns=since_ns, by_topic=task.by_topic
+                    task.command,
+                    ANSWER_S,
+                    since_ns=since_ns,
+                    by_topic=task.by_topic,
+                    chat_id=task.chat_id,
                 )
                 shown.append(_shown(task, scene, result))
                 table.add_row(*answer_row(len(shown), shown[-1]))
@@ -153,17 +157,18 @@ def _shown(task: Task, scene: TabletopScene, result: GroundingResult) -> ShownCo
             box_xyxy_px=o.box_xyxy_px,
             is_present=o.is_present,
             text_span=o.text_span if o.text_span[1] > o.text_span[0] else None,
+            is_ambiguous=o.is_ambiguous,
         )
-        is_known = bool(objects_meant(o.phrase, scene))
-        truth = true_mask(o.phrase, scene)
-        objects.append(ShownObject(grounding, iou(o.mask, truth) if is_known else None, False))
+        objects.append(ShownObject(grounding, _iou_of(o, scene), False))
     problem = judge(
         task,
         scene,
         error_code=result.error,
         answer=result.text,
         objects=[
-            Pointed(o.grounding.phrase, o.grounding.is_present, o.iou or 0.0) for o in objects
+            Pointed(g.phrase, g.is_present, o.iou or 0.0, g.is_ambiguous)
+            for o in objects
+            for g in (o.grounding,)
         ],
     )
     return ShownCommand(
@@ -182,6 +187,17 @@ def _shown(task: Task, scene: TabletopScene, result: GroundingResult) -> ShownCo
         problem=problem,
         is_as_due=result.error == task.expected.refusal,
     )
+
+
+def _iou_of(found: FoundObject, scene: TabletopScene) -> float | None:
+    """Against all that the phrase means; of one candidate of several, against the thing it fits
+    best. None where the phrase names nothing that the simulator knows."""
+    meant = objects_meant(found.phrase, scene)
+    if not meant:
+        return None
+    if found.is_ambiguous:
+        return max(iou(found.mask, scene.mask(thing)) for thing in meant)
+    return iou(found.mask, true_mask(found.phrase, scene))
 
 
 def _with_attention(shown: Sequence[ShownCommand], model: str) -> list[ShownCommand]:

@@ -115,17 +115,25 @@ class Operator:
         return Time.from_msg(first.header.stamp).nanoseconds
 
     def ask(
-        self, command: str, timeout_s: float, *, since_ns: int = 0, by_topic: bool = False
+        self,
+        command: str,
+        timeout_s: float,
+        *,
+        since_ns: int = 0,
+        by_topic: bool = False,
+        chat_id: str = "",
     ) -> GroundingResult:
         """Asks by action or by topic, and again while the node has not seen the new scene yet.
 
         since_ns: no answer may be about an older picture than this (0 = any picture, or none).
         Discovery takes a moment: pictures may reach this process before they reach the node.
         """
-        ask = self._ask_by_topic if by_topic else self._ask_by_action
         end_s = time.monotonic() + timeout_s
         while True:
-            result = ask(command, timeout_s)
+            if by_topic:
+                result = self._ask_by_topic(command, timeout_s)
+            else:
+                result = self._client.ground(command, timeout_s=timeout_s, chat_id=chat_id)
             stamp_ns = Time.from_msg(result.header.stamp).nanoseconds
             is_early = result.error == "NO_IMAGE" or (result.is_ok and stamp_ns < since_ns)
             if since_ns == 0 or not is_early:
@@ -137,9 +145,6 @@ class Operator:
                 )
             self._check()
             time.sleep(_POLL_S)
-
-    def _ask_by_action(self, command: str, timeout_s: float) -> GroundingResult:
-        return self._client.ground(command, timeout_s=timeout_s)
 
     def _ask_by_topic(self, command: str, timeout_s: float) -> GroundingResult:
         """The answer is the next one on the grounding topic with this text."""

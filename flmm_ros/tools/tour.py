@@ -30,22 +30,26 @@ class Expected:
 
     words: all of them stand in the answer, and no other colour, kind, number or yes/no in their
     place. labels: exactly these are pointed at; None = anything. refusal: name of the error code.
+    is_ambiguous: it has to say that several things are meant equally, and point at each.
     """
 
     words: tuple[str, ...] = ()
     labels: frozenset[int] | None = None
     refusal: str = "OK"
+    is_ambiguous: bool = False
 
 
 @dataclass(frozen=True)
 class Task:
-    """One command. `by_topic`: sent on the `command` topic and not as an action goal."""
+    """One command. `by_topic`: sent on the `command` topic and not as an action goal. `chat_id`:
+    the conversation it belongs to."""
 
     title: str
     seed: int
     command: str
     expected: Expected
     by_topic: bool = False
+    chat_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Pointed:
     phrase: str
     is_present: bool
     iou: float
+    is_ambiguous: bool = False
 
 
 def tasks_for(scene: TabletopScene) -> tuple[Task, ...]:
@@ -83,6 +88,10 @@ def judge(
     if not _says(answer, expected.words):
         return f"expected {' '.join(expected.words)!r} in the answer"
     present = [o for o in objects if o.is_present]
+    if expected.is_ambiguous != any(o.is_ambiguous for o in present):
+        return "expected it to ask which one" if expected.is_ambiguous else "it is not ambiguous"
+    if expected.is_ambiguous and len(present) != len(expected.labels or ()):
+        return f"expected {len(expected.labels or ())} candidates, got {len(present)}"
     if expected.labels is not None:
         pointed = {t.label for o in present for t in objects_meant(o.phrase, scene)}
         nowhere = [o.phrase for o in present if not objects_meant(o.phrase, scene)]
@@ -133,6 +142,12 @@ def _second_scene(scene: TabletopScene) -> tuple[Task, ...]:
     return (
         Task("ask by use", scene.seed, "What can I drink from?", Expected(labels=mugs)),
         Task(
+            "one phrase, several things",
+            scene.seed,
+            "Pick up the mug.",
+            Expected(labels=mugs, is_ambiguous=True),
+        ),
+        Task(
             "two objects in one command",
             scene.seed,
             f"Put the {first.name} next to the {second.name}.",
@@ -158,16 +173,24 @@ def _third_scene(scene: TabletopScene) -> tuple[Task, ...]:
     left, right = by_column[0], by_column[-1]
     return (
         Task(
-            "ask for a place",
-            scene.seed,
-            "What is on the left?",
-            Expected(words=tuple(left.name.split()), labels=frozenset({left.label})),
-        ),
-        Task(
             "ask for a relation",
             scene.seed,
             f"Is the {left.name} right of the {right.name}?",
             Expected(words=("no",)),
+        ),
+        Task(
+            "ask for a place",
+            scene.seed,
+            "What is on the left?",
+            Expected(words=tuple(left.name.split()), labels=frozenset({left.label})),
+            chat_id="the left one",
+        ),
+        Task(
+            "ask on, about the same thing",
+            scene.seed,
+            "What color is it?",
+            Expected(words=(left.color,)),
+            chat_id="the left one",
         ),
         Task(
             "a need instead of a name",
