@@ -29,7 +29,7 @@ from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.engine.framing import crop_to_image
 from flmm_ros.engine.ground import read_image
 from flmm_ros.engine.grounder import open_lmm
-from flmm_ros.engine.lmm import Lmm
+from flmm_ros.engine.lmm import Lmm, Prefix
 from flmm_ros.engine.localisation_heads import Localisation, select_heads
 from flmm_ros.engine.models import locate_model
 from flmm_ros.engine.overlay import draw_heat
@@ -43,7 +43,7 @@ _SHOWN_PAIRS = 6
 
 @dataclass(frozen=True)
 class Pair:
-    """An image, a phrase about it, and the raw maps [C, h, w] of the phrase."""
+    """An image, a phrase about it, and the raw maps [C, h, w] of the phrase, in main memory."""
 
     image: NDArray[np.uint8]
     phrase: str
@@ -55,19 +55,19 @@ def pairs_of(lmm: Lmm, paths: Sequence[Path]) -> Iterator[Pair]:
     for path in track(paths, description="images", disable=len(paths) < 2):
         image = read_image(path)
         prefix = lmm.encode(image)
-        for phrase in _phrases(lmm, path, image)[:MAX_PHRASES]:
+        for phrase in _phrases(lmm, path, prefix)[:MAX_PHRASES]:
             suffix = lmm.text().reading(lmm.config.prompt, phrase, [(0, len(phrase))])
-            yield Pair(image, phrase, lmm.read(prefix, suffix.ids, suffix.spans).maps[0])
+            yield Pair(image, phrase, lmm.read(prefix, suffix.ids, suffix.spans).maps[0].cpu())
 
 
-def _phrases(lmm: Lmm, path: Path, image: NDArray[np.uint8]) -> list[str]:
+def _phrases(lmm: Lmm, path: Path, prefix: Prefix) -> list[str]:
     """From the text file beside the image, or from the model's own description."""
     beside = path.with_suffix(".txt")
     if beside.is_file():
         lines = beside.read_text(encoding="utf-8").splitlines()
         return [line.strip() for line in lines if line.strip()]
     question = lmm.text().question(lmm.config.prompt)
-    said = lmm.generate(lmm.encode(image), question.ids, max_new_tokens=64)
+    said = lmm.generate(prefix, question.ids, max_new_tokens=64)
     return [phrase.text for phrase in find_phrases(lmm.text().decode(said.ids).text)]
 
 
@@ -129,7 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", metavar="MODEL", help="name, YAML file or directory")
     parser.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="image files")
     parser.add_argument(
-        "--keep", type=int, default=KEPT, help="heads to keep (default: %(default)s)"
+        "--keep",
+        type=int,
+        choices=range(1, 11),
+        default=KEPT,
+        metavar="N",
+        help="heads to keep, 1 to 10 (default: %(default)s)",
     )
     parser.add_argument(
         "--out", type=Path, help="JSON to write (default: where the model file expects it)"

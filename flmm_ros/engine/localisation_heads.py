@@ -67,16 +67,18 @@ class Localisation:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']!r}")
-            lmm = LmmShape(**content["lmm"])
-            found = cls(
-                lmm, tuple(content["channels"]), tuple(content["votes"]), str(content["made"])
-            )
+            lmm = LmmShape(**{key: int(value) for key, value in content["lmm"].items()})
+            channels = tuple(int(channel) for channel in content["channels"])
+            votes = tuple(float(share) for share in content["votes"])
+            found = cls(lmm, channels, votes, str(content["made"]))
+            if len(channels) != len(votes):
+                raise ValueError(f"{len(channels)} heads with {len(votes)} votes")
         except FileNotFoundError as error:
             raise CheckpointError(
                 f"{path}: expected the localisation heads of this model, got nothing there; make "
                 "them once with: python -m flmm_ros.engine.localisation MODEL IMAGES..."
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"{path}: expected a file of format {FORMAT!r}, got: {error}"
             ) from error
@@ -106,23 +108,24 @@ def select_heads(
             f"{sorted({len(m) for m in maps}) or 'no pairs'}"
         )
     sums = torch.stack([m.sum(dim=(1, 2)) for m in maps])  # [pairs, C]
-    looking = sums.mean(0) >= elbow(sums.mean(0))
+    looking = sums.mean(0) > elbow(sums.mean(0))
     votes = torch.zeros(lmm.map_channels)
-    for m in maps:
-        entropies = torch.tensor(
+    for m, looks in zip(maps, sums, strict=True):
+        entropies = np.array(
             [spatial_entropy(m[c].numpy()) if looking[c] else np.inf for c in range(len(m))]
         )
-        chosen = entropies.argsort()[: max(1, round(VOTE_SHARE * len(m)))]
-        votes[chosen[torch.isfinite(entropies[chosen])]] += 1 / len(maps)
-    # Of heads with equal votes the one that looks more at the image comes first.
+        # Of equals, here and below, the one that looks more at the image comes first: on a coarse
+        # grid the maps of many heads are a single part.
+        chosen = np.lexsort((-looks.numpy(), entropies))[: max(1, round(VOTE_SHARE * len(m)))]
+        votes[chosen[np.isfinite(entropies[chosen])]] += 1 / len(maps)
     order = sorted(range(len(votes)), key=lambda c: (-float(votes[c]), -float(sums[:, c].mean())))
     best = [c for c in order[:keep] if votes[c] >= LEAST_VOTES] or order[:1]
     return Localisation(lmm, tuple(best), tuple(round(float(votes[c]), 4) for c in best), made)
 
 
 def elbow(values: torch.Tensor) -> float:
-    """Where the sorted curve of values bends most: the point farthest below the straight line
-    between its ends."""
+    """The last of the many low values before the few high ones: where their sorted curve bends
+    most, farthest below the straight line between its ends."""
     ordered = values.sort().values
     line = torch.linspace(float(ordered[0]), float(ordered[-1]), len(ordered))
     return float(ordered[int((line - ordered).argmax())])

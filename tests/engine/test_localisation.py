@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.nn import functional as F
+from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
-from flmm_ros.engine.checkpoint import load_refiner
+from flmm_ros.engine.checkpoint import load_official_heads, load_refiner
 from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.heads import LmmShape
@@ -48,6 +52,14 @@ def test_the_elbow_separates_the_few_from_the_many() -> None:
     assert elbow(values[torch.randperm(7)]) == pytest.approx(0.14)
 
 
+def test_the_elbow_itself_still_belongs_to_the_many() -> None:
+    """A head on the elbow would win by being compact; only the one above it looks at the image."""
+    maps = torch.from_numpy(np.stack([blob((1, 1)) * strength for strength in (0.1, 0.12, 1)]))
+    maps[2, 5:7, 5:7] += 1
+    found = select_heads([maps], LmmShape(layers=1, heads=3, width=8), keep=3)
+    assert found.channels == (2,)
+
+
 def planted(pointing: dict[int, float], pairs: int = 20) -> list[torch.Tensor]:
     """Maps in which some heads look at one place, the others everywhere, most at nothing much."""
     rng = np.random.default_rng(1)
@@ -68,6 +80,31 @@ def test_planted_heads_are_found() -> None:
     assert found.names() == ["view 0, layer 2, head 1"]
 
 
+def test_votes_by_hand() -> None:
+    """One layer of five heads, so one vote a pair; sums of the heads: 8, 6, 9, 0.5, 0.6."""
+    shape = LmmShape(layers=1, heads=5, width=8)
+
+    def scattered(total: float, parts: int) -> torch.Tensor:
+        grid = torch.zeros(7, 7)
+        for n in range(parts):
+            grid[2 * (n // 4), 2 * (n % 4)] = total / parts
+        return grid
+
+    def pair(*parts: int) -> torch.Tensor:
+        return torch.stack(
+            [scattered(s, n) for s, n in zip((8, 6, 9, 0.5, 0.6), parts, strict=True)]
+        )
+
+    # The elbow lies at 0.6: head 3, compact everywhere, does not look at the image.
+    pairs = [pair(3, 1, 2, 1, 4), pair(2, 4, 1, 1, 4), pair(2, 1, 3, 1, 4), pair(3, 2, 2, 1, 4)]
+    pairs += [pair(1, 1, 3, 1, 1)]  # heads 0, 1 and 4 are as compact: 0 looks most
+    found = select_heads(pairs, shape, keep=5)
+    # 1 and 2 are chosen by two each (the fourth pair's tie goes to 2, which looks more).
+    assert found.channels == (2, 1, 0)
+    assert found.votes == (0.4, 0.4, 0.2)
+    assert select_heads(pairs, shape, keep=1).channels == (2,)
+
+
 def test_other_maps_than_the_models_are_refused() -> None:
     with pytest.raises(CheckpointError, match="with 12 maps each, got no pairs"):
         select_heads([], SHAPE, keep=3)
@@ -86,8 +123,29 @@ def test_saved_and_read_again(tmp_path: Path) -> None:
         file.write_text(damaged)
         with pytest.raises(CheckpointError, match="expected a file of format"):
             Localisation.load(file)
-    dataclasses.replace(found, channels=(99,)).save(file)
-    with pytest.raises(CheckpointError, match="within 12 maps"):
+    for channels in ((99, 0), (-1, 0)):
+        dataclasses.replace(found, channels=channels).save(file)
+        with pytest.raises(CheckpointError, match="within 12 maps"):
+            Localisation.load(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channels": ["nine", 2]},
+        {"channels": 9},
+        {"votes": [0.9]},
+        {"lmm": {"layers": "three", "heads": 4, "width": 32}},
+        {"lmm": {"layers": 3, "floors": 4}},
+        {"lmm": [3, 4, 32]},
+    ],
+    ids=str,
+)
+def test_damaged_numbers_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    file = tmp_path / "localisation.json"
+    Localisation(SHAPE, (9, 2), (0.9, 0.3)).save(file)
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(CheckpointError, match="localisation.json: expected a file of format"):
         Localisation.load(file)
 
 
@@ -127,14 +185,14 @@ def test_a_complete_sam_file_is_loaded_strictly(tmp_path: Path) -> None:
     sam |= {k.removeprefix("sam.model."): v for k, v in trained.items() if k.startswith("sam.")}
     torch.save(sam, tmp_path / "sam.pth")
     refiner = load_refiner(tmp_path / "sam.pth")
-    name = "mask_decoder.iou_prediction_head.layers.0.weight"
-    torch.testing.assert_close(
-        refiner.mask_decoder.iou_prediction_head.proj_in.weight, sam[name].float()
-    )
+    heads = load_official_heads(GOLDEN / "flmm_head.pth", GOLDEN / "sam_image_encoder.pth")
+    assert refiner.shape == heads.mask_refiner.shape and refiner.isolated
+    for name, weight in heads.mask_refiner.state_dict().items():
+        assert torch.equal(refiner.state_dict()[name], weight), name
     torch.save({**sam, "stranger": torch.zeros(1)}, tmp_path / "more.pth")
     with pytest.raises(CheckpointError, match="1 unexpected"):
         load_refiner(tmp_path / "more.pth")
-    del sam[name]
+    del sam["mask_decoder.iou_prediction_head.layers.0.weight"]
     torch.save(sam, tmp_path / "less.pth")
     with pytest.raises(CheckpointError, match="iou_prediction_head"):
         load_refiner(tmp_path / "less.pth")
@@ -154,35 +212,93 @@ def free_model(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Mod
     )
 
 
-@pytest.mark.parametrize("source", ["text file", "its own description"])
+@pytest.fixture
+def photo(image: NDArray[np.uint8], tmp_path: Path) -> Path:
+    """The image as a file."""
+    path = tmp_path / "photo.png"
+    Image.fromarray(image).save(path)
+    return path
+
+
+def free_model_file(folder: Path, lmm: Path, sam: Path) -> None:
+    """A model of that LMM without trained heads."""
+    (folder / "model.yaml").write_text(
+        f"name: free\nfamily: llava\nlmm: {lmm}\nheads: training_free\n"
+        f"score: mask_confidence\nscore_threshold: 0.0\nsam: {sam}\n"
+    )
+
+
+def talking_lmm(lmm: Path, folder: Path, *says: str) -> Path:
+    """The LMM with weights that answer every question with these words: the last word decides
+    nearly alone (its embedding outweighs all else), and each says the next."""
+    model = LlavaForConditionalGeneration.from_pretrained(lmm)
+    ids = AutoTokenizer.from_pretrained(lmm).convert_tokens_to_ids([":", *says, "</s>"])
+    with torch.no_grad():
+        words = model.get_input_embeddings().weight.mul_(1000)
+        model.lm_head.weight.zero_()
+        model.lm_head.weight[ids[1:]] = F.normalize(words[ids[:-1]])
+    shutil.copytree(lmm, folder)
+    model.save_pretrained(folder)
+    return folder
+
+
 def test_the_command_line_finds_heads_and_grounding_uses_them(
-    free_model: ModelConfig,
     model_dir: Path,
     image: NDArray[np.uint8],
+    photo: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    source: str,
 ) -> None:
-    photo = tmp_path / "photo.png"
-    Image.fromarray(image).save(photo)
-    (tmp_path / "model.yaml").write_text(
-        f"name: free\nfamily: llava\nlmm: {free_model.lmm}\nheads: training_free\n"
-        f"score: mask_confidence\nscore_threshold: 0.0\nsam: {model_dir}/heads.safetensors\n"
+    free_model_file(tmp_path, model_dir / "lmm", model_dir / "heads.safetensors")
+    photo.with_suffix(".txt").write_text("the red mug\n\nthe blue cube\n")
+    assert main([str(tmp_path), str(photo), "--set", "device=cpu"]) == 0
+    found = Localisation.load(tmp_path / "localisation.json")
+    assert found.lmm == SHAPE and found.made == "2 phrases of 1 images"
+    assert (
+        f"{found.names()[0]}: chosen by {found.votes[0]:.0%} of 2 pairs" in capsys.readouterr().out
     )
-    if source == "text file":
-        photo.with_suffix(".txt").write_text("the red mug\n\nthe blue cube\n")
-    status = main([str(tmp_path), str(photo), "--set", "device=cpu"])
-    shown = capsys.readouterr()
-    if source != "text file":  # random weights speak of nothing: the error says what to do
-        assert status == 2 and "write phrases into text files" in shown.err
-        return
-    assert status == 0 and "chosen by" in shown.out
-    assert (tmp_path / "localisation.png").is_file()
+    with Image.open(tmp_path / "localisation.png") as sheet:  # a row a pair: image, heat maps
+        assert sheet.size == (image.shape[1] * (1 + len(found.channels)), image.shape[0] * 2)
     grounder = Grounder.from_config(GrounderConfig(model=str(tmp_path), device="cpu"))
     assert grounder.backend == "torch, training-free"
     answer = grounder.open(image).ask("pick up the red mug")
     assert answer.objects[0].phrase == "the red mug"
     assert {"read", "decode", "see", "refine"} <= {*answer.timings_ms}
+
+
+def test_without_text_files_the_models_own_descriptions_serve(
+    model_dir: Path, photo: Path, tmp_path: Path
+) -> None:
+    lmm = talking_lmm(model_dir / "lmm", tmp_path / "lmm", "the", "red", "mug")
+    free_model_file(tmp_path, lmm, model_dir / "heads.safetensors")
+    out = tmp_path / "out" / "found.json"
+    assert main([str(tmp_path), str(photo), "--out", str(out), "--keep", "1"]) == 0
+    described = Localisation.load(out)
+    assert described.made == "1 phrases of 1 images"
+    photo.with_suffix(".txt").write_text("the red mug\n")
+    assert main([str(tmp_path), str(photo), "--out", str(out), "--keep", "1"]) == 0
+    assert Localisation.load(out) == described
+
+
+def test_descriptions_that_name_nothing_are_said(
+    model_dir: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lmm = talking_lmm(model_dir / "lmm", tmp_path / "lmm", "yes")
+    free_model_file(tmp_path, lmm, model_dir / "heads.safetensors")
+    assert main([str(tmp_path), str(photo)]) == 2
+    assert "write phrases into text files" in capsys.readouterr().err
+
+
+def test_the_command_line_says_what_is_wrong(
+    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(model_dir), str(tmp_path / "none.jpg")]) == 2
+    assert "none.jpg: expected an image file" in capsys.readouterr().err
+    assert main(["no_such_model", "x.jpg"]) == 2
+    assert "known:" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(model_dir), "x.jpg", "--keep", "0"])
+    assert "--keep" in capsys.readouterr().err
 
 
 def test_without_sam_the_coarse_mask_is_the_result(
