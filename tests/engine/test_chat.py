@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from tiny_model import word_tokenizer
 
 from flmm_ros.engine.candidates import separate_parts, with_candidates
 from flmm_ros.engine.chat import MAX_TURNS, Chat
-from flmm_ros.engine.lmm.tokens import Turn
+from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.lmm.base import Generated
+from flmm_ros.engine.lmm.tokens import PromptTokens, Turn
 from flmm_ros.engine.phrases import is_singular, refer_back
 from flmm_ros.engine.reply import compose_reply
-from flmm_ros.engine.types import Answer, Cancelled, Grounding, Intent, ProgressCallback
+from flmm_ros.engine.types import (
+    Answer,
+    Cancelled,
+    Grounding,
+    Intent,
+    ProgressCallback,
+    UnknownWordError,
+)
 
 HW = (40, 60)
 
@@ -100,6 +111,43 @@ def test_a_conversation_hands_on_its_turns_and_what_it_named() -> None:
         ("pick the red mug up", (first, second)),
     ]
     assert chat.turns[-1] == Turn("pick the red mug up", "Here.")
+
+
+def test_turns_stand_in_the_prompt_as_the_model_was_taught() -> None:
+    tokens = PromptTokens(
+        word_tokenizer(), "USER: <image>\n{text} ASSISTANT:", 4, "</s>USER: {text} ASSISTANT:"
+    )
+    history = [Turn("what is there?", "a red mug."), Turn("zzz unknown words", "yes")]
+    suffix = tokens.reading("what is there?", "the blue cube.", [(0, 13)], history)
+    words = tokens.tokenizer.convert_ids_to_tokens(list(suffix.ids))
+    # What holds words without a token is left out of the past; of the present it is refused.
+    assert " ".join(words) == (
+        "what is there ? assistant : a red mug . </s> user : what is there ? assistant : "
+        "the blue cube ."
+    )
+    (span,) = suffix.spans
+    assert words[slice(*span)] == ["the", "blue", "cube"]
+    with pytest.raises(UnknownWordError):
+        tokens.question("zzz", history)
+
+
+def test_a_scene_hands_its_history_to_the_model(
+    grounder: Grounder, image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def speak(prefix: object, ids: tuple[int, ...], **kwargs: object) -> Generated:
+        asked.append(ids)
+        return Generated(tuple(grounder.lmm.text().tokenizer("no").input_ids[1:]))
+
+    monkeypatch.setattr(grounder.lmm, "generate", speak)
+    chat = grounder.open(image).chat()
+    chat.say("how many", Intent.ANSWER)
+    chat.say("what is there?", Intent.ANSWER)
+    tokenizer = grounder.lmm.text().tokenizer
+    first, second = (" ".join(tokenizer.convert_ids_to_tokens(list(ids))) for ids in asked)
+    assert first == "how many assistant :"
+    assert second == f"{first} no </s> user : what is there ? assistant :"
 
 
 def test_a_turn_that_was_cancelled_is_not_remembered() -> None:
