@@ -3,6 +3,7 @@
 python -m training.evaluate --tabletop 1000000:1000300
 python -m training.evaluate --tabletop 1000000:1000020 --model path/to/model.yaml --json out/e.json
 python -m training.evaluate --tabletop 1000000:1000300 --plots docs    # docs/reliability.png
+python -m training.evaluate --tabletop 1000000:1000300 --beside other/model.yaml # a second column
 """
 
 from __future__ import annotations
@@ -64,12 +65,27 @@ def rows_of(found: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{value:.3f}" for name, value in rows.items() if value is not None}
 
 
-def table_of(found: Mapping[str, Any]) -> Table:
-    """`rows_of` as a table."""
-    table = Table("metric", "value", title="tabletop")
-    for name, value in rows_of(found).items():
-        table.add_row(name, value)
+def table_of(*models: Mapping[str, Any]) -> Table:
+    """`rows_of` as a table, one column a model."""
+    table = Table("metric", *(found["model"] for found in models), title="tabletop")
+    columns = [rows_of(found) for found in models]
+    for name in dict.fromkeys(name for column in columns for name in column):
+        table.add_row(name, *(column.get(name, "-") for column in columns))
     return table
+
+
+def measure(
+    grounder: Grounder, seeds: tuple[int, int], *, with_answers: bool
+) -> tuple[Examination, dict[str, Any]]:
+    """Examines one model: the notes, and what the JSON says of it."""
+    start = time.monotonic()
+    notes = examine(grounder, *seeds, with_answers=with_answers)
+    return notes, {
+        "model": grounder.model_name,
+        "seeds": list(seeds),
+        "seconds": round(time.monotonic() - start, 1),
+        **notes.summary(),
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -82,6 +98,9 @@ def main(argv: list[str] | None = None) -> int:
         "--tabletop", type=seed_range, metavar="A:B", required=True, help="scene seeds A..B-1"
     )
     parser.add_argument("--model", default="tabletop", help="model name, YAML or directory")
+    parser.add_argument(
+        "--beside", metavar="MODEL", help="another model to compare with, examined the same way"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="also write the JSON here")
     parser.add_argument(
@@ -90,20 +109,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--masks-only", action="store_true", help="skip the questions")
     parser.add_argument("--mistakes", action="store_true", help="list the wrong answers")
     args = parser.parse_args(argv)
-    start = time.monotonic()
-    try:
-        grounder = Grounder.from_config(GrounderConfig(model=args.model, device=args.device))
-        notes: Examination = examine(grounder, *args.tabletop, with_answers=not args.masks_only)
+    models = [args.model, *([args.beside] if args.beside else [])]
+    try:  # both are loaded before a long examination of one
+        grounders = [Grounder.from_config(GrounderConfig(m, device=args.device)) for m in models]
+        results = [
+            measure(each, args.tabletop, with_answers=not args.masks_only) for each in grounders
+        ]
     except FlmmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found = {
-        "model": grounder.model_name,
-        "seeds": list(args.tabletop),
-        "seconds": round(time.monotonic() - start, 1),
-        **notes.summary(),
-    }
-    Console().print(table_of(found))
+    notes, found = results[0]
+    Console().print(table_of(*(column for _, column in results)))
+    if args.beside:
+        found["beside"] = results[1][1]
     if args.mistakes:
         print("\n".join(notes.mistakes))
     text = json.dumps(found, indent=1)

@@ -6,11 +6,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rich.console import Console
 
 from flmm_ros.engine.chat import Chat
+from flmm_ros.engine.checkpoint import load_heads
+from flmm_ros.engine.config import find_model
+from flmm_ros.engine.localisation_heads import Localisation
 from flmm_ros.engine.types import Answer, Grounding, Intent, tight_box
 from flmm_ros.tools.tabletop import SceneObject, TabletopScene
-from training.evaluate import main, rows_of
+from training.evaluate import main, rows_of, table_of
 from training.metrics import ScoreBin
 from training.plots import draw_reliability
 from training.tabletop.conversation import (
@@ -191,6 +195,42 @@ def test_the_command_line_examines_the_embedded_model(tmp_path: Path) -> None:
     assert found["conversations"]["n"] == 3
     rules = found["phrases_of_answers"]["rules"]
     assert rules["n"] > 10 and rules["token_F1"] > 0.9
+
+
+def test_another_model_fills_a_second_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embedded = find_model("tabletop")
+    lmm = load_heads(embedded.heads).lmm
+    Localisation(lmm, (lmm.map_channels - 1,), (1.0,)).save(tmp_path / "localisation.json")
+    (tmp_path / "model.yaml").write_text(
+        f"name: free\nlmm: {embedded.lmm}\nheads: training_free\nsam: {embedded.heads}\n"
+    )
+    path = tmp_path / "e.json"
+    seeds = ["--tabletop", "900000:900001", "--masks-only", "--json", str(path)]
+    assert main([*seeds, "--beside", str(tmp_path)]) == 0
+    header = next(line for line in capsys.readouterr().out.splitlines() if "metric" in line)
+    assert header.index("metric") < header.index("tabletop") < header.index("free")
+    found = json.loads(path.read_text())
+    beside = found["beside"]
+    assert (found["model"], beside["model"]) == ("tabletop", "free")
+    assert beside["masks"]["n"] == found["masks"]["n"] > 0
+    assert beside["masks"]["mIoU"] != found["masks"]["mIoU"]
+    table = table_of(found, {**beside, "calibration_error": None})
+    shown = Console(width=100, record=True)
+    shown.print(table)
+    text = shown.export_text()
+    for column in (found, beside):
+        assert f"{column['masks']['mIoU']:.3f}" in text
+    (gap,) = (line for line in text.splitlines() if "calibration error" in line)
+    assert gap.rstrip(" │|").endswith("-")
+
+
+def test_a_second_model_that_cannot_be_loaded_is_said_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--tabletop", "0:1000", "--beside", "no_such_model"]) == 2
+    assert "known:" in capsys.readouterr().err
 
 
 def test_nothing_to_examine_is_said(capsys: pytest.CaptureFixture[str]) -> None:
