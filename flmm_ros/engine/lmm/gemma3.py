@@ -9,6 +9,7 @@ Does not know about: heads, phrases, commands.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from transformers import Gemma3ForConditionalGeneration
@@ -22,6 +23,7 @@ class Gemma3(ProcessedLmm):
 
     family = "gemma3"
     model_class = Gemma3ForConditionalGeneration
+    processor_options: ClassVar[Mapping[str, Any]] = {"do_pan_and_scan": False}  # one square only
 
     @property
     def _wanted(self) -> tuple[str, ...]:

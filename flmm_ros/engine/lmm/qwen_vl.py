@@ -13,7 +13,9 @@ import torch
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
 
 from flmm_ros.engine.lmm.processed import ProcessedLmm, whole_image
-from flmm_ros.engine.types import View
+from flmm_ros.engine.types import ImageError, View
+
+_MAX_RATIO = 200  # the image processor's own limit, long side to short
 
 
 class Qwen25VL(ProcessedLmm):
@@ -47,6 +49,16 @@ class Qwen25VL(ProcessedLmm):
         return positions[:, None].expand(-1, ids.shape[0], -1)
 
     def _grid_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of image tokens.
+
+        Raises:
+            ImageError: narrower than the image processor takes.
+        """
+        if max(image_hw) > _MAX_RATIO * min(image_hw):
+            raise ImageError(
+                f"image: expected one that is not so narrow, got {image_hw[1]}x{image_hw[0]}; LMM "
+                f"family {self.family!r} takes up to {_MAX_RATIO}:1, cut out the part that matters"
+            )
         merge = int(self.model.config.vision_config.spatial_merge_size)
         _, rows, columns = self.processed_size(image_hw)["image_grid_thw"][0].tolist()
         return rows // merge, columns // merge
