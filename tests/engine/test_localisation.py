@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
 from flmm_ros.engine.checkpoint import load_official_heads, load_refiner
 from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig
+from flmm_ros.engine.framing import crop_to_image
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.heads import LmmShape
 from flmm_ros.engine.localisation import main
@@ -301,13 +302,22 @@ def test_the_command_line_says_what_is_wrong(
     assert "--keep" in capsys.readouterr().err
 
 
-def test_without_sam_the_coarse_mask_is_the_result(
+def test_without_sam_the_mask_is_where_the_chosen_head_looks(
     free_model: ModelConfig, image: NDArray[np.uint8]
 ) -> None:
-    Localisation(LmmShape(3, 4, 32), (9,), (1.0,)).save(Path(free_model.localisation))
+    Localisation(SHAPE, (9,), (1.0,)).save(Path(free_model.localisation))
     grounder = Grounder.from_model(free_model, GrounderConfig(device="cpu"))
     found = grounder.open(image).ground(["the red mug"])[0]
-    assert found.mask.shape == image.shape[:2] and found.mask.any()
+    lmm = grounder.lmm
+    suffix = lmm.text().reading(free_model.prompt, "the red mug", [(0, 11)])
+    with torch.inference_mode():
+        maps = lmm.read(lmm.encode(image), suffix.ids, suffix.spans).maps
+        padded = TrainingFreeHeads(Localisation(SHAPE, (9,), (1.0,)), None).decode(maps)
+    hw = (image.shape[0], image.shape[1])
+    logits = F.interpolate(
+        crop_to_image(padded, lmm.views(hw)[-1], hw)[:, None], hw, mode="bilinear"
+    )
+    assert found.mask.any() and np.array_equal(found.mask, logits[0, 0].numpy() > 0)
     # The highest value of the pseudo-mask gets a logit of 6.
     assert found.soft_mask.max() == pytest.approx(1 / (1 + math.exp(-6)), abs=0.05)
 
