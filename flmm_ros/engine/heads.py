@@ -83,6 +83,10 @@ class AnyHeads(Protocol):
         where the heads cannot tell."""
         ...
 
+    def heat(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps [N, C, h, w] to what people are shown of them, [N, h, w]: why a mask is there."""
+        ...
+
     def decode(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps [N, C, h, w] to coarse logits [N, h', w'], padding of the view included."""
         ...
@@ -165,6 +169,10 @@ class Heads(nn.Module):
             return None
         logits: torch.Tensor = self.phrase_selector(states)
         return logits.sigmoid()
+
+    def heat(self, maps: torch.Tensor) -> torch.Tensor:
+        """The mean of all maps [N, C, h, w]: [N, h, w]."""
+        return maps.mean(dim=1)
 
     def decode(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps [N, C, h, w] to coarse logits [N, h', w'], padding of the view included."""

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 class Trace:
     """Everything one grounding computed, for N phrases: what parity checks and heat maps look at.
 
-    reading: maps and hidden states. cues: N weighted states [T, D]. heat [N, h, w], the mean map,
+    reading: maps and hidden states. cues: N weighted states [T, D]. heat [N, h, w], what people are shown,
         and coarse_logits [N, h', w'], both without padding. boxes [N, 4] in SAM's square. iou [N]
         as predicted. refined_logits [N, H, W].
     """
@@ -231,7 +231,7 @@ class Scene:
         with stages(Stage.REFINE):
             refined = heads.refine(memory.features, coarse, cues, memory.image_hw)
             logits = heads.upscale(refined.low_logits, memory.image_hw)
-        heat = crop_to_image(reading.maps.mean(dim=1), prefix.views[-1], memory.image_hw)
+        heat = crop_to_image(heads.heat(reading.maps), prefix.views[-1], memory.image_hw)
         return Trace(reading, cues, heat, coarse, refined.boxes, refined.iou, logits)
 
     def _prefix(self, stages: StageClock) -> Prefix:

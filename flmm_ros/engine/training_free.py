@@ -63,11 +63,15 @@ class TrainingFreeHeads(nn.Module):
         """Cannot tell."""
         return None
 
-    def decode(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps [N, C, h, w] to the logits [N, h', w'] of pseudo-masks."""
+    def heat(self, maps: torch.Tensor) -> torch.Tensor:
+        """What the chosen heads look at, smoothed: [N, h, w]."""
         chosen = maps[:, list(self.localisation.channels)]
         chosen = chosen / chosen.amax(dim=(2, 3), keepdim=True).clamp(min=1e-12)
-        smooth = gaussian(chosen.sum(dim=1, keepdim=True), SIGMA_CELLS)
+        return gaussian(chosen.sum(dim=1, keepdim=True), SIGMA_CELLS)[:, 0]
+
+    def decode(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps [N, C, h, w] to the logits [N, h', w'] of pseudo-masks."""
+        smooth = self.heat(maps)[:, None]
         scale = max(1.0, UPSAMPLE_TO / max(maps.shape[-2:]))
         smooth = F.interpolate(smooth, scale_factor=scale, mode="bilinear")[:, 0]
         share = smooth / smooth.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)

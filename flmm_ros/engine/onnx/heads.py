@@ -50,6 +50,10 @@ class OnnxHeads:
         """See `Heads.groundable`."""
         return self._heads.groundable(states)
 
+    def heat(self, maps: torch.Tensor) -> torch.Tensor:
+        """See `Heads.heat`."""
+        return self._heads.heat(maps)
+
     def decode(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps [N, C, h, w] to coarse logits [N, h', w'], padding of the view included."""
         parts = [
