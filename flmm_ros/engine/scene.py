@@ -48,9 +48,9 @@ log = logging.getLogger(__name__)
 class Trace:
     """Everything one grounding computed, for N phrases: what parity checks and heat maps look at.
 
-    reading: maps and hidden states. cues: N weighted states [T, D]. heat [N, h, w], what people are shown,
-        and coarse_logits [N, h', w'], both without padding. boxes [N, 4] in SAM's square. iou [N]
-        as predicted. refined_logits [N, H, W].
+    reading: maps and hidden states. cues: N weighted states [T, D]. heat [N, h, w], what people are
+        shown, and coarse_logits [N, h', w'], both without padding. boxes [N, 4] in SAM's square.
+        iou [N] as predicted. refined_logits [N, H, W].
     """
 
     reading: LmmReading
