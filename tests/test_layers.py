@@ -90,9 +90,16 @@ ENGINE = {
     "framing": set(),
     "heads": {"mask_decoder", "mask_refiner", "phrase_selector"},  # the module that holds them
     "intent": {"phrases"},  # a command's form is told by its phrases
-    "lmm": {"lmm.base", "lmm.loading", "lmm.prefix"},  # the table of families
+    "lmm": {"lmm.base", "lmm.loading", "lmm.prefix", "lmm.reading"},  # the table of families
     # records rows on a prefix; says what the heads will get
-    "lmm.base": {"attention", "heads", "lmm.loading", "lmm.prefix", "lmm.tokens"},
+    "lmm.base": {
+        "attention",
+        "heads",
+        "lmm.loading",
+        "lmm.prefix",
+        "lmm.reading",  # what its forwards recorded
+        "lmm.tokens",
+    },
     "lmm.llava": {"conv_tower", "lmm.base", "lmm.loading", "lmm.square", "lmm.tokens"},
     "lmm.deepseek_vl": {"lmm.processed", "lmm.square"},
     "lmm.gemma3": {"lmm.processed"},
@@ -104,6 +111,7 @@ ENGINE = {
     "lmm.qwen_vl": {"lmm.processed"},
     "lmm.loading": {"lmm.tokens"},  # brings the tokenizer in too
     "lmm.prefix": set(),
+    "lmm.reading": {"attention", "lmm.tokens"},
     "lmm.square": set(),
     "lmm.tokens": set(),
     "localisation_heads": {"heads"},  # says which language model its heads belong to

@@ -12,7 +12,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,38 +19,14 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from flmm_ros.engine.attention import (
-    ATTENTION_NAME,
-    RECORDER_KEYWORD,
-    RowRecorder,
-    join_views,
-    merge_views,
-)
+from flmm_ros.engine.attention import ATTENTION_NAME, RECORDER_KEYWORD, RowRecorder
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads import LmmShape
 from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.prefix import Prefix, cropped, roomy_cache
+from flmm_ros.engine.lmm.reading import LmmReading, padded_batch, places, tokens_of
 from flmm_ros.engine.lmm.tokens import PromptTokens, Span
 from flmm_ros.engine.types import ConfigError, PromptError, View
-
-
-@dataclass(frozen=True)
-class LmmReading:
-    """What one forward recorded of N phrases.
-
-    view_maps: [N, L * A, h, w] float32 of each view, on its own grid. states: N tensors [L, T, D],
-        the phrase tokens' hidden states in every layer, the last one after the final norm.
-        all_states: [L, S, D] of the whole suffix.
-    """
-
-    view_maps: tuple[torch.Tensor, ...]
-    states: tuple[torch.Tensor, ...]
-    all_states: torch.Tensor
-
-    @cached_property
-    def maps(self) -> torch.Tensor:
-        """The maps of all views on the finest grid, [N, C, h, w] float32."""
-        return join_views(self.view_maps)
 
 
 @dataclass(frozen=True)
@@ -189,13 +164,11 @@ class Lmm(ABC):
         self._check_length(prefix.length + len(suffix_ids))
         if branches and not self._sees_all(prefix.length + len(suffix_ids)):
             return self._read_in_turn(prefix, suffix_ids, spans, branches)
-        rows = [i for start, stop in spans for i in range(start, stop)]
-        recorder = RowRecorder(
-            torch.tensor([rows], device=self.device), prefix.columns.to(self.device), branches
-        )
+        rows = torch.tensor([tokens_of(spans)], device=self.device)
+        recorder = RowRecorder(rows, prefix.columns.to(self.device), branches)
         positions = prefix.next_positions(0, len(suffix_ids))
         if branches:
-            positions = prefix.positions_at(_places(len(suffix_ids), branches))
+            positions = prefix.positions_at(places(len(suffix_ids), branches))
         with cropped(prefix):
             output = self._base()(
                 input_ids=torch.tensor([list(suffix_ids)], device=self.device),
@@ -207,8 +180,7 @@ class Lmm(ABC):
             )
         states = _stack_layers(output.hidden_states)[:, 0]  # [L, S, D]
         recorded = self._recorded(recorder)[0]  # [L, A, R, I]
-        maps = merge_views(recorded, _consecutive(spans), prefix.views, self.config.merge)
-        return LmmReading(maps, tuple(states[:, a:b].float() for a, b in spans), states)
+        return LmmReading.of(recorded, states, spans, prefix.views, self.config.merge)
 
     def _sees_all(self, tokens: int) -> bool:
         """Whether every token sees all before it: no layer has a shorter sliding window. A window
@@ -229,14 +201,7 @@ class Lmm(ABC):
             ids = [*suffix_ids[:shared], *suffix_ids[start:stop]]
             own = [(a - start + shared, b - start + shared) for a, b in spans if start <= a < stop]
             readings.append(self.read(prefix, ids, own))
-        return LmmReading(
-            tuple(torch.cat(views) for views in zip(*(r.view_maps for r in readings), strict=True)),
-            tuple(states for r in readings for states in r.states),
-            torch.cat(
-                [readings[0].all_states[:, :shared], *(r.all_states[:, shared:] for r in readings)],
-                dim=1,
-            ),
-        )
+        return LmmReading.joined(readings, shared)
 
     def read_batch(
         self,
@@ -257,16 +222,8 @@ class Lmm(ABC):
             spans: for each sample the ranges of its suffix to read.
         """
         prefix = self._expand(prefix_ids, image_hw)
-        start, longest = len(prefix), max(len(s) for s in suffixes)
-        self._check_length(start + longest)
-        ids = torch.zeros(len(suffixes), start + longest, dtype=torch.long, device=self.device)
-        ids[:, :start] = prefix
-        most = max(1, max(sum(b - a for a, b in sample) for sample in spans))
-        rows = torch.full((len(suffixes), most), -1, device=self.device)
-        for n, (suffix, sample) in enumerate(zip(suffixes, spans, strict=True)):
-            ids[n, start : start + len(suffix)] = torch.tensor(list(suffix), device=self.device)
-            at = [start + i for a, b in sample for i in range(a, b)]
-            rows[n, : len(at)] = torch.tensor(at, dtype=torch.long, device=self.device)
+        ids, rows = padded_batch(prefix, suffixes, spans)
+        self._check_length(ids.shape[1])
         recorder = RowRecorder(rows, (prefix == self.image_token_id).nonzero()[:, 0])
         output = self._base()(
             input_ids=ids,
@@ -277,14 +234,14 @@ class Lmm(ABC):
             **image_args,
             **{RECORDER_KEYWORD: recorder},
         )
-        states = _stack_layers(output.hidden_states, start)  # [L, B, S, D]
+        states = _stack_layers(output.hidden_states, len(prefix))  # [L, B, S, D]
         recorded, views = self._recorded(recorder), self.views(image_hw)
-        readings = []
-        for n, sample in enumerate(spans):
-            maps = merge_views(recorded[n], _consecutive(sample), views, self.config.merge)
-            tokens = tuple(states[:, n, a:b].float() for a, b in sample)
-            readings.append(LmmReading(maps, tokens, states[:, n, : len(suffixes[n])]))
-        return readings
+        return [
+            LmmReading.of(
+                recorded[n], states[:, n, : len(suffix)], sample, views, self.config.merge
+            )
+            for n, (suffix, sample) in enumerate(zip(suffixes, spans, strict=True))
+        ]
 
     def generate(
         self,
@@ -368,24 +325,6 @@ class Lmm(ABC):
         if found is None:
             return frozenset()
         return frozenset(found if isinstance(found, list) else [found])
-
-
-def _consecutive(spans: Sequence[Span]) -> list[Span]:
-    """Ranges of the recorded rows, which hold the spans' tokens one span after another."""
-    ranges, at = [], 0
-    for start, stop in spans:
-        ranges.append((at, at + stop - start))
-        at += stop - start
-    return ranges
-
-
-def _places(count: int, branches: Sequence[Span]) -> list[int]:
-    """The place of each of `count` tokens in its own text."""
-    places = list(range(count))
-    shared = branches[0][0]
-    for start, stop in branches:
-        places[start:stop] = range(shared, shared + stop - start)
-    return places
 
 
 def _stack_layers(hidden_states: tuple[torch.Tensor, ...], start: int = 0) -> torch.Tensor:
