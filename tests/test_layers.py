@@ -64,7 +64,7 @@ ROOMS = {
         ("flmm_ros.engine", "flmm_ros.tools.tabletop"),  # the simulated world makes the data
     ),
     "tests/engine": Room(
-        frozenset(TENSORS | PICTURES | {"hypothesis", "pytest", "yaml"}),
+        frozenset(TENSORS | PICTURES | {"hypothesis", "onnx", "onnxruntime", "pytest", "yaml"}),
         (
             "flmm_ros.engine",
             "flmm_ros.tools.compare_golden",
