@@ -1,0 +1,49 @@
+"""The node with its heads in ONNX Runtime: exported while the node stays awake, and said so."""
+
+import threading
+import time
+
+import numpy as np
+from harness import wait_until
+
+from flmm_ros.msg import GroundedAnswer
+
+SEED = 1_000_007
+BACKEND = "onnx: CPUExecutionProvider (float32)"
+
+
+def test_the_state_can_be_asked_while_heads_are_exported(start, table, engine, tmp_path):
+    node, robot = start(refiner_backend="onnx", refiner_cache=tmp_path / "cache")
+    assert robot.state == "unconfigured"
+    changed = []
+    change = threading.Thread(target=lambda: changed.append(robot.change("configure")))
+    start_s = time.monotonic()
+    change.start()
+    waits_s = []
+    while change.is_alive():
+        asked_s = time.monotonic()
+        if robot.state == "configuring":
+            waits_s.append(time.monotonic() - asked_s)
+        time.sleep(0.05)
+    took_s = time.monotonic() - start_s
+    assert changed == [True], node.text()
+    assert "exporting heads for CPUExecutionProvider: nothing was made yet" in node.text()
+    # A node that exported by itself would answer once, at the end.
+    assert len(waits_s) > 5 and max(waits_s) < took_s / 2
+
+    assert robot.change("activate")
+    rgb, command = table.render(SEED).rgb, "point at the red mug and the blue cube"
+    robot.show(rgb)
+    msg = robot.say(command)
+    assert msg.error_code == GroundedAnswer.OK
+    wanted = engine.open(rgb).ask(command)
+    assert [o.phrase for o in msg.objects] == [o.phrase for o in wanted.objects]
+    scores, wanted_scores = ([o.score for o in each.objects] for each in (msg, wanted))
+    np.testing.assert_allclose(scores, wanted_scores, atol=1e-3)
+
+    def said_by_diagnostics():
+        values = [v for m in robot.seen.diagnostics for v in m.status[0].values]
+        return BACKEND in {v.value for v in values if v.key == "heads run on"}
+
+    wait_until(said_by_diagnostics, 5, "the backend in diagnostics")
+    assert f"(heads on {BACKEND})" in node.text()
