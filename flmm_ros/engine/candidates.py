@@ -23,7 +23,8 @@ _EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
 def with_candidates(grounding: Grounding) -> Grounding:
-    """The grounding, with its candidates from left to right where there are several.
+    """The grounding, with its candidates from left to right where there are several; its own mask is
+    then that of the best one, for one thing was asked for.
 
     A candidate's score is the phrase's, times how sure its own pixels are beside the whole mask's.
     """
@@ -46,7 +47,8 @@ def with_candidates(grounding: Grounding) -> Grounding:
                 is_ambiguous=True,
             )
         )
-    return dataclasses.replace(grounding, is_ambiguous=True, candidates=tuple(candidates))
+    best = max(candidates, key=lambda candidate: candidate.score)
+    return dataclasses.replace(best, score=grounding.score, candidates=tuple(candidates))
 
 
 def separate_parts(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:

@@ -153,7 +153,7 @@ class Grounding:
     `score` in 0..1 is the predicted IoU where the head was trained for it; below the threshold
     `is_present` is False and the mask is only the best guess. `text_span` are the characters of the
     phrase in the answer text. `is_ambiguous`: the phrase fits several things equally; `candidates`
-    are these things, one Grounding each, and the mask is all of them together.
+    are these things, one Grounding each, and the mask is that of the best.
     """
 
     phrase: str
