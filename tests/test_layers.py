@@ -69,6 +69,10 @@ ROOMS = {
             "flmm_ros.engine",
             "flmm_ros.tools.compare_golden",
             "flmm_ros.tools.bench",
+            "flmm_ros.tools.bench_baseline",
+            "flmm_ros.tools.bench_measure",
+            "flmm_ros.tools.bench_models",
+            "flmm_ros.tools.bench_report",
             "tiny_families",
             "tiny_model",
         ),
@@ -85,6 +89,7 @@ ENGINE = {
     "candidates": set(),
     "chat": {"lmm.tokens", "phrases"},  # what was said, and what it refers back to
     "checkpoint": {"heads", "mask_refiner", "official"},  # it fills them with weights
+    "compiling": set(),
     "config": set(),
     "conv_tower": set(),
     "framing": set(),
@@ -116,7 +121,7 @@ ENGINE = {
     "lmm.tokens": set(),
     "localisation_heads": {"heads"},  # says which language model its heads belong to
     "mask_decoder": set(),
-    "mask_refiner": {"conv_tower"},  # one of the image encoders it may hold
+    "mask_refiner": {"conv_tower", "sam_image_encoder"},  # the image encoders it may hold
     "onnx": set(),
     "onnx.cache": {"heads"},  # of which it hashes the weights
     "onnx.check": {"heads"},  # compares two
@@ -144,6 +149,7 @@ ENGINE = {
     "phrases": set(),
     "reply": set(),
     "results": set(),
+    "sam_image_encoder": set(),
     "scene_memory": {"lmm.prefix"},  # holds one image's prefix, made by the adapter
     "stages": set(),
     # what it is made of

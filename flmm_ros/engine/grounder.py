@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from flmm_ros.engine.checkpoint import load_heads, load_official_heads, load_refiner
+from flmm_ros.engine.compiling import compile_parts
 from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig
 from flmm_ros.engine.heads import AnyHeads, Heads
 from flmm_ros.engine.lmm import Lmm, LoadOptions, load_lmm
@@ -64,6 +65,8 @@ class Grounder:
         heads.require_fit(lmm.shape)
         if config.refiner_backend == "onnx":
             heads = _in_onnx(heads, device, config)
+        if config.compile:
+            compile_parts(lmm.model.get_decoder(), heads)
         return cls(config, model, lmm, heads)
 
     @property

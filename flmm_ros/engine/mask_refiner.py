@@ -20,13 +20,10 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
-from transformers.models.sam.modeling_sam import (
-    SamMaskDecoder,
-    SamPromptEncoder,
-    SamVisionEncoder,
-)
+from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
 
 from flmm_ros.engine.conv_tower import ConvTrunk
+from flmm_ros.engine.sam_image_encoder import SamImageEncoder
 
 _TORCH_NORM_EPS = 1e-5  # the original's decoder uses torch's default, transformers' default is 1e-6
 
@@ -100,14 +97,6 @@ class ConvImageEncoder(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self.neck(self.trunk(pixels))
-        return features
-
-
-class SamImageEncoder(SamVisionEncoder):
-    """SAM's ViT, returning the features themselves."""
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = super().forward(pixel_values).last_hidden_state
         return features
 
 
