@@ -1,0 +1,50 @@
+"""Pictures of the simulated tabletop, each with the names of what lies on it in a text file.
+
+    python -m flmm_ros.tools.snapshots --seeds 2000100:2000140 --out out/snapshots
+
+Something to try the tools on that need no camera, such as flmm_ros.engine.localisation. Does not
+know about: models, ROS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from PIL import Image
+from rich.progress import track
+
+from flmm_ros.tools.tabletop import Tabletop
+
+
+def take(first: int, stop: int, out: Path) -> list[Path]:
+    """Renders seeds first..stop-1; writes NAME.png and NAME.txt, one phrase a line."""
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    with Tabletop() as table:
+        for seed in track(range(first, stop), description="scenes"):
+            scene = table.render(seed)
+            picture = out / f"scene_{seed}.png"
+            Image.fromarray(scene.rgb).save(picture)
+            phrases = "".join(f"the {thing.name}\n" for thing in scene.objects)
+            picture.with_suffix(".txt").write_text(phrases, encoding="utf-8")
+            written.append(picture)
+    return written
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(description="Take pictures of the simulated tabletop.")
+    parser.add_argument("--seeds", default="2000100:2000140", help="A:B (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out/snapshots"), help="folder")
+    args = parser.parse_args(argv)
+    first, colon, stop = args.seeds.partition(":")
+    if not colon or not first.isdecimal() or not stop.isdecimal() or int(first) >= int(stop):
+        parser.error(f"--seeds: expected A:B with A < B, got {args.seeds!r}")
+    print(f"{len(take(int(first), int(stop), args.out))} pictures in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
