@@ -28,10 +28,12 @@ from training.losses import iou, mask_loss, score_loss
 from training.tabletop.checkpoints import resume, save
 from training.tabletop.readings import ReadingSet
 from training.tabletop.scenes import SceneSet
+from training.tabletop.sight import KindProbe
 
 log = logging.getLogger(__name__)
 IMAGES_A_STEP, PHRASES_AN_IMAGE = 6, 3
 WORDLESS = 0.15  # share of steps without words, as training-free heads use the refiner
+SIGHT = 0.3  # weight of the loss on the refiner's image features
 NEW_LAYER = -3.0  # a further layer's share of the words' cue when heads grow, before the softmax
 
 HEADS = HeadsConfig(
@@ -96,14 +98,17 @@ def train_heads(
     """
     readings, scenes = train.readings, train.scenes
     of_image = _by_image(readings.image, len(scenes))
+    probe = KindProbe(heads.mask_refiner)
     parts = [p for n, p in heads.named_parameters() if not n.startswith("phrase_selector.")]
+    parts += probe.parameters()
+    both = nn.ModuleList([heads, probe])
     optimizer = torch.optim.AdamW(parts, peak_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, peak_rate, total_steps=steps, pct_start=0.05
     )
-    first = resume(checkpoint, heads, optimizer, schedule)
+    first = resume(checkpoint, both, optimizer, schedule)
     heads.train()
-    sums = np.zeros(3)
+    sums = np.zeros(4)
     for step in range(first, steps):
         rng = np.random.default_rng([seed, step])
         chosen = rng.integers(0, len(scenes), IMAGES_A_STEP)
@@ -112,6 +117,7 @@ def train_heads(
         truth = targets_of(scenes, readings.image[index], readings.wanted[index])
         pixels = heads.mask_refiner.pixels(list(scenes.rgb[chosen]))
         features = heads.mask_refiner.image_encoder(pixels)
+        sight = probe.loss(features, probe.kinds(scenes, chosen))
         features = features.repeat_interleave(PHRASES_AN_IMAGE, dim=0)
         with_words = rng.random() >= WORDLESS
         coarse, logits, score = run(heads, readings, index, features, view, with_words=with_words)
@@ -120,6 +126,7 @@ def train_heads(
             mask_loss(coarse, small),
             mask_loss(logits, truth),
             score_loss(score, logits, truth),
+            SIGHT * sight,
         )
         optimizer.zero_grad()
         sum(losses).backward()  # type: ignore[union-attr]
@@ -128,11 +135,11 @@ def train_heads(
         schedule.step()
         sums += [loss.item() for loss in losses]
         if step % 50 == 49:
-            log.info("heads step %d/%d coarse, refined, score %s", step + 1, steps, sums / 50)
+            log.info("heads %d/%d coarse, refined, score, sight %s", step + 1, steps, sums / 50)
             sums[:] = 0
         if step % 350 == 349:
             log.info("heads unseen %s", measure(heads, unseen, view, 200))
-            save(checkpoint, heads, optimizer, schedule, step + 1)
+            save(checkpoint, both, optimizer, schedule, step + 1)
             heads.train()
     return measure(heads, unseen, view, len(unseen.scenes))
 

@@ -21,14 +21,14 @@ from flmm_ros.engine.types import View
 from flmm_ros.tools.tabletop import SceneObject
 from training.tabletop.language import DESCRIBE, MAKERS
 from training.tabletop.lmm import FeatureSet, forward
-from training.tabletop.references import reference, several
+from training.tabletop.references import several, single
 from training.tabletop.samples import Mention, Sample
 from training.tabletop.turns import TurnPacker
 
 log = logging.getLogger(__name__)
 MAX_WORDS = 9  # tokens of the longest phrase
-ABSENT = 0.4  # share of plain phrases that name nothing in the scene
-SEVERAL = 0.15  # share of phrases that mean all of a kind or colour, besides those among the others
+ABSENT = 0.4  # share of the others that name nothing in the scene
+SEVERAL = 0.25  # share of phrases that mean all of a kind or a colour
 PHRASES_ALONE, ANSWERS = 5, 2  # an image is read with
 IN_CONTEXT = (
     "kind", "place", "use", "description", "where", "color", "beside", "dialogue",
@@ -51,9 +51,15 @@ class ReadingSet:
 
 
 def phrase_alone(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> Sample:
-    """A phrase as the whole answer to the model's prompt."""
-    is_crowd = rng.random() < SEVERAL
-    words, labels = several(objects, rng) if is_crowd else reference(objects, rng, ABSENT)
+    """A phrase as the whole answer to the model's prompt.
+
+    No "the mug left of the cube": the language model is not good at it, and masks learned from it
+    would hedge.
+    """
+    if rng.random() < SEVERAL:
+        words, labels = several(objects, rng, by_kind=0.85)
+    else:
+        words, labels = single(objects, rng, ABSENT)
     return Sample("phrase", DESCRIBE, words, (), (Mention((0, len(words)), labels),))
 
 

@@ -36,13 +36,15 @@ _NAMED = re.compile(rf"\b(?:an?|the) (?:(?:{'|'.join(COLORS)}) )?(?:{'|'.join(KI
 KIND_WORDS = frozenset([*KINDS, *PLURALS.values(), *(w for s in SYNONYMS.values() for w in s)])
 
 
-def several(objects: Objects, rng: np.random.Generator) -> tuple[str, tuple[int, ...]]:
+def several(
+    objects: Objects, rng: np.random.Generator, by_kind: float = 0.7
+) -> tuple[str, tuple[int, ...]]:
     """Words for all things of a kind or a colour: "the cubes", "all the red things", and "the cube"
-    where several are meant equally."""
+    where several are meant equally. by_kind: share of kinds."""
     kinds = [o.kind for o in objects]
     crowded = [o for o in objects if kinds.count(o.kind) > 1]
     o = pick(rng, crowded if crowded and rng.random() < 0.5 else objects)
-    if rng.random() < 0.7:
+    if rng.random() < by_kind:
         crowd = [x for x in objects if x.kind == o.kind]
         singular, plural = kind_word(o.kind, rng, 0.15), PLURALS[o.kind]
     else:
@@ -58,8 +60,7 @@ def several(objects: Objects, rng: np.random.Generator) -> tuple[str, tuple[int,
 def reference(
     objects: Objects, rng: np.random.Generator, absent: float
 ) -> tuple[str, tuple[int, ...]]:
-    """Words for one object ("the red mug", "the mug", "the red thing") and its label; or for
-    none."""
+    """Words for things of the scene and their labels, or for none: of every sort."""
     choice = rng.random()
     if choice < 0.15:
         return several(objects, rng)
@@ -67,6 +68,14 @@ def reference(
         related = related_phrase(objects, rng)
         if related is not None:
             return related
+    return single(objects, rng, absent)
+
+
+def single(
+    objects: Objects, rng: np.random.Generator, absent: float
+) -> tuple[str, tuple[int, ...]]:
+    """Words for one object ("the red mug", "the mug", "the red thing") and its label; or for
+    none."""
     if rng.random() >= absent:
         o = pick(rng, objects)
         choice = rng.random()
