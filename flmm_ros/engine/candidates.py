@@ -23,8 +23,8 @@ _EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
 def with_candidates(grounding: Grounding) -> Grounding:
-    """The grounding, with its candidates from left to right where there are several; its own mask is
-    then that of the best one, for one thing was asked for.
+    """The grounding, with its candidates from left to right where there are several; its own mask
+    is then that of the best one, for one thing was asked for.
 
     A candidate's score is the phrase's, times how sure its own pixels are beside the whole mask's.
     """
