@@ -100,6 +100,7 @@ ENGINE = {
     "lmm.base": {
         "attention",
         "heads",
+        "lmm.feed_forward",
         "lmm.loading",
         "lmm.prefix",
         "lmm.reading",  # what its forwards recorded
@@ -107,6 +108,7 @@ ENGINE = {
     },
     "lmm.llava": {"conv_tower", "lmm.base", "lmm.loading", "lmm.square", "lmm.tokens"},
     "lmm.deepseek_vl": {"lmm.processed", "lmm.square"},
+    "lmm.feed_forward": set(),
     "lmm.gemma3": {"lmm.processed"},
     "lmm.idefics3": {"lmm.processed"},
     "lmm.internvl": {"lmm.processed"},

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from flmm_ros.engine.attention import ATTENTION_NAME, RECORDER_KEYWORD, RowRecorder
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads import LmmShape
+from flmm_ros.engine.lmm.feed_forward import in_parts
 from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.prefix import Prefix, cropped, roomy_cache
 from flmm_ros.engine.lmm.reading import LmmReading, padded_batch, places, tokens_of
@@ -49,6 +50,7 @@ class Lmm(ABC):
         self.model = model.eval().requires_grad_(False)
         self.tokens = tokens
         self.config = config
+        in_parts(self.model.get_decoder())
         # Only the text model: image towers look attention functions up by the same names.
         self.model.set_attn_implementation({"text_config": ATTENTION_NAME})
 
