@@ -26,7 +26,7 @@ lint: setup  ## ruff and mypy
 format: setup  ## let ruff rewrite what it can
 	@$(RUN) ruff check --fix . ; ruff format .
 
-bench: setup  ## what reading with recorded attention costs
+bench: setup  ## time and memory beside a straightforward implementation (ARGS=--quick: only whether it runs)
 	@$(RUN) exec python -m flmm_ros.tools.bench $(ARGS)
 
 train: setup  ## the embedded model, from nothing (hours)

@@ -181,9 +181,7 @@ class Heads(nn.Module):
 
     def see(self, image: NDArray[np.uint8]) -> torch.Tensor:
         """SAM's features of an RGB uint8 image [H, W, 3]: [1, hidden, g, g]."""
-        pixels = self.mask_refiner.pixels([image]).to(self.text_layer_weights.device)
-        features: torch.Tensor = self.mask_refiner.image_encoder(pixels)
-        return features
+        return self.mask_refiner.see(image)
 
     def refine(
         self,

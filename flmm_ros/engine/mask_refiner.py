@@ -166,6 +166,18 @@ class MaskRefiner(nn.Module):
             target[:, :height, :width] = (pixels - mean) / std
         return out
 
+    def see(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """Features of an RGB uint8 image [H, W, 3], for `forward`: float32 [1, hidden, g, g].
+
+        A GPU runs SAM's ViT in bfloat16: by far most of the refiner's work. What follows is small
+        and decides where edges lie; it stays in float32, as everything does on a CPU.
+        """
+        device = self.prompt_encoder.shared_embedding.positional_embedding.device
+        half = device.type == "cuda" and isinstance(self.shape.encoder, SamVitShape)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            features: torch.Tensor = self.image_encoder(self.pixels([image]).to(device))
+        return features.float()
+
     def boxes(self, coarse_logits: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor:
         """Tight box of each coarse mask, [N, 4] xyxy in the square's pixels, far edges exclusive.
 

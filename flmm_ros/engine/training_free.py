@@ -80,13 +80,7 @@ class TrainingFreeHeads(nn.Module):
 
     def see(self, image: NDArray[np.uint8]) -> torch.Tensor | None:
         """SAM's features of an image; None without SAM."""
-        if self.mask_refiner is None:
-            return None
-        device = next(self.mask_refiner.parameters()).device
-        features: torch.Tensor = self.mask_refiner.image_encoder(
-            self.mask_refiner.pixels([image]).to(device)
-        )
-        return features
+        return None if self.mask_refiner is None else self.mask_refiner.see(image)
 
     def refine(
         self,
