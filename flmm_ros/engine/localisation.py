@@ -45,6 +45,7 @@ _SHOWN_PAIRS = 6
 class Pair:
     """An image, a phrase about it, and the raw maps [C, h, w] of the phrase, in main memory."""
 
+    image_number: int
     image: NDArray[np.uint8]
     phrase: str
     maps: torch.Tensor
@@ -52,12 +53,15 @@ class Pair:
 
 def pairs_of(lmm: Lmm, paths: Sequence[Path]) -> Iterator[Pair]:
     """Reads every phrase of every image."""
-    for path in track(paths, description="images", disable=len(paths) < 2):
+    steps = track(paths, description="images", disable=len(paths) < 2)
+    for number, path in enumerate(steps):
         image = read_image(path)
         prefix = lmm.encode(image)
         for phrase in _phrases(lmm, path, prefix)[:MAX_PHRASES]:
             suffix = lmm.text().reading(lmm.config.prompt, phrase, [(0, len(phrase))])
-            yield Pair(image, phrase, lmm.read(prefix, suffix.ids, suffix.spans).maps[0].cpu())
+            yield Pair(
+                number, image, phrase, lmm.read(prefix, suffix.ids, suffix.spans).maps[0].cpu()
+            )
 
 
 def _phrases(lmm: Lmm, path: Path, prefix: Prefix) -> list[str]:
@@ -107,7 +111,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "write phrases into text files beside the images"
             )
         made = f"{len(pairs)} phrases of {len(args.images)} images"
-        found = select_heads((p.maps for p in pairs), lmm.shape, keep=args.keep, made=made)
+        images = [p.image_number for p in pairs]
+        found = select_heads(
+            (p.maps for p in pairs), lmm.shape, keep=args.keep, made=made, images=images
+        )
         out = args.out or Path(model.localisation)
         out.parent.mkdir(parents=True, exist_ok=True)
         found.save(out)

@@ -1,9 +1,9 @@
 """Finds the few attention heads of a language model that point: localisation heads.
 
 For a model that nobody has trained heads for. A head qualifies if it attends to the image at all
-(its attention sum lies above the elbow of all heads' sums), and if what it attends to is compact
-(low spatial entropy). Each image-text pair votes for the heads that are most compact on it; the
-heads with most votes are kept. No masks are needed.
+(its attention sum lies above the elbow of all heads' sums), if what it attends to is compact (low
+spatial entropy), and if it tells the phrases of an image apart. Each image-text pair votes for the
+heads that are most compact on it; the heads with most votes are kept. No masks are needed.
 
 Source: Kang et al., "Your Large Vision-Language Model Only Needs A Few Attention Heads For Visual
 Grounding", CVPR 2025. Does not know about: models, images, how the chosen heads are used.
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy import ndimage
+from torch.nn import functional as F
 
 from flmm_ros.engine.heads import LmmShape
 from flmm_ros.engine.types import CheckpointError
@@ -90,13 +91,21 @@ class Localisation:
 
 
 def select_heads(
-    pairs: Iterable[torch.Tensor], lmm: LmmShape, *, keep: int, made: str = ""
+    pairs: Iterable[torch.Tensor],
+    lmm: LmmShape,
+    *,
+    keep: int,
+    made: str = "",
+    images: Sequence[int] | None = None,
 ) -> Localisation:
     """The heads that most pairs vote for.
 
     Args:
         pairs: for each image-text pair the raw maps [C, h, w] of its phrase.
         keep: how many heads at most; the paper finds three to suffice.
+        images: for each pair the number of its image. Where images have several phrases, a head
+            must also tell them apart: one that looks at the same place whatever it reads does not
+            point, however compact that place is.
 
     Raises:
         CheckpointError: no pairs, or maps of another model.
@@ -109,6 +118,8 @@ def select_heads(
         )
     sums = torch.stack([m.sum(dim=(1, 2)) for m in maps])  # [pairs, C]
     looking = sums.mean(0) > elbow(sums.mean(0))
+    telling = _telling_apart(maps, images or range(len(maps)))
+    looking = looking & telling if bool((looking & telling).any()) else telling
     votes = torch.zeros(lmm.map_channels)
     for m, looks in zip(maps, sums, strict=True):
         entropies = np.array(
@@ -121,6 +132,21 @@ def select_heads(
     order = sorted(range(len(votes)), key=lambda c: (-float(votes[c]), -float(sums[:, c].mean())))
     best = [c for c in order[:keep] if votes[c] >= LEAST_VOTES] or order[:1]
     return Localisation(lmm, tuple(best), tuple(round(float(votes[c]), 4) for c in best), made)
+
+
+def _telling_apart(maps: Sequence[torch.Tensor], images: Sequence[int]) -> torch.Tensor:
+    """Heads, bool [C], whose maps differ between phrases of one image at least half as much as the
+    best head's (1 - cosine); all where no image has two phrases."""
+    differences = [
+        1 - F.cosine_similarity(maps[i].flatten(1), maps[j].flatten(1))
+        for i in range(len(maps))
+        for j in range(i)
+        if images[i] == images[j]
+    ]
+    if not differences:
+        return torch.ones(len(maps[0]), dtype=torch.bool)
+    contrast = torch.stack(differences).mean(0)
+    return contrast >= contrast.max() / 2
 
 
 def elbow(values: torch.Tensor) -> float:

@@ -106,6 +106,14 @@ def test_votes_by_hand() -> None:
     assert select_heads(pairs, shape, keep=1).channels == (2,)
 
 
+def test_a_head_that_looks_at_the_same_place_whatever_it_reads_is_no_pointer() -> None:
+    maps = planted({9: 2.0}, pairs=12)
+    for each in maps:
+        each[6] = torch.from_numpy(blob((3, 3), 1)) * 3  # compact, strong, and always there
+    images = [n // 3 for n in range(12)]
+    assert select_heads(maps, SHAPE, keep=3, images=images).channels == (9,)
+
+
 def test_other_maps_than_the_models_are_refused() -> None:
     with pytest.raises(CheckpointError, match="with 12 maps each, got no pairs"):
         select_heads([], SHAPE, keep=3)
