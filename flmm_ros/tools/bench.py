@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from rich.progress import Progress, TaskID
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.mask_refiner import SamVitShape
 from flmm_ros.tools.bench_measure import (
+    ALLOCATOR,
     MEMORY_WAYS,
     Seconds,
     measure_commands,
@@ -68,12 +70,17 @@ def grounder_of(name: str, args: argparse.Namespace) -> Grounder:
     return build(shape_of(name, is_quick=args.quick), args.device, dtype)
 
 
+def rounds_of(name: str, args: argparse.Namespace) -> int:
+    """How often a model is measured: the larger one takes three times as long."""
+    return max(1, args.rounds // 3) if name.startswith("llava_next") else int(args.rounds)
+
+
 def measure(name: str, args: argparse.Namespace, progress: Progress, task: TaskID) -> Measured:
     """Everything about one model."""
     grounder = grounder_of(name, args)
     commands: list[dict[str, Seconds]] = []
     forwards: list[dict[str, Seconds]] = []
-    for number in range(-1 if args.warm_up else 0, args.rounds):
+    for number in range(-1 if args.warm_up else 0, rounds_of(name, args)):
         progress.update(task, description=f"{name}: commands, round {number + 1}")
         command = measure_commands(grounder, number + 1)
         progress.advance(task)
@@ -96,9 +103,13 @@ def measure(name: str, args: argparse.Namespace, progress: Progress, task: TaskI
 def peak_in_child(name: str, way: str, args: argparse.Namespace) -> float:
     """`measure_peak_mib` in a process of its own."""
     command = [sys.executable, "-m", "flmm_ros.tools.bench", "--peak-of", name, way]
-    command += ["--device", args.device, "--threads", str(args.threads)]
+    command += ["--device", args.device, "--threads", str(os.cpu_count() or 1)]
     found = subprocess.run(
-        command + ["--quick"] * args.quick, check=True, capture_output=True, text=True
+        command + ["--quick"] * args.quick,
+        env=os.environ | ALLOCATOR,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return float(found.stdout.strip().splitlines()[-1])
 
@@ -108,7 +119,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m flmm_ros.tools.bench",
         description="Time and memory of commands, beside a straightforward implementation.",
     )
-    parser.add_argument("--rounds", type=int, default=2, help="rounds (default: %(default)s)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="rounds of the smaller model, a third of them of the larger (default: %(default)s)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument(
@@ -128,9 +144,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> dict[str, object]:
     names = NAMES[args.shape]
-    steps = 2 * (args.rounds + args.warm_up) + len(MEMORY_WAYS)
+    steps = [2 * (rounds_of(n, args) + args.warm_up) + len(MEMORY_WAYS) for n in names]
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=len(names) * steps)
+        task = progress.add_task("", total=sum(steps))
         found = [measure(name, args, progress, task) for name in names]
     settings = {key: str(value) for key, value in vars(args).items() if value is not None}
     return report(found, describe_machine(args.device), settings)

@@ -38,7 +38,7 @@ from flmm_ros.engine.lmm.tokens import PromptTokens
 from flmm_ros.engine.mask_refiner import RefinerShape, SamVitShape
 
 QUESTION = "what is there on the table?"
-ANSWER = "there is a red mug on the table, and one blue cube beside it"  # no word twice
+ANSWER = "a red mug on the table"  # short, as a robot's answers are; no word twice
 PHRASES = (
     "the red mug",
     "the blue cube",
@@ -145,8 +145,8 @@ def _lmm(shape: Shape, device: str, dtype: torch.dtype) -> Lmm:
 
 def _tokenizer() -> PreTrainedTokenizerFast:
     """One token a word."""
-    text = f"user : assistant ? . , {QUESTION[:-1]} {ANSWER} {PROMPT[:-1]} {' '.join(PHRASES)}"
-    words = dict.fromkeys(text.replace(",", " ,").split())
+    text = f"user : assistant ? . {QUESTION[:-1]} {ANSWER} {PROMPT[:-1]} {' '.join(PHRASES)}"
+    words = dict.fromkeys(text.split())
     vocabulary = {word: i for i, word in enumerate([*_SPECIAL, *words])}
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     made.normalizer = normalizers.Lowercase()

@@ -21,7 +21,7 @@ import torch
 import transformers
 from rich.table import Table
 
-from flmm_ros.tools.bench_models import Shape
+from flmm_ros.tools.bench_models import ANSWER, Shape
 
 Round = Mapping[str, Mapping[str, float]]
 STAGES = ("encode", "generate", "read", "decode", "see", "refine")
@@ -151,7 +151,7 @@ def _reading_rows(commands: Sequence[Round], forwards: Sequence[Round]) -> Itera
         name = f"answer and read / answer, {where} image"
         yield Row(section, name, _ratio(_sums(answer, read), answer), "x", goal)
     heads = statistics.median(_seconds(commands, "question", *HEADS))
-    yield Row(section, "heads, 3 phrases, with SAM's image encoder", heads, "s")
+    yield Row(section, "heads, 2 phrases, with SAM's image encoder", heads, "s")
     section, plain = "one forward of image and phrase", _seconds(forwards, "plain SDPA")
     for way, goal in (("recording rows", 1.03), ("eager, all kept", None)):
         ratio = _ratio(_seconds(forwards, way), plain)
@@ -225,7 +225,7 @@ def roofline(model: Measured, device: str) -> dict[str, float]:
     weights = s.layers * (2 * s.width * (s.width + kv_width) + 3 * s.width * s.mlp_width)
     encode = statistics.median(_seconds(model.commands, "question", "encode"))
     generate = statistics.median(_seconds(model.commands, "question", "generate"))
-    steps = 16  # words of the sentence, and its end
+    steps = len(ANSWER.split()) + 1  # a token a word, and the end
     return {
         "encode": 2 * weights * tokens / encode / peaks[0],
         "generate": 2 * weights * steps / generate / peaks[1],

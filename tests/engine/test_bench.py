@@ -30,8 +30,8 @@ def test_both_sides_give_the_same_masks(grounder: Grounder) -> None:
     image, baseline = picture(0), Baseline(grounder)
     scene = grounder.open(image)
     answer = scene.ask(QUESTION)
-    assert answer.text == ANSWER.replace(",", " ,")
-    assert [g.phrase for g in answer.objects] == ["a red mug", "the table", "one blue cube"]
+    assert answer.text == ANSWER
+    assert [g.phrase for g in answer.objects] == ["a red mug", "the table"]
     for ours, theirs in (
         (answer.objects, baseline.ask(image, QUESTION)),
         (scene.ground(PHRASES[:1]), baseline.ground(image, PHRASES[:1])),
@@ -77,7 +77,7 @@ def test_ratios_and_goals_follow_from_the_rounds() -> None:
         ("phrases", "8 / 1, known image"): (3.0, False),
         ("answer first, then read", "answer and read / answer, new image"): (1.05, True),
         ("answer first, then read", "answer and read / answer, known image"): (1.25, None),
-        ("answer first, then read", "heads, 3 phrases, with SAM's image encoder"): (3.5, None),
+        ("answer first, then read", "heads, 2 phrases, with SAM's image encoder"): (3.5, None),
         ("one forward of image and phrase", "recording rows / plain SDPA"): (1.01, True),
         ("peak memory above the loaded model, 1 phrase", "engine / baseline"): (40 / 3, False),
         (
@@ -113,7 +113,7 @@ def test_the_roofline_is_that_of_the_card() -> None:
     weights = 12 * (4 * 1024**2 + 3 * 1024 * 2816)
     share = roofline(found, "NVIDIA H100 80GB HBM3")
     assert share["encode"] == pytest.approx(2 * weights * 576 / 4.0 / 989e12)
-    assert share["generate"] == pytest.approx(2 * weights * 16 / 1.0 / 3.35e12)
+    assert share["generate"] == pytest.approx(2 * weights * 7 / 1.0 / 3.35e12)
 
 
 def test_it_runs_and_writes_what_it_shows(
