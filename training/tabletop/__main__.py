@@ -27,11 +27,12 @@ from flmm_ros.engine.checkpoint import load_heads, save_heads
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.lmm.llava import Llava, PixelRule
-from training.tabletop import export, heads, lmm, readings, selector, tower, turns
+from flmm_ros.engine.mask_refiner import MaskRefiner
+from training.tabletop import export, heads, lmm, readings, selector, sight, tower, turns
 from training.tabletop.scenes import SceneSet, load_scenes
 
 log = logging.getLogger("training.tabletop")
-STAGES = ("scenes", "tower", "lmm", "heads", "export")
+STAGES = ("scenes", "tower", "lmm", "sight", "heads", "export")
 UNSEEN = 900_000  # seeds for choices made while training; evaluation seeds start at 1,000,000
 PIXELS = PixelRule(
     mean=(0.48145466, 0.4578275, 0.40821073),
@@ -55,6 +56,7 @@ class Run:
     seed: int
     heads_rate: float = 1.5e-3
     heads_start: Path | None = None
+    sight_steps: int = 1_500
     align_steps: int = 500
     selector_scenes: int = 1000
     selector_steps: int = 1_500
@@ -132,6 +134,21 @@ class Trainer:
         self._note("lmm", found, start)
         export.save_lmm(self.model, self.tokenizer, PIXELS, self.run.out / "lmm")
 
+    def run_sight(self) -> None:
+        """The refiner's image encoder, before any phrase."""
+        start = time.monotonic()
+        torch.manual_seed(self.run.seed)
+        refiner = MaskRefiner(heads.HEADS.refiner)
+        found = sight.train_sight(
+            refiner,
+            self.scenes,
+            self.unseen,
+            self.run.out / "sight.ckpt",
+            steps=self.run.sight_steps,
+        )
+        torch.save(refiner.image_encoder.state_dict(), self.run.out / "sight.pt")
+        self._note("sight", found, start)
+
     def run_heads(self) -> None:
         """Masks, on the frozen LMM as it was exported."""
         start = time.monotonic()
@@ -150,6 +167,9 @@ class Trainer:
         trained = Heads.create(eyes.shape, heads.HEADS)
         if self.run.heads_start:
             heads.grow(trained, load_heads(self.run.heads_start))
+        seen = self.run.out / "sight.pt"
+        if seen.exists():
+            trained.mask_refiner.image_encoder.load_state_dict(torch.load(seen, weights_only=True))
         found = heads.train_heads(
             trained,
             heads.PhraseSet(train, scenes),
@@ -250,6 +270,7 @@ def main() -> None:
         type=Path,
         help="model directory (lmm/) to go on from, which may have fewer words and layers",
     )
+    parser.add_argument("--sight-steps", type=int, default=1_500)
     parser.add_argument("--read-scenes", type=int, default=8_000, help="scenes the heads see")
     parser.add_argument("--heads-steps", type=int, default=1_500)
     parser.add_argument("--heads-rate", type=float, default=1.5e-3, help="peak learning rate")
@@ -262,9 +283,10 @@ def main() -> None:
     run = Run(
         args.out, args.scenes, args.unseen, args.tower_steps, args.lmm_steps, args.lmm_start,
         args.read_scenes, args.heads_steps, args.seed, args.heads_rate, args.heads_start,
+        args.sight_steps,
     )  # fmt: skip
     if args.smoke:
-        run = Run(args.out, 250, 250, 2, 2, None, 10, 2, args.seed, align_steps=5,
+        run = Run(args.out, 250, 250, 2, 2, None, 10, 2, args.seed, align_steps=5, sight_steps=2,
                   selector_scenes=10, selector_steps=3)  # fmt: skip
     trainer = Trainer(run)
     for stage in args.stage or STAGES[1:]:

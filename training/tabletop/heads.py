@@ -28,12 +28,12 @@ from training.losses import iou, mask_loss, score_loss
 from training.tabletop.checkpoints import resume, save
 from training.tabletop.readings import ReadingSet
 from training.tabletop.scenes import SceneSet
-from training.tabletop.sight import KindProbe
+from training.tabletop.sight import SightProbe
 
 log = logging.getLogger(__name__)
 IMAGES_A_STEP, PHRASES_AN_IMAGE = 6, 3
 WORDLESS = 0.15  # share of steps without words, as training-free heads use the refiner
-SIGHT = 0.3  # weight of the loss on the refiner's image features
+SIGHT = 0.1  # weight of the loss on the refiner's image features
 NEW_LAYER = -3.0  # a further layer's share of the words' cue when heads grow, before the softmax
 
 HEADS = HeadsConfig(
@@ -44,7 +44,7 @@ HEADS = HeadsConfig(
         input_size=256,
         decoder_mlp=512,
         iou_hidden=128,
-        encoder=ConvEncoderShape(channels=(24, 48, 96), blocks=(1, 1, 2)),
+        encoder=ConvEncoderShape(channels=(32, 64, 128), blocks=(1, 2, 4)),
     ),
 )
 
@@ -98,7 +98,7 @@ def train_heads(
     """
     readings, scenes = train.readings, train.scenes
     of_image = _by_image(readings.image, len(scenes))
-    probe = KindProbe(heads.mask_refiner)
+    probe = SightProbe(heads.mask_refiner)
     parts = [p for n, p in heads.named_parameters() if not n.startswith("phrase_selector.")]
     parts += probe.parameters()
     both = nn.ModuleList([heads, probe])
@@ -117,7 +117,7 @@ def train_heads(
         truth = targets_of(scenes, readings.image[index], readings.wanted[index])
         pixels = heads.mask_refiner.pixels(list(scenes.rgb[chosen]))
         features = heads.mask_refiner.image_encoder(pixels)
-        sight = probe.loss(features, probe.kinds(scenes, chosen))
+        sight = probe.loss(features, probe.truth(scenes, chosen))
         features = features.repeat_interleave(PHRASES_AN_IMAGE, dim=0)
         with_words = rng.random() >= WORDLESS
         coarse, logits, score = run(heads, readings, index, features, view, with_words=with_words)
