@@ -1,0 +1,154 @@
+"""Masks as COCO run lengths: small enough to keep, exact to the pixel.
+
+COCO publishes masks in three forms: polygons, run lengths as a list of counts ("uncompressed", used
+for crowds) and run lengths as a string. All become one `Rle` here, through pycocotools.
+Does not know about: files, phrases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flmm_ros.engine.types import FlmmError
+
+MIN_CORNERS = 3
+
+
+class DataError(FlmmError):
+    """Data that is not in its published form. The message says where, what was expected, and what
+    came."""
+
+    code = "DATA"
+
+
+def _coco() -> Any:
+    """pycocotools' mask functions; only data sets need them, a robot does not."""
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise DataError(
+            "reading data sets needs pycocotools, which is not installed; run: "
+            "pip install 'flmm_ros[train]'"
+        ) from error
+    return mask
+
+
+@dataclass(frozen=True)
+class Rle:
+    """One mask of an image of size_hw (rows, columns); `counts` as COCO compresses them."""
+
+    size_hw: tuple[int, int]
+    counts: bytes
+
+    @classmethod
+    def encode(cls, mask: NDArray[np.bool_]) -> Rle:
+        """From bool [H, W]."""
+        if mask.ndim != 2:
+            raise DataError(f"a mask: expected [H, W], got shape {mask.shape}")
+        found = _coco().encode(np.asfortranarray(mask, dtype=np.uint8))
+        return cls((int(mask.shape[0]), int(mask.shape[1])), bytes(found["counts"]))
+
+    @classmethod
+    def empty(cls, size_hw: tuple[int, int]) -> Rle:
+        """No pixel: the mask of a phrase that means nothing in the image."""
+        return cls.encode(np.zeros(size_hw, np.bool_))
+
+    @classmethod
+    def from_coco(cls, segmentation: Any, size_hw: tuple[int, int]) -> Rle:
+        """From the "segmentation" of a COCO annotation; several polygons are one mask.
+
+        size_hw: of the image the annotation belongs to.
+
+        Raises:
+            DataError: none of COCO's forms, or of another size than the image.
+        """
+        if isinstance(segmentation, dict):
+            return cls._from_run_lengths(segmentation, size_hw)
+        if not isinstance(segmentation, list) or not segmentation:
+            raise DataError(
+                "segmentation: expected polygons (a list of lists of x, y) or run lengths (a dict "
+                f"with size and counts), got {_short(segmentation)}"
+            )
+        for polygon in segmentation:
+            _check_polygon(polygon)
+        height, width = size_hw
+        coco = _coco()
+        parts = coco.frPyObjects(segmentation, height, width)
+        return cls(size_hw, bytes(coco.merge(parts)["counts"]))
+
+    @classmethod
+    def _from_run_lengths(cls, segmentation: dict[str, Any], size_hw: tuple[int, int]) -> Rle:
+        size, counts = segmentation.get("size"), segmentation.get("counts")
+        if not isinstance(size, list) or tuple(size) != tuple(size_hw):
+            raise DataError(
+                f"run lengths: expected the size of the image {list(size_hw)}, got {_short(size)}"
+            )
+        if isinstance(counts, list):
+            if not all(isinstance(c, int) and c >= 0 for c in counts) or sum(counts) != (
+                size_hw[0] * size_hw[1]
+            ):
+                raise DataError(
+                    f"run lengths: expected counts that sum to {size_hw[0] * size_hw[1]} pixels, "
+                    f"got {_short(counts)}"
+                )
+            counts = _coco().frPyObjects(segmentation, *size_hw)["counts"]
+        elif isinstance(counts, str):
+            counts = counts.encode("ascii")
+        if not isinstance(counts, bytes):
+            raise DataError(
+                f"run lengths: expected counts as a list or a string, got {_short(counts)}"
+            )
+        return cls(size_hw, counts)
+
+    @classmethod
+    def union(cls, parts: Sequence[Rle]) -> Rle:
+        """The pixels of any of them.
+
+        Raises:
+            DataError: none given, or of different sizes.
+        """
+        sizes = {part.size_hw for part in parts}
+        if len(sizes) != 1:
+            raise DataError(f"a union: expected masks of one size, got {sorted(sizes) or 'none'}")
+        if len(parts) == 1:
+            return parts[0]
+        merged = _coco().merge([part._as_coco() for part in parts])
+        return cls(parts[0].size_hw, bytes(merged["counts"]))
+
+    def decode(self) -> NDArray[np.bool_]:
+        """bool [H, W]."""
+        decoded: NDArray[np.bool_] = np.ascontiguousarray(
+            _coco().decode(self._as_coco()), dtype=np.bool_
+        )
+        return decoded
+
+    @property
+    def area_px(self) -> int:
+        """How many pixels it has."""
+        return int(_coco().area(self._as_coco()))
+
+    def _as_coco(self) -> dict[str, Any]:
+        return {"size": list(self.size_hw), "counts": self.counts}
+
+
+def _check_polygon(polygon: Any) -> None:
+    if (
+        not isinstance(polygon, list)
+        or len(polygon) % 2
+        or len(polygon) < 2 * MIN_CORNERS
+        or not all(isinstance(v, int | float) and np.isfinite(v) for v in polygon)
+    ):
+        raise DataError(
+            f"a polygon: expected x, y, x, y, ... of {MIN_CORNERS} corners or more, "
+            f"got {_short(polygon)}"
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
