@@ -103,8 +103,8 @@ class Skipped:
 class DataSet(Protocol):
     """A data set: everything a loop or an evaluation may ask of one.
 
-    `skipped` grows: what is wrong in the annotations is known at once, a broken image file only when
-    it is read (`read_sample`).
+    `skipped` grows: what is wrong in the annotations is known at once, a broken image file only
+    when it is read (`read_sample`).
     """
 
     name: str
@@ -144,9 +144,7 @@ def load_rgb(sample: GroundingSample) -> NDArray[np.uint8]:
     return rgb
 
 
-def read_sample(
-    data: DataSet, index: int
-) -> tuple[GroundingSample, NDArray[np.uint8]] | None:
+def read_sample(data: DataSet, index: int) -> tuple[GroundingSample, NDArray[np.uint8]] | None:
     """A sample with its image, or None for a broken one, which is then named in `data.skipped`."""
     try:
         sample = data[index]
