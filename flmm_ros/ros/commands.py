@@ -305,4 +305,6 @@ CODE_NAMES: dict[int, str] = {
     GroundedAnswer.TIMEOUT: "TIMEOUT",
     GroundedAnswer.MODEL_ERROR: "MODEL_ERROR",
     GroundedAnswer.INTERNAL: "INTERNAL",
+    GroundedAnswer.NO_DEPTH: "NO_DEPTH",
+    GroundedAnswer.TF_ERROR: "TF_ERROR",
 }
