@@ -1,0 +1,94 @@
+"""The data sets by name. Each is one file in `training/data/sets`; nothing else knows their names.
+
+A file there that defines `PUBLISHED` is found by itself: adding a data set is adding a file.
+Does not know about: formats.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.data.rle import DataError
+from training.data.sample import DataSet
+
+
+@dataclass(frozen=True)
+class Need:
+    """A file or folder below the root, and the name of the page where it is published.
+
+    kind: "json", "pickle" or "folder".
+    """
+
+    path: str
+    kind: str
+    page: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set as it is published.
+
+    open: (root, split=..., further options) -> DataSet. needs: split -> what must be there.
+    images: how many images each split has in the publication, for noticing a part of it.
+    recipe: whether the paper's training uses it.
+    """
+
+    name: str
+    title: str
+    splits: tuple[str, ...]
+    open: Callable[..., DataSet]
+    needs: Callable[[str], tuple[Need, ...]]
+    images: Mapping[str, int] = field(default_factory=dict)
+    recipe: bool = False
+
+
+def published() -> dict[str, Published]:
+    """All data sets by name."""
+    from training.data import sets
+
+    found: dict[str, Published] = {}
+    for module in pkgutil.iter_modules(sets.__path__):
+        loaded = importlib.import_module(f"{sets.__name__}.{module.name}")
+        for data_set in getattr(loaded, "PUBLISHED", ()):
+            found[data_set.name] = data_set
+    return dict(sorted(found.items()))
+
+
+def find(name: str) -> Published:
+    """One data set by name.
+
+    Raises:
+        DataError: unknown; the message lists the known ones.
+    """
+    known = published()
+    if name not in known:
+        raise DataError(f"data set {name!r} is unknown; known are: {', '.join(known)}")
+    return known[name]
+
+
+def open_data(name: str, root: Path | str, split: str = "train", **options: Any) -> DataSet:
+    """Opens one split of a data set below `root`; `options` are the data set's own.
+
+    Raises:
+        DataError: unknown name, split or option, or files that cannot be read.
+    """
+    data_set = find(name)
+    if split not in data_set.splits:
+        raise DataError(
+            f"{name}: split {split!r} is unknown; known are: {', '.join(data_set.splits)}"
+        )
+    known = [
+        parameter
+        for parameter in inspect.signature(data_set.open).parameters
+        if parameter not in ("root", "split")
+    ]
+    for option in options:
+        if option not in known:
+            raise DataError(f"{name}: option {option!r} is unknown; known are: {', '.join(known)}")
+    return data_set.open(Path(root), split=split, **options)
