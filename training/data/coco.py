@@ -65,9 +65,10 @@ def photos_of(document: Any, path: Path) -> dict[int, Photo]:
     for image in records_of(document, "images", path):
         key, name = image.get("id"), image.get("file_name")
         height, width = image.get("height"), image.get("width")
-        sizes = isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0
-        if isinstance(key, int) and isinstance(name, str) and sizes:
-            photos[key] = Photo(name, (int(height), int(width)))
+        if not (isinstance(key, int) and isinstance(name, str)):
+            continue
+        if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
+            photos[key] = Photo(name, (height, width))
     return photos
 
 
@@ -78,14 +79,18 @@ class CocoPhotos:
         self._root = root
         self._names: dict[str, frozenset[str]] = {}
 
-    def find(self, file_name: str) -> Path | None:
-        """Where a photo is, or None. `file_name`: by either release."""
+    def path(self, file_name: str) -> Path:
+        """Where a photo is. `file_name`: by either release.
+
+        Raises:
+            DataError: in none of the folders.
+        """
         number = file_name.rsplit("_", 1)[-1]
         for folder in FOLDERS:
             year_name = number if folder.endswith("2017") else f"COCO_{folder}_{number}"
             if year_name in self._listing(folder):
                 return self._root / folder / year_name
-        return None
+        raise DataError(f"image {file_name} is missing")
 
     def _listing(self, folder: str) -> frozenset[str]:
         if folder not in self._names:

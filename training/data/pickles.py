@@ -57,5 +57,6 @@ def read_pickle(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read: {error}") from error
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
         raise DataError(
-            f"{path}: expected a whole pickle, got {type(error).__name__}: {error}; download it again"
+            f"{path}: expected a whole pickle, got {type(error).__name__}: {error}; "
+            "download it again"
         ) from error

@@ -62,7 +62,7 @@ class GroundingSample:
     text: the answer that is read; all expressions of an image joined, or a whole narrative.
     prompt: what is said to the language model before the answer.
     question: not empty where the words ask for reasoning and it is the *answer* that is to be
-        grounded (ReasonSeg); `text` then holds the words of the query, for reading them as a phrase.
+        grounded (ReasonSeg); `text` then holds the query's words, for reading them as a phrase.
     is_sentence: whether that query is a sentence ("long") or only a phrase ("short"); None where
         the data set does not say.
     """

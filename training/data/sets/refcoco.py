@@ -26,9 +26,7 @@ from training.data.registry import Need, Published
 from training.data.rle import DataError, Rle
 from training.data.sample import GroundingSample, PhraseTruth, Skipped, joined
 
-PAGE = (
-    "github.com/lichengunc/refer: README, Download (archived copies: dvlab-research/LISA, README)"
-)
+PAGE = "github.com/lichengunc/refer: README, Download"
 PHOTOS = "cocodataset.org: Download, 2014 Train images"
 EXPRESSIONS = ("all", "first", "one")
 
@@ -123,11 +121,9 @@ class RefCoco:
     ) -> GroundingSample:
         text, spans = joined([e.words for e in expressions])
         photo = self._instances.photos[image_id]
-        path = self._photos.find(photo.file_name)
-        assert path is not None  # _read_ref left out the others
         return GroundingSample(
             key=f"{self._prefix}/{image_id}{part}",
-            image_path=path,
+            image_path=self._photos.path(photo.file_name),
             size_hw=photo.size_hw,
             text=text,
             phrases=tuple(
@@ -149,8 +145,7 @@ class RefCoco:
             photo = self._instances.photos.get(ref.get("image_id", -1))
             if photo is None:
                 raise DataError(f"image {ref.get('image_id')} is not in instances.json")
-            if self._photos.find(photo.file_name) is None:
-                raise DataError(f"image {photo.file_name} is missing")
+            self._photos.path(photo.file_name)
             truth = self._truth_of(ref)
             sentences = ref.get("sentences")
             if not isinstance(sentences, list) or not sentences:
