@@ -1,4 +1,4 @@
-"""PNG (Panoptic Narrative Grounding): whole narratives whose nouns are segments of COCO's panoptic masks.
+"""PNG, Panoptic Narrative Grounding: narratives whose nouns are segments of COCO's panoptic masks.
 
     annotations/png_coco_train2017.json   narratives: image_id, caption, segments (utterance,
                                           segment_ids, plural, noun)
@@ -12,6 +12,7 @@ the characters where it stands in the caption.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -82,11 +83,7 @@ class Png:
         del panoptic
         self._photos = CocoPhotos(root)
         self._masks = annotations / f"panoptic_{split}2017"
-        self._mask_names = (
-            frozenset(p.name for p in self._masks.iterdir())
-            if self._masks.is_dir()
-            else frozenset()
-        )
+        self._mask_names = set(os.listdir(self._masks)) if self._masks.is_dir() else set()
         self._narratives: list[_Narrative] = []
         quick = len(narratives) < 5_000
         title = f"reading png/{split}"
