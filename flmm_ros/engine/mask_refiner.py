@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -167,7 +168,11 @@ class MaskRefiner(nn.Module):
         return out
 
     def see(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """Features of an RGB uint8 image [H, W, 3], for `forward`: float32 [1, hidden, g, g].
+        """Features of an RGB uint8 image [H, W, 3], for `forward`: float32 [1, hidden, g, g]."""
+        return self.features(self.pixels([image]))
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels [B, 3, s, s] as `pixels` makes them to float32 [B, hidden, g, g].
 
         A GPU runs SAM's ViT in bfloat16: by far most of the refiner's work. What follows is small
         and decides where edges lie; it stays in float32, as everything does on a CPU.
@@ -175,7 +180,7 @@ class MaskRefiner(nn.Module):
         device = self.prompt_encoder.shared_embedding.positional_embedding.device
         half = device.type == "cuda" and isinstance(self.shape.encoder, SamVitShape)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            features: torch.Tensor = self.image_encoder(self.pixels([image]).to(device))
+            features: torch.Tensor = self.image_encoder(pixels.to(device))
         return features.float()
 
     def boxes(self, coarse_logits: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor:
@@ -212,12 +217,23 @@ class MaskRefiner(nn.Module):
             image_hw: size of the user's image.
             prompted: what runs SAM's layers, where another runtime does.
         """
-        prompted = prompted or self.prompted
-        count = len(coarse_logits)
         boxes = self.boxes(coarse_logits, image_hw)
         masks = self.mask_prompt(coarse_logits, image_hw)
-        low = coarse_logits.new_zeros(count, 4 * self.grid, 4 * self.grid, dtype=torch.float32)
-        iou = coarse_logits.new_zeros(count, dtype=torch.float32)
+        return self.refined(features, boxes, masks, cues, prompted or self.prompted)
+
+    def refined(
+        self,
+        features: torch.Tensor,
+        boxes: torch.Tensor,
+        masks: torch.Tensor,
+        cues: Sequence[torch.Tensor] | None,
+        prompted: Prompted,
+    ) -> Refined:
+        """From the prompts themselves, boxes [N, 4] and masks [N, 1, 4g, 4g]: phrases may belong
+        to images of different sizes, all lie in the same square."""
+        count = len(boxes)
+        low = boxes.new_zeros(count, 4 * self.grid, 4 * self.grid, dtype=torch.float32)
+        iou = boxes.new_zeros(count, dtype=torch.float32)
         # The decoder has no padding mask for prompts, so phrases of equal length go together.
         for length in sorted({len(c) for c in cues} if cues is not None else {0}):
             same = [i for i in range(count) if cues is None or len(cues[i]) == length]
@@ -254,11 +270,12 @@ class MaskRefiner(nn.Module):
 
     def upscale(self, low_logits: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor:
         """Logits on the padded square to logits at the user's image size, [N, H, W]."""
-        side = self.shape.input_size
-        height, width = self.fitted_hw(image_hw)
-        square = F.interpolate(low_logits[:, None], (side, side), mode="bilinear")
-        fitted = square[..., :height, :width]
-        return F.interpolate(fitted, image_hw, mode="bilinear")[:, 0]
+        fitted_hw, count = self.fitted_hw(image_hw), low_logits.shape[-1]
+        rows, columns = (
+            _resampling(count, self.shape.input_size, fitted, size).to(low_logits)
+            for fitted, size in zip(fitted_hw, image_hw, strict=True)
+        )
+        return rows @ low_logits @ columns.T
 
     def mask_prompt(self, coarse_logits: torch.Tensor, image_hw: tuple[int, int]) -> torch.Tensor:
         """Coarse logits laid into the square, at the mask prompt's resolution: [N, 1, 4g, 4g]."""
@@ -280,6 +297,16 @@ class MaskRefiner(nn.Module):
         y, x = torch.meshgrid(at, at, indexing="ij")
         code: torch.Tensor = embedding(torch.stack([x, y], dim=-1))
         return code.permute(2, 0, 1)[None]
+
+
+@lru_cache(maxsize=64)
+def _resampling(count: int, side: int, fitted: int, size: int) -> torch.Tensor:
+    """[size, count]: `count` values along an axis, interpolated to a square's `side`, cut to the
+    `fitted` part of it and interpolated to `size`. Both steps are linear, and so one small matrix
+    an axis does the work of a large picture between them."""
+    with torch.inference_mode(False):  # kept, so training must be able to use it later
+        square = F.interpolate(torch.eye(count)[None], side, mode="linear")[..., :fitted]
+        return F.interpolate(square, size, mode="linear")[0].T
 
 
 def _stride(encoder: SamVitShape | ConvEncoderShape) -> int:

@@ -118,7 +118,7 @@ def measure_forwards(grounder: Grounder) -> dict[str, Seconds]:
             lmm.model.set_attn_implementation({"text_config": own})
 
     def record() -> None:
-        lmm.read_batch(pixels, prefix, [suffix.ids], [suffix.spans], IMAGE_HW)
+        lmm.read_batch(pixels, prefix, [suffix.ids], [suffix.spans], [IMAGE_HW])
 
     return {
         "plain SDPA": clock.timed(lambda: forward("sdpa", output_hidden_states=True)),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flmm_ros.engine.attention import RECORDER_KEYWORD, RowRecorder, merge_views
-from flmm_ros.engine.lmm import FAMILIES, Lmm, LoadOptions, load_lmm
+from flmm_ros.engine.lmm import FAMILIES, Lmm, LoadOptions, joined_arguments, load_lmm
 from flmm_ros.engine.lmm.prefix import cropped
 from flmm_ros.engine.types import ConfigError, ImageError, PromptError, View
 
@@ -97,7 +97,7 @@ def test_recorded_rows_are_those_of_eager_attention(lmm: Lmm, hw: tuple[int, int
     expected = torch.stack(eager)[:, 0].float()  # [L, A, S, S]
     for got in (
         lmm.read(prefix, suffix.ids, suffix.spans),
-        lmm.read_batch(lmm.prepare(image), lmm.text().prefix(), [suffix.ids], [suffix.spans], hw)[
+        lmm.read_batch(lmm.prepare(image), lmm.text().prefix(), [suffix.ids], [suffix.spans], [hw])[
             0
         ],
     ):
@@ -164,19 +164,23 @@ def test_two_images_at_once_do_not_mix(lmm: Lmm) -> None:
 
 
 def test_a_batch_is_read_as_its_images_are(lmm: Lmm) -> None:
-    images = [picture(LANDSCAPE, seed) for seed in (1, 2)]
+    sizes = (LANDSCAPE, PORTRAIT)
+    images = [picture(hw, seed) for seed, hw in enumerate(sizes)]
     suffix = suffix_of(lmm)
-    prepared = [lmm.prepare(image) for image in images]
-    joint = {name: torch.cat([p[name] for p in prepared]) for name in prepared[0]}
     shorter = (suffix.ids[: suffix.spans[0][1]], suffix.spans[:1])
     got = lmm.read_batch(
-        joint, lmm.text().prefix(), [suffix.ids, shorter[0]], [suffix.spans, shorter[1]], LANDSCAPE
+        joined_arguments([lmm.prepare(image) for image in images]),
+        lmm.text().prefix(),
+        [suffix.ids, shorter[0]],
+        [suffix.spans, shorter[1]],
+        sizes,
     )
     for image, (ids, spans), reading in zip(
         images, ((suffix.ids, suffix.spans), shorter), got, strict=True
     ):
         expected = lmm.read(lmm.encode(image), ids, spans)
         torch.testing.assert_close(reading.maps, expected.maps, atol=1e-5, rtol=0)
+        torch.testing.assert_close(reading.all_states, expected.all_states, atol=1e-4, rtol=1e-4)
 
 
 def features(lmm: Lmm, image: NDArray[np.uint8]) -> torch.Tensor:

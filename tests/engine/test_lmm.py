@@ -127,7 +127,7 @@ def test_a_read_on_the_prefix_equals_a_whole_forward(
             lmm.text().prefix(),
             [s.ids for s in suffixes],
             [s.spans for s in suffixes],
-            image.shape[:2],
+            [image.shape[:2]] * 2,
         )
         for whole, suffix in zip(batch, suffixes, strict=True):
             alone = lmm.read(prefix, suffix.ids, suffix.spans)

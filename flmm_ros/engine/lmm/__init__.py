@@ -13,7 +13,7 @@ from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.lmm.base import Lmm
 from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.prefix import Prefix
-from flmm_ros.engine.lmm.reading import LmmReading
+from flmm_ros.engine.lmm.reading import LmmReading, joined_arguments
 from flmm_ros.engine.types import ConfigError
 
 # family -> (file of this folder, class). Imported when it is asked for: transformers' model classes
@@ -32,7 +32,16 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "smolvlm": ("idefics3", "SmolVLM"),
 }
 
-__all__ = ["FAMILIES", "Lmm", "LmmReading", "LoadOptions", "Prefix", "adapter_of", "load_lmm"]
+__all__ = [
+    "FAMILIES",
+    "Lmm",
+    "LmmReading",
+    "LoadOptions",
+    "Prefix",
+    "adapter_of",
+    "joined_arguments",
+    "load_lmm",
+]
 
 
 def adapter_of(family: str) -> type[Lmm]:

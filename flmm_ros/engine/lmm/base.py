@@ -211,39 +211,49 @@ class Lmm(ABC):
         prefix_ids: Sequence[int],
         suffixes: Sequence[Sequence[int]],
         spans: Sequence[Sequence[Span]],
-        image_hw: tuple[int, int],
+        images_hw: Sequence[tuple[int, int]],
     ) -> list[LmmReading]:
-        """Reads B images of one size, each with its own suffix and phrases, in one forward.
+        """Reads B images, each with its own size, suffix and phrases, in one forward.
 
-        Training's way in: no cache; suffixes are padded on the right, which causal attention never
+        Training's way in: no cache; samples are padded on the right, which causal attention never
         sees. `all_states` covers each sample's suffix.
 
         Args:
-            image_args: the model's image arguments for B images, as `prepare` makes them for one.
+            image_args: the model's image arguments for B images; see `joined_arguments`.
             prefix_ids: as for `encode`. suffixes: B lists of ids.
             spans: for each sample the ranges of its suffix to read.
         """
-        prefix = self._expand(prefix_ids, image_hw)
-        ids, rows = padded_batch(prefix, suffixes, spans)
-        self._check_length(ids.shape[1])
-        recorder = RowRecorder(rows, (prefix == self.image_token_id).nonzero()[:, 0])
+        prefixes = [self._expand(prefix_ids, hw) for hw in images_hw]
+        batch = padded_batch(prefixes, suffixes, spans, self.image_token_id)
+        self._check_length(batch.ids.shape[1])
+        recorder = RowRecorder(batch.rows, batch.columns)
         output = self._base()(
-            input_ids=ids,
+            input_ids=batch.ids,
             use_cache=False,
             output_hidden_states=True,
-            **_position_argument(self.positions(ids, image_hw)),
-            **self.more_arguments(ids),
+            **_position_argument(self._batch_positions(batch.ids, images_hw)),
+            **self.more_arguments(batch.ids),
             **image_args,
             **{RECORDER_KEYWORD: recorder},
         )
-        states = _stack_layers(output.hidden_states, len(prefix))  # [L, B, S, D]
-        recorded, views = self._recorded(recorder), self.views(image_hw)
-        return [
-            LmmReading.of(
-                recorded[n], states[:, n, : len(suffix)], sample, views, self.config.merge
+        recorded, readings = self._recorded(recorder), []
+        for n, (suffix, sample) in enumerate(zip(suffixes, spans, strict=True)):
+            start = len(prefixes[n])
+            states = [layer[n, start : start + len(suffix)] for layer in output.hidden_states[1:]]
+            rows = recorded[n, ..., : batch.image_tokens[n]]
+            views = self.views(images_hw[n])
+            readings.append(
+                LmmReading.of(rows, torch.stack(states), sample, views, self.config.merge)
             )
-            for n, (suffix, sample) in enumerate(zip(suffixes, spans, strict=True))
-        ]
+        return readings
+
+    def _batch_positions(
+        self, ids: torch.Tensor, images_hw: Sequence[tuple[int, int]]
+    ) -> torch.Tensor | None:
+        """Position ids [..., B, S] of samples with images of different sizes."""
+        found = [self.positions(ids[n : n + 1], hw) for n, hw in enumerate(images_hw)]
+        known = [each for each in found if each is not None]
+        return torch.cat(known, dim=-2) if known else None
 
     def generate(
         self,
@@ -253,10 +263,13 @@ class Lmm(ABC):
         max_new_tokens: int,
         on_token: Callable[[tuple[int, ...]], None] | None = None,
         keep_states: bool = False,
+        keep_suffix: bool = False,
     ) -> Generated:
         """Greedy answer with plain SDPA.
 
         on_token: called with all ids so far after each token; what it raises ends generation.
+        keep_suffix: leave the suffix, without the answer, behind the prefix in the cache; then the
+            caller crops it.
         """
         room = self.max_tokens - prefix.length - len(suffix_ids)
         self._check_length(prefix.length + len(suffix_ids) + 1)
@@ -264,7 +277,7 @@ class Lmm(ABC):
         answer: list[int] = []
         states: list[torch.Tensor] = []
         head = self.model.get_output_embeddings()
-        with cropped(prefix):
+        with cropped(prefix, len(suffix_ids) if keep_suffix else 0):
             for _ in range(min(max_new_tokens, room)):
                 output = self._base()(
                     input_ids=torch.tensor([step], device=self.device),
@@ -329,9 +342,9 @@ class Lmm(ABC):
         return frozenset(found if isinstance(found, list) else [found])
 
 
-def _stack_layers(hidden_states: tuple[torch.Tensor, ...], start: int = 0) -> torch.Tensor:
-    """[L, B, S, D] from token `start` on, without the embedding output."""
-    return torch.stack([layer[:, start:] for layer in hidden_states[1:]])
+def _stack_layers(hidden_states: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """[L, B, S, D], without the embedding output."""
+    return torch.stack(hidden_states[1:])
 
 
 def _position_argument(positions: torch.Tensor | None) -> dict[str, torch.Tensor]:

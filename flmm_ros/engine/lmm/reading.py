@@ -5,11 +5,12 @@ Does not know about: models, caches, how the forward was run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from torch.nn import functional as F
 
 from flmm_ros.engine.attention import join_views, merge_views
 from flmm_ros.engine.lmm.tokens import Span
@@ -69,20 +70,60 @@ def tokens_of(spans: Sequence[Span]) -> list[int]:
     return [i for start, stop in spans for i in range(start, stop)]
 
 
+@dataclass(frozen=True)
+class PaddedBatch:
+    """B samples for one forward, padded on the right.
+
+    ids [B, S]; rows [B, R] to record, padded with -1; columns [B, I], the places of the image
+    tokens, padded with 0 beyond each sample's `image_tokens`.
+    """
+
+    ids: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+    image_tokens: tuple[int, ...]
+
+
 def padded_batch(
-    prefix: torch.Tensor, suffixes: Sequence[Sequence[int]], spans: Sequence[Sequence[Span]]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids [B, S], each sample the prefix [P] and its suffix, padded on the right, and the rows
-    [B, R] to record, padded with -1."""
-    start, longest = len(prefix), max(len(suffix) for suffix in suffixes)
-    ids = prefix.new_zeros(len(suffixes), start + longest)
-    ids[:, :start] = prefix
+    prefixes: Sequence[torch.Tensor],
+    suffixes: Sequence[Sequence[int]],
+    spans: Sequence[Sequence[Span]],
+    image_token_id: int,
+) -> PaddedBatch:
+    """Each sample its prefix [P], in which the image stands, and its suffix."""
+    first, count = prefixes[0], len(prefixes)
     tokens = [tokens_of(sample) for sample in spans]
-    rows = prefix.new_full((len(suffixes), max(1, *map(len, tokens))), -1)
-    for n, (suffix, sample) in enumerate(zip(suffixes, tokens, strict=True)):
-        ids[n, start : start + len(suffix)] = prefix.new_tensor(list(suffix))
-        rows[n, : len(sample)] = start + prefix.new_tensor(sample)
-    return ids, rows
+    images = [(prefix == image_token_id).nonzero()[:, 0] for prefix in prefixes]
+    longest = max(len(p) + len(s) for p, s in zip(prefixes, suffixes, strict=True))
+    ids = first.new_zeros(count, longest)
+    rows = first.new_full((count, max(1, *map(len, tokens))), -1)
+    columns = first.new_zeros(count, max(map(len, images)))
+    for n, (prefix, suffix) in enumerate(zip(prefixes, suffixes, strict=True)):
+        start = len(prefix)
+        ids[n, :start] = prefix
+        ids[n, start : start + len(suffix)] = first.new_tensor(list(suffix))
+        rows[n, : len(tokens[n])] = start + first.new_tensor(tokens[n])
+        columns[n, : len(images[n])] = images[n]
+    return PaddedBatch(ids, rows, columns, tuple(map(len, images)))
+
+
+def joined_arguments(prepared: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The image arguments of several images, as `Lmm.prepare` makes them, in one.
+
+    Where images have different numbers of tiles, the missing ones are zeros; every family that
+    makes tiles tells by their number, or by their zeros, which ones count.
+    """
+    return {name: _joined([each[name] for each in prepared]) for name in prepared[0]}
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Concatenated along the first axis, the others padded with zeros to the largest."""
+    largest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+    padded = []
+    for part in parts:
+        missing = [(0, most - have) for most, have in zip(largest, part.shape[1:], strict=True)]
+        padded.append(F.pad(part, [n for pair in reversed(missing) for n in pair]))
+    return torch.cat(padded)
 
 
 def places(count: int, branches: Sequence[Span]) -> list[int]:
