@@ -1,0 +1,72 @@
+"""Which answer a heat map or a cloud of points belongs to: the node sends them beside the answers.
+
+They carry the stamp of the image and come in the order of the answers, each at most once an answer,
+but on topics of their own: they may overtake the answer or be lost. A companion goes to the first
+answer of its stamp that still waits for one of its kind and that it fits in size.
+Does not know about: users, pages, what companions show.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flmm_ros.console.answers import heat_indices
+from flmm_ros.msg import GroundedAnswer
+
+HEAT, POINTS = "heat", "points"
+_KEPT = 64
+
+OnMatch = Callable[[GroundedAnswer, str, Any], None]
+
+
+@dataclass
+class _Waiting:
+    answer: GroundedAnswer
+    kinds: set[str] = field(default_factory=set)
+
+
+class Companions:
+    """Joins answers of ~/grounding with their companions. Used by one thread.
+
+    Args:
+        on_match: called with the answer, the kind and the companion's message.
+    """
+
+    def __init__(self, on_match: OnMatch) -> None:
+        self._on_match = on_match
+        self._answers: deque[_Waiting] = deque(maxlen=_KEPT)
+        self._early: deque[tuple[str, Any]] = deque(maxlen=_KEPT)
+
+    def answered(self, answer: GroundedAnswer) -> None:
+        """Any answer of the node, whoever asked, in order."""
+        kinds = {HEAT} if answer.objects else set()
+        if any(found.has_target for found in answer.objects):
+            kinds.add(POINTS)
+        if not kinds:
+            return
+        self._answers.append(_Waiting(answer, kinds))
+        early, self._early = self._early, deque(maxlen=_KEPT)
+        for kind, msg in early:
+            self.came(kind, msg)
+
+    def came(self, kind: str, msg: Any) -> None:
+        """A companion, in order within its kind."""
+        for waiting in self._answers:
+            if kind in waiting.kinds and _belongs(kind, msg, waiting.answer):
+                waiting.kinds.discard(kind)
+                self._on_match(waiting.answer, kind, msg)
+                return
+        self._early.append((kind, msg))
+
+
+def _belongs(kind: str, msg: Any, answer: GroundedAnswer) -> bool:
+    """Points may be in another frame than the image; heat maps lie one under another."""
+    if msg.header.stamp != answer.header.stamp:
+        return False
+    if kind == POINTS:
+        return True
+    height_px = answer.mask.height * (max(heat_indices(answer)) + 1)
+    return bool(msg.width == answer.mask.width and msg.height == height_px)
