@@ -1,0 +1,57 @@
+"""Small data sets in the published formats, drawn from tabletop scenes: for tests and trial runs.
+
+    python -m training.data make out/data --scenes 24
+
+Everything is as the real ones have it: file names, pickles, polygons (several for an object in
+parts), run lengths for what has holes, crowds, panoptic PNGs. So the readers, the loop and the
+evaluation that run on these run on the real ones. The masks are the simulator's, to the pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX
+from training.data.make.narratives import make_png
+from training.data.make.queries import make_reasonseg
+from training.data.make.referring import make_grefcoco, make_refcoco
+from training.data.make.shots import Shot, draw_shots
+from training.data.rle import DataError
+
+Maker = Callable[[Path, Sequence[Shot]], None]
+
+MAKERS: dict[str, Maker] = {
+    "refcoco": partial(make_refcoco, name="refcoco", split_bys=("unc", "google")),
+    "refcoco+": partial(make_refcoco, name="refcoco+", split_bys=("unc",)),
+    "refcocog": partial(make_refcoco, name="refcocog", split_bys=("umd", "google")),
+    "grefcoco": make_grefcoco,
+    "png": make_png,
+    "reasonseg": make_reasonseg,
+}
+MIN_SCENES = 4  # one for each split of RefCOCO
+
+
+def make(
+    root: Path | str,
+    seeds: Iterable[int],
+    sets: Sequence[str] = tuple(MAKERS),
+    *,
+    size_px: tuple[int, int] = (WIDTH_PX, HEIGHT_PX),
+) -> None:
+    """Writes data sets below `root`, one photo per seed, divided into the published splits.
+
+    size_px: width and height of the photos.
+
+    Raises:
+        DataError: a name that cannot be made, or fewer than MIN_SCENES seeds.
+    """
+    root, seeds = Path(root), tuple(seeds)
+    if unknown := [name for name in sets if name not in MAKERS]:
+        raise DataError(f"cannot make {', '.join(unknown)}; can make: {', '.join(MAKERS)}")
+    if len(set(seeds)) != len(seeds) or len(seeds) < MIN_SCENES:
+        raise DataError(f"expected {MIN_SCENES} different seeds or more, got {len(set(seeds))}")
+    shots = draw_shots(seeds, size_px)
+    for name in sets:
+        MAKERS[name](root, shots)
