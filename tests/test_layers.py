@@ -25,6 +25,7 @@ ROS = {
     "rcl_interfaces",
     "rclpy",
     "rosbags",
+    "rosgraph_msgs",
     "sensor_msgs",
     "std_msgs",
     "unique_identifier_msgs",
@@ -56,6 +57,7 @@ ROOMS = {
             | PICTURES
             | ROS
             | {"matplotlib", "onnxruntime", "psutil", "pybullet", "pybullet_data", "rich", "yaml"}
+            | {"lz4", "ray", "scipy", "zstandard"}  # of the replay
         ),
         ("flmm_ros.engine", "flmm_ros.ros", "flmm_ros.msg", "flmm_ros.action"),
     ),

@@ -13,7 +13,7 @@ Does not know about: models, ROS, language beyond the names of kinds and colours
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from flmm_ros.tools.tabletop_camera import FAR_M as FAR_M
 from flmm_ros.tools.tabletop_camera import HEIGHT_PX as HEIGHT_PX
 from flmm_ros.tools.tabletop_camera import NEAR_M as NEAR_M
 from flmm_ros.tools.tabletop_camera import WIDTH_PX as WIDTH_PX
-from flmm_ros.tools.tabletop_camera import add_table, draw_look, take_picture
+from flmm_ros.tools.tabletop_camera import Look, add_table, draw_look, take_picture
 from flmm_ros.tools.tabletop_objects import COLORS as COLORS
 from flmm_ros.tools.tabletop_objects import KINDS as KINDS
 from flmm_ros.tools.tabletop_objects import (
@@ -103,20 +103,24 @@ class Tabletop:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def render(self, seed: int) -> TabletopScene:
-        """The scene of `seed`: 2 to 6 objects, every pair of colour and kind at most once."""
+    def render(self, seed: int, *, turn_deg: float = 0.0) -> TabletopScene:
+        """The scene of `seed`: 2 to 6 objects, every pair of colour and kind at most once.
+
+        turn_deg: how far the camera has gone around the table. Things may then hide each other, and
+        the labels of those that are seen are counted anew.
+        """
         rng = np.random.default_rng(seed)
         while True:  # an object nearly hidden by another would be a wrong truth: draw again
-            placements = draw_placements(rng)
-            scene = self._render(seed, placements, rng)
+            placements, look = draw_placements(rng), draw_look(rng)
+            scene = self._render(seed, placements, look)
             if len(scene.objects) == len(placements):
-                return scene
+                break
+        if turn_deg == 0.0:
+            return scene
+        return self._render(seed, placements, replace(look, yaw_deg=look.yaw_deg + turn_deg))
 
-    def _render(
-        self, seed: int, placements: list[Placement], rng: np.random.Generator
-    ) -> TabletopScene:
+    def _render(self, seed: int, placements: list[Placement], look: Look) -> TabletopScene:
         pybullet.resetSimulation(physicsClientId=self._client)
-        look = draw_look(rng)
         add_table(look, self._client)
         bodies = [self._add(p) for p in placements]
         picture = take_picture(look, (self.height_px, self.width_px), self._client)

@@ -1,0 +1,1 @@
+"""Replays recordings of a robot's camera and says how well, and how fast, they are understood."""

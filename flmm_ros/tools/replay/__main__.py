@@ -1,0 +1,156 @@
+"""How well, and how fast, are the recordings of a robot's camera understood?
+
+    python -m flmm_ros.tools.record out/mugs                       # something to replay
+    python -m flmm_ros.tools.replay out/mugs                       # its own scenario.yaml
+    python -m flmm_ros.tools.replay BAG --scenario S.yaml          # every image once, without ROS
+    python -m flmm_ros.tools.replay BAG --scenario S.yaml --mode online --rate 1
+    python -m flmm_ros.tools.replay FOLDER_OF_BAGS --scenario S.yaml --workers 4
+    python -m flmm_ros.tools.replay compare out/replay/a out/replay/b
+
+Writes result.jsonl, summary.json and index.html. The exit status is 0 where every threshold of the
+scenario is met, 1 where one is not, 2 where it could not run, 3 where a recording is damaged and
+only its beginning was judged. See docs/replay.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from flmm_ros.engine.types import ConfigError, FlmmError
+from flmm_ros.tools.replay.metrics import described
+from flmm_ros.tools.replay.rows import Row
+from flmm_ros.tools.replay.run import LOCKSTEP, ONLINE, Settings, evaluate
+from flmm_ros.tools.replay.scenario import Scenario, load_scenario
+from flmm_ros.tools.replay.schedule import FrameCounts
+from flmm_ros.tools.replay.summary import EXIT_CODES, PASSED, check_thresholds
+
+CANNOT_RUN = 2
+_SHOWN = (
+    "commands.right",
+    "masks.cIoU",
+    "masks.mIoU",
+    "masks.P@0.5",
+    "answers.match",
+    "absent.accuracy",
+    "steadiness.iou",
+    "target.mean_m",
+    "times_ms.total.p50",
+    "times_ms.total.p99",
+    "times_ms.answer.p50",
+    "times_ms.answer.p99",
+    "times_ms.first_mask.p50",
+    "times_ms.cancel.p50",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    console = Console()
+    try:
+        args = _parse(arguments)
+        return _replay(args, console)
+    except FlmmError as error:
+        console.print(Text(f"replay: {error}", style="bold red"))
+        return CANNOT_RUN
+    except KeyboardInterrupt:
+        console.print("replay: interrupted; the rows so far are kept")
+        return 130
+
+
+def _replay(args: argparse.Namespace, console: Console) -> int:
+    scenario = scenario_for(args.bag, args.scenario)
+    check_thresholds(scenario)
+    settings = Settings(args.model, tuple(args.set), args.mode)
+    out = args.out or Path("out/replay") / args.bag.resolve().name
+    summary = _lockstep(args, scenario, settings, out, console)
+    return show(summary, out, console)
+
+
+def scenario_for(bag: Path, given: Path | None) -> Scenario:
+    """The scenario that was asked for, or the one in the recording's folder.
+
+    Raises:
+        ConfigError: there is none, or it cannot be used.
+    """
+    if given is None and not (bag / "scenario.yaml").is_file():
+        raise ConfigError(f"expected --scenario S.yaml, or scenario.yaml in {bag}, got neither")
+    return load_scenario(given or bag / "scenario.yaml")
+
+
+def _lockstep(
+    args: argparse.Namespace, scenario: Scenario, settings: Settings, out: Path, console: Console
+) -> dict[str, Any]:
+    """One recording with a bar of its frames."""
+    from flmm_ros.engine.grounder import Grounder  # seconds: not before the arguments are right
+
+    with console.status(f"loading {settings.model} ..."):
+        grounder = Grounder.from_config(settings.grounder_config())
+    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("frames", total=None)
+
+        def on_row(row: Row, counts: FrameCounts, total: int) -> None:
+            progress.update(task, completed=counts.in_bag, total=total)
+
+        try:
+            return evaluate(args.bag, scenario, settings, grounder, out, on_row)
+        finally:
+            grounder.close()
+
+
+def show(summary: dict[str, Any], out: Path, console: Console) -> int:
+    """The numbers that matter, what was missed, and the exit status."""
+    from flmm_ros.tools.replay.metrics import flat
+
+    numbers = flat(summary["metrics"])
+    table = Table(title=f"{summary['scenario']['name']}: {summary['rows']} answers")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name in _SHOWN:
+        if numbers.get(name) is not None:
+            table.add_row(name, described(numbers[name]))
+    console.print(table)
+    for threshold in summary["thresholds"]:
+        style = "green" if threshold["is_met"] else "bold red"
+        mark = "met" if threshold["is_met"] else "NOT MET"
+        value = described(threshold["value"])
+        line = f"{threshold['metric']} {threshold['rule']}: {value}, {mark}"
+        console.print(Text(line, style=style))
+    for bag in summary["bags"]:
+        if bag["damage"]:
+            line = f"{bag['name']} is damaged, only its beginning was judged: {bag['damage']}"
+            console.print(Text(line, style="bold yellow"))
+    style = "bold green" if summary["status"] == PASSED else "bold red"
+    console.print(Text(f"{summary['status']}; report: {out / 'index.html'}", style=style))
+    return EXIT_CODES[summary["status"]]
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m flmm_ros.tools.replay",
+        description="Replay a recording and judge every answer.",
+        epilog="`compare A B` compares two runs. Exit status: 0 thresholds met, 1 not met, "
+        "2 could not run, 3 recording damaged.",
+    )
+    add = parser.add_argument
+    add("bag", type=Path, help="rosbag2 folder, .db3 or .mcap file, or a folder of recordings")
+    add("--scenario", type=Path, help="YAML file (default: scenario.yaml in the recording)")
+    add("--out", type=Path, help="folder for the results (default: out/replay/NAME)")
+    add("--mode", choices=(LOCKSTEP, ONLINE), default=LOCKSTEP, help="default: %(default)s")
+    add("--model", default="tabletop", help="as the node's parameter (default: %(default)s)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="engine setting")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Looks at every selected image once, in order, with the engine alone: deterministic, without ROS.
+
+Does not know about: files, scenarios' thresholds, ROS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psutil
+
+from flmm_ros.engine.chat import Chat
+from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.types import Answer, FlmmError, ImageError, Intent
+from flmm_ros.tools.replay.bag import Bag
+from flmm_ros.tools.replay.frames import Frame, frames, recorded_commands
+from flmm_ros.tools.replay.judge import Heard, Judge, SeenObject
+from flmm_ros.tools.replay.rows import Row
+from flmm_ros.tools.replay.scenario import Command, Scenario
+from flmm_ros.tools.replay.schedule import FrameCounts, due, selected
+
+_MB = 1 << 20
+_OWN_CODES = ("BAD_COMMAND", "UNKNOWN_WORD", "BAD_IMAGE")  # others are the model's: MODEL_ERROR
+
+
+def replay_lockstep(
+    bag: Bag, scenario: Scenario, grounder: Grounder, counts: FrameCounts
+) -> Iterator[Row]:
+    """A row for every command on every image it is said on.
+
+    counts: filled while the rows come.
+
+    Raises:
+        BagError, ConfigError: the recording has not what the scenario names.
+    """
+    asker, judge = _Asker(grounder), Judge(bag.name)
+    chosen = selected(frames(bag, scenario), scenario.frames, counts)
+    commands = all_commands(bag, scenario)
+    for moment in due(chosen, commands, counts):
+        for number, command in moment.commands:
+            heard = asker.ask(moment.frame, number, command)
+            if heard.error == "BAD_IMAGE":
+                counts.dropped["bad_image"] += 1
+            yield judge.row(moment.frame, number, command.say, command.expect, heard)
+
+
+def all_commands(bag: Bag, scenario: Scenario) -> tuple[Command, ...]:
+    """The scenario's commands, then those that were said while recording."""
+    recorded = recorded_commands(bag, scenario.topics)
+    if not recorded:
+        return scenario.commands
+    first = next(frames(bag, scenario), None)
+    start_ns = recorded[0][0] if first is None else first.message.log_ns
+    said = [Command(text, max(0.0, (log_ns - start_ns) / 1e9)) for log_ns, text in recorded]
+    return (*scenario.commands, *said)
+
+
+class _Asker:
+    """Puts commands to the engine as the node does, refusals included."""
+
+    def __init__(self, grounder: Grounder) -> None:
+        self._grounder = grounder
+        self._chats: dict[str, tuple[int, Chat]] = {}  # by name: which command began it
+        self._process = psutil.Process()
+
+    def ask(self, frame: Frame, number: int, command: Command) -> Heard:
+        try:
+            answer = self._answer(frame, number, command)
+        except FlmmError as error:
+            return Heard("", _code_of(error, command, self._grounder), str(error))
+        return heard_from(answer, self._process.memory_info().rss / _MB)
+
+    def _answer(self, frame: Frame, number: int, command: Command) -> Answer:
+        intent = Intent(command.intent) if command.intent else None
+        known = self._chats.get(command.chat)
+        # Said again by the command that began it, a conversation begins anew.
+        if command.chat and known is not None and known[0] != number:
+            return known[1].say(command.say, intent)
+        chat = self._grounder.open(frame.rgb()).chat()
+        if command.chat:
+            self._chats[command.chat] = (number, chat)
+        return chat.say(command.say, intent)
+
+
+def heard_from(answer: Answer, rss_mb: float | None = None) -> Heard:
+    """The engine's answer as it is judged."""
+    objects = tuple(
+        SeenObject(g.phrase, g.score, g.is_present, g.is_ambiguous, g.box_xyxy_px, g.mask)
+        for g in answer.objects
+    )
+    return Heard(
+        text=answer.text,
+        intent=answer.intent.value,
+        objects=objects,
+        times_ms=dict(answer.timings_ms),
+        rss_mb=rss_mb,
+    )
+
+
+def _code_of(error: FlmmError, command: Command, grounder: Grounder) -> str:
+    """The code that the node gives this refusal."""
+    if isinstance(error, ImageError):
+        return "BAD_IMAGE"
+    if not command.say.strip():
+        return "EMPTY_COMMAND"
+    if len(command.say) > grounder.config.max_command_chars:
+        return "COMMAND_TOO_LONG"
+    return error.code if error.code in _OWN_CODES else "MODEL_ERROR"

@@ -1,0 +1,179 @@
+"""Evaluates one recording into a folder: result.jsonl line by line, then summary and report.
+
+Does not know about: other recordings, processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from flmm_ros.engine.config import GrounderConfig, with_overrides
+from flmm_ros.tools.replay.bag import Bag
+from flmm_ros.tools.replay.frames import check_topics, image_topic
+from flmm_ros.tools.replay.lockstep import replay_lockstep
+from flmm_ros.tools.replay.report import write_report
+from flmm_ros.tools.replay.rows import Row, read_rows, to_json
+from flmm_ros.tools.replay.scenario import Scenario
+from flmm_ros.tools.replay.schedule import FrameCounts
+from flmm_ros.tools.replay.summary import BagFacts, summarise, write_summary
+
+if TYPE_CHECKING:
+    from flmm_ros.engine.grounder import Grounder
+
+LOCKSTEP, ONLINE = "lockstep", "online"
+OnRow = Callable[[Row, FrameCounts, int], None]  # the row, frames so far, frames there are
+
+_MB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made with. overrides: "key=value" of GrounderConfig."""
+
+    model: str = "tabletop"
+    overrides: tuple[str, ...] = ()
+    mode: str = LOCKSTEP
+
+    def grounder_config(self) -> GrounderConfig:
+        """For the engine.
+
+        Raises:
+            ConfigError: an override that cannot be used.
+        """
+        return with_overrides(GrounderConfig(model=self.model), list(self.overrides))
+
+    def fingerprint(self, bag_sha256: str, scenario: Scenario) -> str:
+        """The same for two runs that have to give the same results."""
+        text = repr((self, bag_sha256, scenario.sha256))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def evaluate(
+    bag_path: Path,
+    scenario: Scenario,
+    settings: Settings,
+    grounder: Grounder,
+    out: Path,
+    on_row: OnRow = lambda row, counts, total: None,
+) -> dict[str, Any]:
+    """Looks at a whole recording in lockstep and returns the content of summary.json.
+
+    Whatever ends it early, the rows so far are in `out`; a damaged recording ends at its damage and
+    says so in the summary.
+
+    Raises:
+        FlmmError: the recording cannot be read, or has not what the scenario names.
+    """
+    with Bag(bag_path) as bag:
+        check_topics(bag, scenario)
+        total, sha256 = bag.topics[image_topic(bag, scenario)].count, bag.sha256()
+        counts, clock = FrameCounts(), Usage()
+        rows = replay_lockstep(bag, scenario, grounder, counts)
+        found = store_rows(rows, out, lambda row: on_row(row, counts, total))
+        facts = facts_of(bag, sha256, counts, clock, found)
+    made_with = {
+        "mode": settings.mode,
+        "model": grounder.model_name,
+        "parameters": asdict(grounder.config),
+        "fingerprint": settings.fingerprint(sha256, scenario),
+    }
+    return conclude(out, found, [facts], scenario, made_with)
+
+
+def store_rows(rows: Iterable[Row], out: Path, on_row: Callable[[Row], None]) -> list[Row]:
+    """Writes each row as it comes, and gives all of them back."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "summary.json").unlink(missing_ok=True)  # of an earlier run: this one is not done
+    found: list[Row] = []
+    with (out / "result.jsonl").open("w", encoding="utf-8", buffering=1) as lines:
+        for row in rows:
+            lines.write(to_json(row) + "\n")
+            found.append(row)
+            on_row(row)
+    return found
+
+
+def facts_of(
+    bag: Bag, sha256: str, counts: FrameCounts, usage: Usage, rows: Sequence[Row]
+) -> BagFacts:
+    """What a run over one recording used and lost."""
+    return BagFacts(
+        name=bag.name,
+        path=str(bag.path),
+        sha256=sha256,
+        damage=bag.damage,
+        frames={
+            "in_bag": counts.in_bag,
+            "used": counts.used,
+            "dropped": {reason: n for reason, n in counts.dropped.items() if n},
+        },
+        seconds=round(usage.seconds, 3),
+        cpu_percent=usage.cpu_percent,
+        rss_peak_mb=max((r.rss_mb for r in rows if r.rss_mb is not None), default=None),
+    )
+
+
+def conclude(
+    out: Path,
+    rows: Sequence[Row],
+    bags: Sequence[BagFacts],
+    scenario: Scenario,
+    made_with: dict[str, Any],
+) -> dict[str, Any]:
+    """Sums up, writes summary.json and the report, and returns the summary."""
+    summary = summarise(rows, bags, scenario, made_with)
+    write_report(out, summary, rows, {bag.name: Path(bag.path) for bag in bags}, scenario)
+    write_summary(out, summary)  # last: where it is, everything is
+    return summary
+
+
+def rows_in(directory: Path) -> Iterator[Row]:
+    """The rows of a run over one recording or over many.
+
+    Raises:
+        ResultError: there are none, or they are broken.
+    """
+    single = directory / "result.jsonl"
+    many = sorted(directory.glob("bags/*/result.jsonl"))
+    for path in many or [single]:
+        yield from read_rows(path)
+
+
+class Usage:
+    """Time and processor that a process has used since this was made; our own where pid is 0."""
+
+    def __init__(self, pid: int = 0) -> None:
+        self._process = psutil.Process(pid or None)
+        self._start_s, self._start_cpu_s = time.monotonic(), self._cpu_s()
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._start_s
+
+    @property
+    def cpu_percent(self) -> float | None:
+        """Of one core; more than 100 where several were used. None: the process has ended."""
+        try:
+            used_s = self._cpu_s() - self._start_cpu_s
+        except psutil.NoSuchProcess:
+            return None
+        return round(100 * used_s / max(1e-6, self.seconds), 1)
+
+    def rss_mb(self) -> float | None:
+        """Memory now; None where the process has ended."""
+        try:
+            return float(self._process.memory_info().rss / _MB)
+        except psutil.NoSuchProcess:
+            return None
+
+    def _cpu_s(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
