@@ -63,7 +63,12 @@ ROOMS = {
     ),
     "training": Room(
         frozenset(TENSORS | PICTURES | {"matplotlib", "rich", "yaml"}),
-        ("flmm_ros.engine", "flmm_ros.tools.tabletop"),  # the simulated world makes the data
+        (
+            "flmm_ros.engine",
+            "flmm_ros.tools.pictures",  # an evaluation's page looks like a demo's
+            "flmm_ros.tools.report_style",
+            "flmm_ros.tools.tabletop",  # the simulated world makes the data
+        ),
     ),
     "tests/engine": Room(
         frozenset(TENSORS | PICTURES | {"hypothesis", "onnx", "onnxruntime", "pytest", "yaml"}),

@@ -1,0 +1,1 @@
+"""Evaluation on published data sets: cases, their numbers, tables and a page."""
