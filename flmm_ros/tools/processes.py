@@ -54,6 +54,18 @@ class Child:
         """Whether the process has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int | None:
+        """Of the running process."""
+        return self._process.pid if self._process is not None and self.is_running else None
+
+    def end(self, how: signal.Signals) -> int | None:
+        """Sends one signal and waits for the end that follows; returns the exit code."""
+        if self._process is None:
+            return None
+        self._signal(how)
+        return self._process.wait(10 * PATIENCE_S)
+
     def check(self) -> None:
         """Raises RuntimeError with the end of the log where the process has ended by itself."""
         if not self.is_running:
