@@ -51,6 +51,16 @@ ROOMS = {
     "flmm_ros/ros": Room(
         frozenset(ROS | PICTURES), ("flmm_ros.engine", "flmm_ros.msg", "flmm_ros.action")
     ),
+    "flmm_ros/console": Room(
+        frozenset(ROS | PICTURES | {"aiohttp", "psutil"}),
+        (
+            "flmm_ros.engine.overlay",  # the colours of objects
+            "flmm_ros.engine.types",  # the errors
+            "flmm_ros.ros",
+            "flmm_ros.msg",
+            "flmm_ros.action",
+        ),
+    ),
     "flmm_ros/tools": Room(
         frozenset(
             TENSORS
@@ -266,6 +276,9 @@ def test_the_table_of_the_engine_has_no_circle():
         ("flmm_ros/ros", "import torch", "torch"),
         ("flmm_ros/ros", "from transformers import AutoModel", "transformers"),
         ("flmm_ros/ros", "from flmm_ros.tools import tabletop", "flmm_ros.tools.tabletop"),
+        ("flmm_ros/console", "import torch", "torch"),
+        ("flmm_ros/console", "from flmm_ros.engine.scene import Scene", "flmm_ros.engine.scene"),
+        ("flmm_ros/ros", "from flmm_ros.console import bridge", "flmm_ros.console.bridge"),
         ("flmm_ros/tools", "import training", "training"),
         ("training", "import rclpy", "rclpy"),
         ("training", "import flmm_ros.ros.client", "flmm_ros.ros.client"),

@@ -1,6 +1,6 @@
-"""The soak's robot: sends commands of every kind at a rate, cancels some, and books what comes back.
+"""The soak's robot: sends commands of every kind, cancels some, and books what comes back.
 
-Goals and topic commands, conversations, wrong ones that must be refused, goals with too little time.
+Goals, topic commands, conversations, wrong ones that must be refused, too little time.
 What is sent and when follows from a seed. Does not know about: what goes wrong with the node, or
 when; what a right answer is.
 """
