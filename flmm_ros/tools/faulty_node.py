@@ -5,9 +5,9 @@
 Node, worker, topics and model are the real ones; only what stands between the node and the model is
 wrapped. The environment variable FLMM_FAULTS, read here and nowhere in the product, says which
 calls fail: `exception=N` every Nth command raises inside the model, `out_of_memory=N` every Nth
-command asks the allocator for a pebibyte, `load=N` every Nth configure fails. Every answer ends with
-the number in the picture's pixels (`frame_number`) and when the picture was opened, in monotonic
-seconds, so that a soak can tell a stale answer from a fresh one.
+command asks the allocator for a pebibyte, `load=N` every Nth configure fails. Every answer ends
+with the number in the picture's pixels (`frame_number`) and when the picture was opened, in
+monotonic seconds, so that a soak can tell a stale answer from a fresh one.
 
 Does not know about: who commands, what is counted.
 """
