@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.data.rle import DataError, Rle
+from training.data.rle import DataError, MissingFileError, Rle
 
 FOLDERS = ("train2014", "val2014", "train2017", "val2017")
 
@@ -73,24 +73,27 @@ def photos_of(document: Any, path: Path) -> dict[int, Photo]:
 
 
 class CocoPhotos:
-    """Finds photos under a root folder; the folders are listed once, not asked for every photo."""
+    """Finds photos under a root folder; the folders are listed once, not asked for every photo.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    folder: where they should be.
+    """
+
+    def __init__(self, root: Path, folder: str) -> None:
+        self._root, self._folder = root, folder
         self._names: dict[str, frozenset[str]] = {}
 
     def path(self, file_name: str) -> Path:
         """Where a photo is. `file_name`: by either release.
 
         Raises:
-            DataError: in none of the folders.
+            MissingFileError: in none of the folders.
         """
         number = file_name.rsplit("_", 1)[-1]
-        for folder in FOLDERS:
+        for folder in (self._folder, *FOLDERS):
             year_name = number if folder.endswith("2017") else f"COCO_{folder}_{number}"
             if year_name in self._listing(folder):
                 return self._root / folder / year_name
-        raise DataError(f"image {file_name} is missing")
+        raise MissingFileError(f"{self._folder}/{file_name}")
 
     def _listing(self, folder: str) -> frozenset[str]:
         if folder not in self._names:

@@ -26,6 +26,14 @@ class DataError(FlmmError):
     code = "DATA"
 
 
+class MissingFileError(DataError):
+    """A file that annotations speak of is not there. `file`: its path below the root."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(f"{file} is missing")
+        self.file = file
+
+
 def _coco() -> Any:
     """pycocotools' mask functions; only data sets need them, a robot does not."""
     try:

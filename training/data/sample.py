@@ -96,10 +96,19 @@ class GroundingSample:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A sample that was left out, and why."""
+    """A sample, or a phrase of one, that was left out, and why.
+
+    missing_file: below the root, where that is why.
+    """
 
     key: str
     reason: str
+    missing_file: str = ""
+
+    @classmethod
+    def because_of(cls, key: str, error: DataError) -> Skipped:
+        """From the error that was met."""
+        return cls(key, str(error), getattr(error, "file", ""))
 
 
 @runtime_checkable

@@ -16,16 +16,17 @@ from pathlib import Path
 from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX
 from training.data.make.narratives import make_png
 from training.data.make.queries import make_reasonseg
-from training.data.make.referring import make_grefcoco, make_refcoco
+from training.data.make.referring import UNC, make_grefcoco, make_refcoco
 from training.data.make.shots import Shot, draw_shots
 from training.data.rle import DataError
 
 Maker = Callable[[Path, Sequence[Shot]], None]
 
+TEST = ("train", "val", "test")
 MAKERS: dict[str, Maker] = {
-    "refcoco": partial(make_refcoco, name="refcoco", split_bys=("unc", "google")),
-    "refcoco+": partial(make_refcoco, name="refcoco+", split_bys=("unc",)),
-    "refcocog": partial(make_refcoco, name="refcocog", split_bys=("umd", "google")),
+    "refcoco": partial(make_refcoco, name="refcoco", split_bys={"unc": UNC, "google": TEST}),
+    "refcoco+": partial(make_refcoco, name="refcoco+", split_bys={"unc": UNC}),
+    "refcocog": partial(make_refcoco, name="refcocog", split_bys={"umd": TEST, "google": TEST[:2]}),
     "grefcoco": make_grefcoco,
     "png": make_png,
     "reasonseg": make_reasonseg,

@@ -15,7 +15,8 @@ Corner = tuple[int, int]
 
 def has_hole(mask: NDArray[np.bool_]) -> bool:
     """Whether background is enclosed by it; polygons cannot say that, run lengths can."""
-    return bool((ndimage.binary_fill_holes(mask) & ~mask).any())
+    (_, _), part = _cut(mask)
+    return bool((ndimage.binary_fill_holes(part) & ~part).any())
 
 
 def trace(mask: NDArray[np.bool_]) -> list[list[float]]:
@@ -26,11 +27,22 @@ def trace(mask: NDArray[np.bool_]) -> list[list[float]]:
     """
     if has_hole(mask):
         raise ValueError("polygons cannot have a hole; use run lengths")
-    edges = _edges(mask)
+    (x0, y0), part = _cut(mask)
+    edges = _edges(part)
     polygons = []
     while edges:
-        polygons.append([float(value) for corner in _loop(edges) for value in corner])
+        loop = _loop(edges)
+        polygons.append([float(value) for x, y in loop for value in (x + x0, y + y0)])
     return polygons
+
+
+def _cut(mask: NDArray[np.bool_]) -> tuple[Corner, NDArray[np.bool_]]:
+    """The smallest rectangle with all of the mask, and its upper left corner."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        return (0, 0), mask[:0, :0]
+    x0, y0 = int(columns[0]), int(rows[0])
+    return (x0, y0), mask[y0 : rows[-1] + 1, x0 : columns[-1] + 1]
 
 
 def _edges(mask: NDArray[np.bool_]) -> dict[Corner, list[Corner]]:

@@ -6,7 +6,7 @@ Does not know about: how they are read.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,21 @@ from training.data.make.polygons import has_hole, trace
 from training.data.make.shots import Shot, divide, image_record, write_json, write_photos
 
 PREFIX = "COCO_train2014_"
-SPLITS = {
-    "unc": ("train", "val", "testA", "testB"),
-    "umd": ("train", "val", "test"),
-    "google": ("train", "val", "test"),
-}
+UNC = ("train", "val", "testA", "testB")
 CROWD = 99  # number of the crowd among the annotations of an image
 NOTHING = -1
 
 
-def make_refcoco(root: Path, shots: Sequence[Shot], *, name: str, split_bys: Sequence[str]) -> None:
-    """One of the three: every object with a name of its own, in two expressions or three."""
-    for split_by in split_bys:
+def make_refcoco(
+    root: Path, shots: Sequence[Shot], *, name: str, split_bys: Mapping[str, Sequence[str]]
+) -> None:
+    """One of the three: every object with a name of its own, in two expressions or three.
+
+    split_bys: whose division -> its splits.
+    """
+    for split_by, splits in split_bys.items():
         refs: list[dict[str, Any]] = []
-        for split, part in divide(shots, SPLITS[split_by]).items():
+        for split, part in divide(shots, splits).items():
             for shot in part:
                 for o in shot.named:
                     refs.append(_ref(len(refs), shot, split, expressions(name, shot, o)))
@@ -45,7 +46,7 @@ def make_refcoco(root: Path, shots: Sequence[Shot], *, name: str, split_bys: Seq
 def make_grefcoco(root: Path, shots: Sequence[Shot]) -> None:
     """gRefCOCO: one object, several, and nothing."""
     refs: list[dict[str, Any]] = []
-    for split, part in divide(shots, SPLITS["unc"]).items():
+    for split, part in divide(shots, UNC).items():
         for shot in part:
             for words, objects in _meanings(shot):
                 refs.append(_ref(len(refs), shot, split, [words]))

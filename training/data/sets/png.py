@@ -26,7 +26,7 @@ from rich.progress import track
 
 from training.data.coco import CocoPhotos, Photo, photos_of, read_json, records_of
 from training.data.registry import Need, Published
-from training.data.rle import DataError, Rle
+from training.data.rle import DataError, MissingFileError, Rle
 from training.data.sample import BrokenSampleError, GroundingSample, PhraseTruth, Skipped
 
 PAGE = "bcv-uniandes.github.io/panoptic-narrative-grounding: Downloads"
@@ -81,7 +81,7 @@ class Png:
         self._sizes = photos_of(panoptic, panoptic_path)
         self._segments = _segments_of(panoptic, panoptic_path)
         del panoptic
-        self._photos = CocoPhotos(root)
+        self._photos = CocoPhotos(root, f"{split}2017")
         self._masks = annotations / f"panoptic_{split}2017"
         self._mask_names = set(os.listdir(self._masks)) if self._masks.is_dir() else set()
         self._narratives: list[_Narrative] = []
@@ -92,7 +92,7 @@ class Png:
             try:
                 self._narratives.append(self._narrative(key, record))
             except DataError as error:
-                self.skipped.append(Skipped(key, str(error)))
+                self.skipped.append(Skipped.because_of(key, error))
         del self._segments, self._sizes, self._photos, self._mask_names
 
     def __len__(self) -> int:
@@ -139,7 +139,7 @@ class Png:
             raise DataError(f"image {image_id} is not in the panoptic annotations")
         photo, known = self._sizes[image_id], self._segments[image_id]
         if known.file_name not in self._mask_names:
-            raise DataError(f"panoptic mask {known.file_name} is missing")
+            raise MissingFileError(f"annotations/{self._masks.name}/{known.file_name}")
         text, spans = place_utterances(caption, utterances)
         phrases = []
         for number, (segment, span) in enumerate(zip(segments, spans, strict=True)):

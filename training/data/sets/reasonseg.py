@@ -22,7 +22,7 @@ from PIL import Image
 from rich.progress import track
 
 from training.data.registry import Need, Published
-from training.data.rle import DataError, Rle
+from training.data.rle import DataError, MissingFileError, Rle
 from training.data.sample import GroundingSample, PhraseTruth, Skipped
 
 PAGE = "github.com/dvlab-research/LISA: README, Dataset"
@@ -53,12 +53,13 @@ class ReasonSeg:
             try:
                 self._samples += _samples_of(key, path, only_first=texts == "first")
             except DataError as error:
-                self.skipped.append(Skipped(key, str(error)))
+                self.skipped.append(Skipped.because_of(key, error))
         photo_names = {path.stem for path in photos}
         for path in sorted(folder.glob("*.json")):
             if path.stem not in photo_names:
                 key = f"reasonseg/{split}/{path.stem}"
-                self.skipped.append(Skipped(key, f"image {path.stem}.jpg is missing"))
+                missing = MissingFileError(str(FOLDER / split / f"{path.stem}.jpg"))
+                self.skipped.append(Skipped.because_of(key, missing))
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -105,6 +106,8 @@ def _read_record(path: Path) -> dict[str, Any]:
     """One annotation; a few of the published files are not UTF-8 but Windows' encoding."""
     try:
         content = path.read_bytes()
+    except FileNotFoundError:
+        raise MissingFileError(str(FOLDER / path.parent.name / path.name)) from None
     except OSError as error:
         raise DataError(f"{path.name}: cannot be read: {error}") from error
     try:

@@ -29,6 +29,7 @@ from training.data.sample import GroundingSample, PhraseTruth, Skipped, joined
 PAGE = "github.com/lichengunc/refer: README, Download"
 PHOTOS = "cocodataset.org: Download, 2014 Train images"
 EXPRESSIONS = ("all", "first", "one")
+USUAL = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd", "grefcoco": "unc"}  # split by
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class RefCoco:
             raise DataError(f"expressions: expected one of {EXPRESSIONS}, got {expressions!r}")
         if phrases_a_sample is not None and phrases_a_sample < 1:
             raise DataError(f"phrases_a_sample: expected 1 or more, got {phrases_a_sample}")
-        self.name, self.split = name, split
+        self.name = name if split_by == USUAL[name] else f"{name}-{split_by}"
+        self.split = split
         self.skipped: list[Skipped] = []
         self._prefix = f"{name}/{split_by}/{split}"
         self._expressions, self._seed = expressions, seed
@@ -74,7 +76,7 @@ class RefCoco:
         refs_path = folder / self.refs_file.format(split_by=split_by)
         refs = self._refs_of(self._read_refs(refs_path), refs_path)
         self._instances = Instances(folder / "instances.json")
-        self._photos = CocoPhotos(root)
+        self._photos = CocoPhotos(root, "train2014")
         self._samples = list(self._all_samples(refs, phrases_a_sample))
         del self._instances, self._photos  # only samples are kept: workers get a copy of this
 
@@ -151,7 +153,7 @@ class RefCoco:
             if not isinstance(sentences, list) or not sentences:
                 raise DataError("it has no sentences")
         except DataError as error:
-            self.skipped.append(Skipped(key, str(error)))
+            self.skipped.append(Skipped.because_of(key, error))
             return []
         found = []
         for number, sentence in self._chosen(ref, sentences):
@@ -201,7 +203,7 @@ def _needs(name: str, split_by: str, split: str) -> tuple[Need, ...]:
 
 
 def _published(name: str, split_by: str, title: str, images: Mapping[str, int]) -> Published:
-    usual = split_by == ("umd" if name == "refcocog" else "unc")
+    usual = split_by == USUAL[name]
 
     def opens(
         root: Path,

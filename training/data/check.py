@@ -1,0 +1,242 @@
+"""Says what of the data sets is missing or corrupt, file by file, before anything trains on it.
+
+Three steps, each only where the one before found nothing: are the files there and whole to the last
+byte; do the annotations fit each other and the photos (by opening every split with its own reader);
+are the images whole (their header and their end; with `deep` every pixel is decoded).
+Does not know about: what a data set's annotations look like.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from training.data.registry import Need, Published, find, published
+from training.data.rle import DataError
+from training.data.sample import DataSet, Skipped
+
+ENDS = {"json": (b"]", b"}"), "pickle": (b".",)}  # the last byte of a whole file
+IMAGE_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # by first bytes
+TAIL_BYTES = 64
+SHOWN = 20
+COLOURS = {"ok": "green", "missing": "red", "corrupt": "red", "left out": "yellow", "part": "cyan"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The state of one file, or of one sample that cannot be used.
+
+    state: "ok"; "missing" or "corrupt"; "left out" for a sample whose annotation is broken in the
+    publication itself (training goes on without it); "part" for fewer images than published.
+    """
+
+    data_set: str
+    what: str
+    state: str
+    detail: str = ""
+    page: str = ""
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether something has to be downloaded (again)."""
+        return self.state in ("missing", "corrupt")
+
+
+def check(
+    root: Path, names: Sequence[str], *, deep: bool = False, workers: int = 1
+) -> list[Finding]:
+    """Checks data sets below `root`.
+
+    deep: decode every image. workers: processes that look at images.
+
+    Raises:
+        DataError: an unknown name.
+    """
+    found: list[Finding] = []
+    checked: dict[Need, Finding] = {}
+    for name in names:
+        data_set = find(name)
+        for split in data_set.splits:
+            fine = True
+            for need in data_set.needs(split):
+                if need not in checked:
+                    checked[need] = _check_file(root, name, need)
+                    found.append(checked[need])
+                fine = fine and not checked[need].is_problem
+            if fine:
+                found += _check_split(root, data_set, split, deep=deep, workers=workers)
+    return found
+
+
+def _check_file(root: Path, name: str, need: Need) -> Finding:
+    path = root / need.path
+    state = partial(Finding, name, need.path, page=need.page)
+    if need.kind == "folder":
+        if _folder_is_filled(root, need.path):
+            return state("ok")
+        return state("missing", "no such folder, or nothing in it")
+    if not path.is_file():
+        return state("missing", "no such file")
+    end = _last_bytes(path).rstrip()
+    if not end.endswith(ENDS[need.kind]):
+        return state("corrupt", f"{path.stat().st_size:,} bytes, cut off: not the end of a file")
+    return state("ok", f"{path.stat().st_size / 1e6:,.1f} MB")
+
+
+def _folder_is_filled(root: Path, folder: str) -> bool:
+    """The photos of 2014 are also those of 2017."""
+    others = {"train2014": ("train2017", "val2017")}.get(folder, ())
+    for name in (folder, *others):
+        if (root / name).is_dir() and next((root / name).iterdir(), None) is not None:
+            return True
+    return False
+
+
+def _check_split(
+    root: Path, data_set: Published, split: str, *, deep: bool, workers: int
+) -> list[Finding]:
+    title, needs = f"split {split}", data_set.needs(split)
+    try:
+        data = data_set.open(root, split=split)
+    except DataError as error:
+        detail = str(error)
+        return [Finding(data_set.name, title, "corrupt", detail, _page_of(detail, needs))]
+    found = _left_out(data_set.name, data.skipped, needs)
+    progress = f"{data_set.name} {title}"
+    for path, reason in _broken_images(_image_files(data), deep, workers, progress):
+        file = str(path.relative_to(root))
+        found.append(Finding(data_set.name, file, "corrupt", reason, _page_of(file, needs)))
+    expected = data_set.images.get(split)
+    images = len({data[i].image_path for i in range(len(data))}) if expected else 0
+    if expected and images < expected:
+        found.append(Finding(data_set.name, title, "part", f"{images:,} of {expected:,} images"))
+    elif not any(f.is_problem for f in found):
+        found.append(Finding(data_set.name, title, "ok", f"{len(data):,} samples"))
+    return found
+
+
+def _left_out(name: str, skipped: Sequence[Skipped], needs: Sequence[Need]) -> list[Finding]:
+    """Samples that their reader left out: missing files once each, and what is broken."""
+    files = dict.fromkeys(s.missing_file for s in skipped if s.missing_file)
+    missing = [Finding(name, f, "missing", "no such file", _page_of(f, needs)) for f in files]
+    return missing + [
+        Finding(name, s.key, "left out", s.reason) for s in skipped if not s.missing_file
+    ]
+
+
+def _page_of(text: str, needs: Sequence[Need]) -> str:
+    """Where the file that a text speaks of is published."""
+    return next((need.page for need in needs if need.path in text), needs[0].page)
+
+
+def _image_files(data: DataSet) -> list[Path]:
+    files_of = getattr(data, "files_of", None)
+    if files_of is None:
+        return list(dict.fromkeys(data[i].image_path for i in range(len(data))))
+    return list(dict.fromkeys(path for i in range(len(data)) for path in files_of(i)))
+
+
+def _broken_images(
+    paths: Sequence[Path], deep: bool, workers: int, title: str
+) -> list[tuple[Path, str]]:
+    look = partial(_look_at, deep=deep)
+    title = f"{title}: {'decoding' if deep else 'looking at'} {len(paths):,} images"
+    quick = len(paths) < 500
+    if workers < 2 or quick:
+        reasons: Iterable[str] = map(look, paths)
+        reasons = list(track(reasons, title, total=len(paths), transient=True, disable=quick))
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            found = pool.map(look, paths, chunksize=64)
+            reasons = list(track(found, title, total=len(paths), transient=True))
+    return [(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason]
+
+
+def _look_at(path: Path, *, deep: bool) -> str:
+    """What is wrong with an image file; empty for nothing."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+        if start not in IMAGE_ENDS:
+            return "neither JPEG nor PNG"
+        if IMAGE_ENDS[start] not in _last_bytes(path):
+            return f"{path.stat().st_size:,} bytes, cut off: it has no end"
+        with Image.open(path) as image:
+            if deep:
+                image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _last_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - TAIL_BYTES, 0))
+        return file.read()
+
+
+def table_of(found: Sequence[Finding], shown: int = SHOWN) -> Table:
+    """Findings as a table; of a set's problems only the first `shown` rows of a kind."""
+    table = Table("data set", title="check")
+    table.add_column("state", no_wrap=True)
+    table.add_column("file or sample", overflow="fold")
+    table.add_column("what is wrong, and where it is published", overflow="fold")
+    counts: Counter[tuple[str, str]] = Counter()
+    for finding in found:
+        counts[finding.data_set, finding.state] += 1
+        if finding.state != "ok" and counts[finding.data_set, finding.state] > shown:
+            continue
+        state = f"[{COLOURS[finding.state]}]{finding.state}[/]"
+        detail = escape(finding.detail)
+        if finding.is_problem:
+            detail += f"\n[bold]-> {escape(finding.page)}[/]"
+        table.add_row(finding.data_set, state, escape(finding.what), detail)
+    for (name, state), count in counts.items():
+        if state != "ok" and count > shown:
+            table.add_row(name, state, f"and {count - shown:,} more", "--list FILE names all")
+    return table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command `check`."""
+    recipe = ",".join(name for name, data_set in published().items() if data_set.recipe)
+    parser.add_argument("root", type=Path, help="the folder with annotations/, train2014/, ...")
+    parser.add_argument(
+        "--sets", default=recipe, help=f"names with commas, or all (default: {recipe})"
+    )
+    parser.add_argument(
+        "--deep", action="store_true", help="decode every image: hours, not minutes"
+    )
+    parser.add_argument("--workers", type=int, default=4, help="processes that look at images")
+    parser.add_argument("--list", type=Path, help="write all findings there, as JSON")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """The command: prints the table; exit status 1 where something is missing or corrupt."""
+    if not options.root.is_dir():
+        raise DataError(f"{options.root}: expected the folder that holds the data sets")
+    names = tuple(published()) if options.sets == "all" else tuple(options.sets.split(","))
+    found = check(options.root, names, deep=options.deep, workers=options.workers)
+    console.print(table_of(found))
+    if options.list:
+        options.list.parent.mkdir(parents=True, exist_ok=True)
+        options.list.write_text(json.dumps([asdict(f) for f in found], indent=1))
+    problems = sum(f.is_problem for f in found)
+    left_out = sum(f.state == "left out" for f in found)
+    console.print(
+        f"{problems} missing or corrupt, {left_out} left out"
+        + ("" if problems else ": ready to train")
+    )
+    return 1 if problems else 0
