@@ -72,7 +72,7 @@ ROOMS = {
         ("flmm_ros.engine", "flmm_ros.ros", "flmm_ros.msg", "flmm_ros.action"),
     ),
     "training": Room(
-        frozenset(TENSORS | PICTURES | {"matplotlib", "rich", "yaml"}),
+        frozenset(TENSORS | PICTURES | {"matplotlib", "pycocotools", "rich", "scipy", "yaml"}),
         (
             "flmm_ros.engine",
             "flmm_ros.tools.pictures",  # an evaluation's page looks like a demo's
@@ -90,6 +90,7 @@ ROOMS = {
             "flmm_ros.tools.bench_measure",
             "flmm_ros.tools.bench_models",
             "flmm_ros.tools.bench_report",
+            "solids",
             "tiny_families",
             "tiny_model",
         ),
@@ -171,6 +172,22 @@ ENGINE = {
     "sam_image_encoder": set(),
     "scene_memory": {"lmm.prefix"},  # holds one image's prefix, made by the adapter
     "stages": set(),
+    "targets": set(),
+    "targets.ball": {"targets.planes"},  # shares its tolerance
+    "targets.box": {"targets.ball", "targets.planes"},  # what boxes are put around
+    "targets.depth": {"targets.settings"},
+    "targets.grasps": {"targets.planes", "targets.settings"},
+    "targets.planes": set(),
+    # from masks to things in space: the story of this folder
+    "targets.range_image": {
+        "targets.ball",
+        "targets.box",
+        "targets.depth",
+        "targets.grasps",
+        "targets.planes",
+        "targets.settings",
+    },
+    "targets.settings": set(),
     # what it is made of
     "training_free": {"heads", "localisation_heads", "mask_refiner"},
     "types": set(),
