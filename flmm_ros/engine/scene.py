@@ -21,6 +21,8 @@ from flmm_ros.engine.chat import Chat
 from flmm_ros.engine.framing import crop_to_image
 from flmm_ros.engine.intent import checked_command, find_intent
 from flmm_ros.engine.lmm import LmmReading, Prefix
+from flmm_ros.engine.lmm.base import Generated
+from flmm_ros.engine.lmm.prefix import cropped
 from flmm_ros.engine.lmm.tokens import Decoded, Suffix, Turn, branched
 from flmm_ros.engine.phrase_selector import selected_spans
 from flmm_ros.engine.phrases import command_phrases, find_phrases, is_singular
@@ -157,33 +159,42 @@ class Scene:
         self, command: str, intent: Intent, stages: StageClock, history: Sequence[Turn]
     ) -> tuple[str, list[Grounding]]:
         """The model speaks first; then its own words are read in their context."""
-        grounder, tokens = self._grounder, self._grounder.lmm.text()
+        tokens = self._grounder.lmm.text()
         question = tokens.question(command, history)
         prefix = self._prefix(stages)
+        with cropped(prefix):
+            said = self._speak(prefix, question.ids, intent, stages)
+            answer = tokens.decode(said.ids)
+            if intent is not Intent.ANSWER_AND_GROUND:
+                return answer.text, []
+            phrases = self._answer_phrases(answer, said.states)
+            if not phrases:
+                return answer.text, []
+            # The question still stands in the cache: only the answer is read once more.
+            spans = tuple(answer.token_span(phrase.text_span) for phrase in phrases)
+            end = max(stop for _, stop in spans)  # no phrase knows what is said after it
+            asked = prefix.followed_by(len(question.ids))
+            trace = self._trace(Suffix(said.ids[:end], spans), stages, asked)
+        return answer.text, self._groundings(phrases, trace)
+
+    def _speak(
+        self, prefix: Prefix, question_ids: Sequence[int], intent: Intent, stages: StageClock
+    ) -> Generated:
+        """The model's answer; its states where the phrase selector will look at them."""
+        grounder, tokens = self._grounder, self._grounder.lmm.text()
 
         def report(ids: tuple[int, ...]) -> None:
             stages.report(Stage.GENERATE, tokens.decode(ids).text)
 
         with stages(Stage.GENERATE):
-            said = grounder.lmm.generate(
+            return grounder.lmm.generate(
                 prefix,
-                question.ids,
+                question_ids,
                 max_new_tokens=grounder.config.max_new_tokens,
                 on_token=report if stages.is_watched else None,
                 keep_states=intent is Intent.ANSWER_AND_GROUND and grounder.selects_phrases,
+                keep_suffix=True,
             )
-        answer = tokens.decode(said.ids)
-        if intent is not Intent.ANSWER_AND_GROUND:
-            return answer.text, []
-        phrases = self._answer_phrases(answer, said.states)
-        if not phrases:
-            return answer.text, []
-        start = len(question.ids)
-        spans = [answer.token_span(phrase.text_span) for phrase in phrases]
-        end = max(stop for _, stop in spans)  # no phrase knows what is said after it
-        ids = question.ids + said.ids[:end]
-        suffix = Suffix(ids, tuple((start + a, start + b) for a, b in spans))
-        return answer.text, self._groundings(phrases, self._trace(suffix, stages))
 
     def _answer_phrases(self, answer: Decoded, states: torch.Tensor | None) -> list[Phrase]:
         """What the answer names: chosen by the phrase selector, or found by the rules."""
@@ -215,10 +226,13 @@ class Scene:
             answer += text
         return tokens.reading(prompt, answer, spans)
 
-    def _trace(self, suffix: Suffix, stages: StageClock) -> Trace:
-        """Steps seven to nine of the paper's figure: read, decode, refine."""
+    def _trace(self, suffix: Suffix, stages: StageClock, asked: Prefix | None = None) -> Trace:
+        """Steps seven to nine of the paper's figure: read, decode, refine.
+
+        asked: the image and what was said about it; by default the image alone.
+        """
         lmm, heads, memory = self._grounder.lmm, self._grounder.heads, self._memory
-        prefix = self._prefix(stages)
+        prefix = asked or self._prefix(stages)
         with stages(Stage.READ):
             reading = lmm.read(prefix, suffix.ids, suffix.spans, suffix.branches)
             cues = tuple(heads.weighted_states(states) for states in reading.states)

@@ -76,7 +76,11 @@ def beside(objects: Objects, rng: np.random.Generator) -> Sample | None:
 def related_phrase(
     objects: Objects, rng: np.random.Generator
 ) -> tuple[str, tuple[int, ...]] | None:
-    """ "the mug left of the blue cube" and the label it means, where exactly one fits."""
+    """ "the mug left of the blue cube" and the label it means, where exactly one fits.
+
+    In half of the draws the scene has a second one of that kind, if it has any: then the kind alone
+    does not tell which one is meant.
+    """
     anchor, side = pick(rng, objects), pick(rng, tuple(SIDES))
     if not is_clear(objects, anchor, side):
         return None
@@ -86,6 +90,10 @@ def related_phrase(
     alone = [o for o in fitting if kinds.count(o.kind) == 1]
     if len(fitting) == 1 and rng.random() < 0.4:
         return f"the {pick(rng, ('object', 'thing'))} {side} the {anchor.name}", (fitting[0].label,)
+    everywhere = [o.kind for o in objects if o is not anchor]
+    contested = [o for o in alone if everywhere.count(o.kind) > 1]
+    if contested and rng.random() < 0.5:
+        alone = contested
     if not alone:
         return None
     o = pick(rng, alone)

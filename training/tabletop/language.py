@@ -26,6 +26,7 @@ from training.tabletop.references import (
     reference,
 )
 from training.tabletop.samples import MARGIN_PX, Maker, Objects, Sample, Text, pick, place
+from training.tabletop.superlatives import SUPERLATIVES
 
 DESCRIBE = "Please give me a description of the image."
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
@@ -243,18 +244,18 @@ def dialogue(objects: Objects, rng: np.random.Generator) -> Sample | None:
 
 # name -> (maker, share of the turns)
 MAKERS: dict[str, tuple[Maker, float]] = {
-    "statement": (statement, 0.26),
+    "statement": (statement, 0.36),
     "description": (describe, 0.07),
     "color": (color_of, 0.03),
     "kind": (kind_of, 0.03),
-    "yes_no": (is_there, 0.13),
-    "count": (how_many, 0.08),
+    "yes_no": (is_there, 0.12),
+    "count": (how_many, 0.11),
     "place": (extreme, 0.07),
     "relation": (compare, 0.09),
-    "use": (use, 0.09),
+    "use": (use, 0.12),
     "where": (where, 0.03),
-    "beside": (beside, 0.12),
-    "dialogue": (dialogue, 0.14),
+    "beside": (beside, 0.11),
+    "dialogue": (dialogue, 0.12),
 }
 QUESTION_KINDS = ("color", "kind", "yes_no", "count", "place", "use")
 FURTHER_KINDS = (
@@ -271,6 +272,7 @@ def words_known() -> list[str]:
     texts = [DESCRIBE, NOTHING, *USE_QUESTIONS, *(p for e in _EXTREMES for p in e[2])]
     texts += [u for uses in USES.values() for u in uses]
     texts += [s for synonyms in SYNONYMS.values() for s in synonyms]
+    texts += SUPERLATIVES
     rng = np.random.default_rng(0)
     some = [
         SceneObject(kind, color, i + 1, (0, 0, 0), (rng.uniform(0, 320), rng.uniform(0, 240)), 99)
@@ -281,7 +283,7 @@ def words_known() -> list[str]:
         for turn in (*sample.before, sample):
             texts += [turn.prompt, turn.answer]
     for text in texts:
-        for mark in ".,?:{}":
+        for mark in ".,?:{}0":
             text = text.replace(mark, " ")
         known.update(text.lower().split())
     return sorted(known)

@@ -19,16 +19,19 @@ from transformers import LlavaForConditionalGeneration
 from flmm_ros.engine.attention import ATTENTION_NAME, RowRecorder, merge_views
 from flmm_ros.engine.types import View
 from flmm_ros.tools.tabletop import SceneObject
+from training.tabletop.beside import related_phrase
 from training.tabletop.language import DESCRIBE, MAKERS
 from training.tabletop.lmm import FeatureSet, forward
 from training.tabletop.references import several, single
 from training.tabletop.samples import Mention, Sample
+from training.tabletop.superlatives import superlative
 from training.tabletop.turns import TurnPacker
 
 log = logging.getLogger(__name__)
 MAX_WORDS = 9  # tokens of the longest phrase
 ABSENT = 0.4  # share of the others that name nothing in the scene
-SEVERAL = 0.25  # share of phrases that mean all of a kind or a colour
+COMPARED = 0.2  # share of phrases like "the mug left of the blue cube" and "the biggest ball"
+SEVERAL = 0.2  # share of phrases that mean all of a kind or a colour
 PHRASES_ALONE, ANSWERS = 5, 2  # an image is read with
 IN_CONTEXT = (
     "kind", "place", "use", "description", "where", "color", "beside", "dialogue",
@@ -51,12 +54,14 @@ class ReadingSet:
 
 
 def phrase_alone(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> Sample:
-    """A phrase as the whole answer to the model's prompt.
-
-    No "the mug left of the cube": the language model is not good at it, and masks learned from it
-    would hedge.
-    """
-    if rng.random() < SEVERAL:
+    """A phrase as the whole answer to the model's prompt."""
+    choice = rng.random()
+    compared = None
+    if choice < COMPARED:
+        compared = (related_phrase if rng.random() < 0.6 else superlative)(objects, rng)
+    if compared is not None:
+        words, labels = compared
+    elif choice < COMPARED + SEVERAL:
         words, labels = several(objects, rng, by_kind=0.85)
     else:
         words, labels = single(objects, rng, ABSENT)

@@ -12,6 +12,7 @@ import numpy as np
 from flmm_ros.tools.tabletop import COLORS, KINDS
 from training.tabletop.beside import related_phrase
 from training.tabletop.samples import Objects, pick
+from training.tabletop.superlatives import superlative
 
 PLURALS = {
     "cube": "cubes",
@@ -24,12 +25,12 @@ PLURALS = {
 }
 SYNONYMS = {
     "cube": ("block", "box"),
-    "ball": ("sphere",),
-    "cylinder": ("tube",),
-    "mug": ("cup",),
-    "duck": ("bird",),
-    "ring": ("donut",),
-    "bunny": ("rabbit",),
+    "ball": ("sphere", "orb"),
+    "cylinder": ("tube", "can"),
+    "mug": ("cup", "teacup"),
+    "duck": ("bird", "duckling"),
+    "ring": ("donut", "hoop"),
+    "bunny": ("rabbit", "hare"),
 }
 SEVERAL = frozenset([*PLURALS.values(), "objects", "things"])
 _NAMED = re.compile(rf"\b(?:an?|the) (?:(?:{'|'.join(COLORS)}) )?(?:{'|'.join(KINDS)})\b")
@@ -64,10 +65,10 @@ def reference(
     choice = rng.random()
     if choice < 0.15:
         return several(objects, rng)
-    if choice < 0.27:
-        related = related_phrase(objects, rng)
-        if related is not None:
-            return related
+    if choice < 0.5:
+        compared = (related_phrase if choice < 0.35 else superlative)(objects, rng)
+        if compared is not None:
+            return compared
     return single(objects, rng, absent)
 
 

@@ -5,6 +5,7 @@ Does not know about: model families, what is asked.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,13 @@ class Prefix:
     states: torch.Tensor | None = None
     positions: torch.Tensor | None = None
 
+    def followed_by(self, count: int) -> Prefix:
+        """The prefix with the `count` tokens that stand behind it in the cache."""
+        positions = self.positions
+        if positions is not None:
+            positions = torch.cat([positions, self.positions_at(range(count))], dim=-1)
+        return dataclasses.replace(self, length=self.length + count, positions=positions)
+
     def next_positions(self, done: int, count: int) -> torch.Tensor | None:
         """Position ids [..., count] of the text that follows, after `done` tokens of it; None where
         the family simply counts."""
@@ -89,8 +97,8 @@ class Prefix:
 
 
 @contextmanager
-def cropped(prefix: Prefix) -> Iterator[None]:
-    """Whatever happens inside, the cache ends as long as it began.
+def cropped(prefix: Prefix, keep: int = 0) -> Iterator[None]:
+    """Whatever happens inside, the cache ends as long as it began, or at most `keep` tokens longer.
 
     Layer by layer, because an interrupted forward leaves only some of them longer.
     """
@@ -98,6 +106,6 @@ def cropped(prefix: Prefix) -> Iterator[None]:
         yield
     finally:
         for layer in prefix.cache.layers:
-            extra = layer.get_seq_length() - prefix.length
+            extra = layer.get_seq_length() - prefix.length - keep
             if extra > 0:
                 layer.crop(-extra)
