@@ -1,4 +1,4 @@
-"""Which files `pip install .` takes: engine, tools, training, with configurations and models.
+"""Which files `pip install .` takes: our Python and the console's page, configurations, models.
 
 The ROS layer and the generated messages are left to CMakeLists.txt: they need ROS 2 to be built.
 `config/` and `models/` stand at the repository's root, for CMake and for people; here they become
@@ -19,13 +19,14 @@ def data_package(folder: str) -> tuple[str, list[str]]:
     return f"flmm_ros.{folder}", files
 
 
+OURS = ("flmm_ros.engine*", "flmm_ros.console*", "flmm_ros.tools*", "training*")
 DATA = dict(map(data_package, ("config", "models")))
 
 setup(
     packages=[
-        *find_packages(include=["flmm_ros", "flmm_ros.engine*", "flmm_ros.tools*", "training*"]),
+        *find_packages(include=["flmm_ros", *OURS]),
         *DATA,
     ],
     package_dir={name: name.removeprefix("flmm_ros.") for name in DATA},
-    package_data=DATA,
+    package_data={**DATA, "flmm_ros.console": ["page/*"]},
 )

@@ -1,6 +1,7 @@
-"""Starts the grounding node on a robot's camera.
+"""Starts the grounding node on a robot's camera, and the console where it is wanted.
 
     ros2 launch flmm_ros grounding.launch.py image_topic:=/camera/color/image_raw
+    ros2 launch flmm_ros grounding.launch.py console:=true      # and a web page to talk to it
     ros2 launch flmm_ros grounding.launch.py --show-args
 
 Every parameter of the node can be set in `params_file`. The arguments `model`, `device` and
@@ -11,8 +12,9 @@ from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
@@ -78,8 +80,46 @@ def generate_launch_description() -> LaunchDescription:
                 choices=["debug", "info", "warn", "error", "fatal"],
                 description="Lowest level of the log messages that the node shows.",
             ),
+            DeclareLaunchArgument(
+                "console",
+                default_value="false",
+                choices=["true", "false"],
+                description="true: serve a web page to talk to the node (docs/console.md).",
+            ),
+            DeclareLaunchArgument(
+                "console_host",
+                default_value="127.0.0.1",
+                description="Address the console listens on; all but loopback ask for a token, "
+                "which the console prints.",
+            ),
+            DeclareLaunchArgument(
+                "console_port",
+                default_value="8642",
+                description="Port the console listens on.",
+            ),
             OpaqueFunction(function=_start_node),
+            _console(),
         ]
+    )
+
+
+def _console() -> Node:
+    """The console, beside the node and on the same camera topic."""
+    return Node(
+        package="flmm_ros",
+        executable="console",
+        name="console",
+        namespace=LaunchConfiguration("namespace"),
+        condition=IfCondition(LaunchConfiguration("console")),
+        remappings=[("image", LaunchConfiguration("image_topic"))],
+        arguments=[
+            "--host",
+            LaunchConfiguration("console_host"),
+            "--port",
+            LaunchConfiguration("console_port"),
+        ],
+        output="screen",
+        emulate_tty=True,
     )
 
 

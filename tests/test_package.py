@@ -37,6 +37,9 @@ def test_every_launch_argument_is_described():
     assert set(arguments) == {
         "autostart",
         "command_topic",
+        "console",
+        "console_host",
+        "console_port",
         "device",
         "image_topic",
         "image_transport",
@@ -71,7 +74,7 @@ def test_launch_description_can_be_made():
     names: dict[str, object] = {}
     exec(compile(LAUNCH_FILE.read_text(), LAUNCH_FILE, "exec"), names)
     description = names["generate_launch_description"]()  # type: ignore[operator]
-    assert len(description.entities) == 10
+    assert len(description.entities) == 14
 
 
 def _parameter_file() -> dict[str, object]:

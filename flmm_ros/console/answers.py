@@ -1,14 +1,14 @@
 """An answer of the node as a page shows it: words, spans, masks as runs, colours, times, pictures.
 
-Colours are those of the overlay, so that an object has the same one everywhere. Masks travel as the
-run lengths they came as; the page unpacks them. Does not know about: HTTP, users, when answers come.
+Colours are those of the overlay, so that an object has the same one everywhere. Masks travel as
+the run lengths they came as; the page unpacks them.
+Does not know about: HTTP, users, when answers come.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,6 +199,6 @@ def points_to_page(xyz_m: NDArray[np.float32], rgb: NDArray[np.uint8]) -> bytes:
     return struct.pack("<I", len(xyz_m)) + xyz_m.astype("<f4").tobytes() + rgb.tobytes()
 
 
-def live_frame(jpeg: bytes, age_s: float, rate_hz: float) -> bytes:
-    """One live picture for a socket: age and rate as little-endian float32, then the JPEG."""
-    return struct.pack("<ff", age_s, rate_hz) + jpeg
+def live_frame(jpeg: bytes, rate_hz: float) -> bytes:
+    """One live picture for a socket: the camera's rate as little-endian float32, then the JPEG."""
+    return struct.pack("<f", rate_hz) + jpeg

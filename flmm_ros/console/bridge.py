@@ -1,8 +1,8 @@
-"""The console's ROS side: a node that asks, watches and listens, for pages that know nothing of ROS.
+"""The console's ROS side: a node that asks and listens, for pages that know nothing of ROS.
 
 rclpy runs on a thread of its own; everything that comes from it reaches the pages through
-`call_soon_threadsafe` of their event loop. The camera, the heat maps and the points are subscribed to only
-while somebody has a page open, because the grounding node draws and sends them only for listeners.
+`call_soon_threadsafe` of their event loop. Camera, heat maps and points are subscribed to only
+while somebody has a page open: the grounding node draws and sends them only for listeners.
 Does not know about: HTTP, users, how anything is shown.
 """
 

@@ -1,7 +1,7 @@
 """One open page: what it asks for comes in, what happens goes out, over one socket.
 
-Everything that comes in is checked here: size (by the server), form, kinds, lengths, rate. A page that
-breaks the rules of the protocol is disconnected; a person who asks too much is told so.
+Everything that comes in is checked here: size (by the server), form, kinds, lengths, rate. A page
+that breaks the rules of the protocol is disconnected; a person who asks too much is told so.
 Does not know about: ROS, cookies, how the page shows anything.
 """
 

@@ -33,7 +33,7 @@ class Frame:
 
 
 class Frames:
-    """The last images of one camera, bounded in number and bytes. Safe to use from several threads."""
+    """The last images of one camera, bounded in number and bytes. Safe to use from threads."""
 
     def __init__(self, max_count: int = MAX_COUNT, max_bytes: int = MAX_BYTES) -> None:
         self._lock = threading.Lock()
@@ -83,7 +83,7 @@ class Frames:
 
 
 def find(frames: Iterable[Frame], header: Header) -> ImageMsg | None:
-    """The image with exactly this header; of several, as from a camera without a clock, the last."""
+    """The image with exactly this header; of several (a camera without a clock) the last."""
     for frame in reversed(tuple(frames)):
         if frame.msg.header == header:
             return frame.msg

@@ -1,14 +1,13 @@
 """The live picture: the newest camera image as JPEG, encoded once for everybody who waits for one.
 
-A page asks for the next picture when it has shown the last, so a slow telephone gets fewer and never
-old ones. Nothing is encoded while nobody waits. Does not know about: sockets, ROS.
+A page asks for the next picture when it has shown the last, so a slow telephone gets fewer and
+never old ones. Nothing is encoded while nobody waits. Does not know about: sockets, ROS.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from concurrent.futures import Executor
 
 from flmm_ros.console.answers import jpeg_of_msg, live_frame
@@ -78,4 +77,4 @@ class LiveView:
                 self._problem = str(error)
                 _log.warning("live picture: %s", error)
             return b""
-        return live_frame(jpeg, time.monotonic() - frame.received_s, self._frames.rate_hz)
+        return live_frame(jpeg, self._frames.rate_hz)

@@ -143,7 +143,7 @@ def _greeting(host: str, port: int, access: Access, *, is_encrypted: bool) -> li
     lines = [f"console: {scheme}://{_bracketed(name)}:{port}/{token}" for name in names]
     if not access.is_loopback and not is_encrypted:
         lines.append(
-            "console: not encrypted: use it in a network you trust, or give --tls-cert and --tls-key"
+            "console: not encrypted: for a network you trust; or give --tls-cert and --tls-key"
         )
     return lines
 
@@ -177,8 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=_port, default=8642, help="0 = any free one")
     parser.add_argument(
         "--token",
-        help=f"what browsers have to know, 16 characters or more; better in {TOKEN_VARIABLE}, where "
-        "other users do not see it; default: made and printed where one is needed",
+        help="what browsers have to know, 16 characters or more; better in the variable "
+        f"{TOKEN_VARIABLE}, where other users do not see it; default: made where one is needed",
     )
     parser.add_argument("--tls-cert", metavar="PEM", help="certificate, for https")
     parser.add_argument("--tls-key", metavar="PEM", help="its private key")

@@ -69,8 +69,8 @@ def access_for(host: str, token: str | None) -> Access:
     is_loopback = is_loopback_name(host)
     if token is not None and len(token) < MIN_TOKEN_CHARS:
         raise ConfigError(
-            f"token: expected at least {MIN_TOKEN_CHARS} characters, got {len(token)}; leave it out "
-            "and one is made"
+            f"token: expected at least {MIN_TOKEN_CHARS} characters, got {len(token)}; leave it "
+            "out and one is made"
         )
     if token is None and not is_loopback:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
@@ -148,7 +148,7 @@ class Rate:
 
 
 class Guesses:
-    """Limits wrong tokens: of each address, and of all together, so that many addresses do not help.
+    """Limits tries of the token: of each address, and of all together.
 
     Remembers only the newest addresses, so that it cannot be made to grow.
     """

@@ -1,7 +1,7 @@
 """One person at the console: what they asked, what came back, how much they may ask.
 
-A person is a browser (a cookie). Everything is in memory and bounded; what is old goes first. A page
-that is loaded again finds the history; several pages of one browser show the same.
+A person is a browser (a cookie). Everything is in memory and bounded; what is old goes first. A
+page that is loaded again finds the history; several pages of one browser show the same.
 Does not know about: HTTP, ROS.
 """
 
@@ -45,7 +45,7 @@ class User:
     def tell(self, event: Event) -> None:
         """Sends an event to every page, and keeps it for those to come.
 
-        Of one command and type only the newest is kept. What comes of a forgotten command is dropped.
+        Of one command and type only the newest is kept; what comes of a forgotten one is dropped.
         """
         identity = event["id"]
         if event["type"] != "question" and identity not in self._entries:

@@ -27,8 +27,8 @@ const actions = {
 };
 const link = new Link({
   onEvent: (event) => handlers[event.type]?.(event),
-  onPicture: async (jpeg, ageS, rateHz) => {
-    await viewer.live(jpeg, ageS, rateHz).catch((error) => console.warn("live picture:", error));
+  onPicture: async (jpeg, rateHz) => {
+    await viewer.live(jpeg, rateHz).catch((error) => console.warn("live picture:", error));
     waitsForPicture = false;
     askForPicture();
   },
@@ -74,6 +74,7 @@ const handlers = {
     byId("health").lastElementChild.textContent = event.state || "no node";
     byId("model").textContent = event.model;
     banner(event.is_well ? "" : event.message);
+    if (!event.image_rate_hz) viewer.silent();
     byId("nothing").textContent = `No image on ${event.image_topic} yet`;
   },
   refused: (event) => notice(event.text),
@@ -124,7 +125,7 @@ function tidy() {
 function addThumbnail(entry) {
   const id = entry.question.id;
   byId("strip").querySelector(`[data-id="${id}"]`)?.remove();
-  byId("strip").prepend(thumbnail(entry, () => {
+  byId("mini").after(thumbnail(entry, () => {
     show(entry);
     byId("log").querySelector(`[data-id="${id}"]`)?.scrollIntoView({ block: "nearest" });
   }));
@@ -136,7 +137,7 @@ function show(entry) {
   if (entry) viewer.show(entry);
   else viewer.showLive();
   for (const node of document.querySelectorAll(".turn, .thumb")) {
-    node.classList.toggle("shown", node.dataset.id === entry?.question.id);
+    node.classList.toggle("shown", (node.dataset.id || null) === (entry?.question.id ?? null));
   }
 }
 

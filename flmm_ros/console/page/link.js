@@ -4,7 +4,7 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
 
 export class Link {
-  // onEvent(event): a JSON event. onPicture(jpeg, ageS, rateHz): a live picture.
+  // onEvent(event): a JSON event. onPicture(jpeg, rateHz): a live picture.
   // onState(isOpen): the connection came or went.
   constructor({ onEvent, onPicture, onState }) {
     Object.assign(this, { onEvent, onPicture, onState });
@@ -54,8 +54,8 @@ export class Link {
 
   show(buffer) {
     const view = new DataView(buffer);
-    const jpeg = new Blob([new Uint8Array(buffer, 8)], { type: "image/jpeg" });
-    this.onPicture(jpeg, view.getFloat32(0, true), view.getFloat32(4, true));
+    const jpeg = new Blob([new Uint8Array(buffer, 4)], { type: "image/jpeg" });
+    this.onPicture(jpeg, view.getFloat32(0, true));
   }
 
   send(message) {

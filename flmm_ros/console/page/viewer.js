@@ -22,17 +22,22 @@ export class Viewer {
     this.stage.addEventListener("pointerleave", () => this.onHover(null));
   }
 
-  // A live picture has come. While an answer is shown it goes into the corner.
-  async live(jpeg, ageS, rateHz) {
+  // A live picture has come. It is always in the strip, and large while no answer is shown.
+  async live(jpeg, rateHz) {
     const bitmap = await createImageBitmap(jpeg);
-    if (this.entry) {
-      draw(byId("mini"), bitmap);
-      byId("mini").hidden = false;
-      return;
-    }
+    draw(byId("mini-picture"), bitmap);
+    byId("strip").hidden = false;
+    if (this.entry) return;
     this.reshape(bitmap.width, bitmap.height);
     draw(byId("picture"), bitmap);
-    byId("facts").textContent = `${rateHz.toFixed(1)} Hz, ${Math.round(ageS * 1000)} ms old`;
+    byId("facts").textContent = `${bitmap.width} × ${bitmap.height}, ${rateHz.toFixed(1)} Hz`;
+  }
+
+  // The camera has stopped.
+  silent() {
+    if (!this.entry && !this.stage.classList.contains("empty")) {
+      byId("facts").textContent = "no new images";
+    }
   }
 
   reshape(width, height) {
@@ -45,7 +50,7 @@ export class Viewer {
     byId("badge").textContent = "Live";
     byId("badge").classList.add("live");
     byId("facts").textContent = "";
-    for (const id of ["mini", "to-live", "views", "heat"]) byId(id).hidden = true;
+    for (const id of ["to-live", "views", "heat"]) byId(id).hidden = true;
     byId("labels").replaceChildren();
     byId("masks").width = 4;
     this.showPoints(false);
@@ -115,7 +120,7 @@ export class Viewer {
   }
 
   pointAt(event) {
-    if (!this.entry || !byId("points").hidden || event.target.id === "mini") return;
+    if (!this.entry || !byId("points").hidden) return;
     const box = this.stage.getBoundingClientRect();
     const x = (event.clientX - box.left) / box.width;
     const y = (event.clientY - box.top) / box.height;
