@@ -24,7 +24,7 @@ TRAINING_FREE = "training_free"  # in the place of a head file
 T = TypeVar("T", bound="GrounderConfig | ModelConfig")
 
 
-def _setting(
+def setting(
     default: Any,
     doc: str,
     *,
@@ -44,66 +44,64 @@ def _setting(
 class GrounderConfig:
     """What a user of the engine chooses."""
 
-    model: str = _setting(
+    model: str = setting(
         "tabletop",
         "Model: a name (config/models/NAME.yaml, models/NAME/model.yaml), a YAML file, a directory "
         "with model.yaml or with weights, or a hub id owner/name@revision.",
     )
-    device: str = _setting("auto", "auto, cpu, cuda or cuda:N. auto: a GPU where there is one.")
-    dtype: str = _setting(
+    device: str = setting("auto", "auto, cpu, cuda or cuda:N. auto: a GPU where there is one.")
+    dtype: str = setting(
         "auto",
         "Number format of the language model. auto: float32 on a CPU, bfloat16 on a GPU.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
-    quantisation: str = _setting(
+    quantisation: str = setting(
         "none",
         "Weights of the language model in 8 or 4 bits: less memory, some loss.",
         choices=("none", "8bit", "4bit"),
     )
-    download: bool = _setting(
+    download: bool = setting(
         False,
         "Fetch a hub model that is not on this machine yet. HF_HUB_OFFLINE=1 forbids it anyway.",
     )
-    refiner_backend: str = _setting(
+    refiner_backend: str = setting(
         "torch",
         "What runs mask decoder and refiner. onnx: ONNX Runtime with TensorRT, CUDA or CPU, "
         "whichever is there.",
         choices=("torch", "onnx"),
     )
-    refiner_precision: str = _setting(
+    refiner_precision: str = setting(
         "auto",
         "What onnx computes with. auto: float32 on a CPU, float16 on a GPU, where the masks are "
         "compared with float32 and refused if they differ.",
         choices=("auto", "float32", "float16"),
     )
-    refiner_cache: str = _setting(
+    refiner_cache: str = setting(
         "", "Folder of exported heads and TensorRT engines. Empty: ~/.cache/flmm_ros."
     )
-    compile: bool = _setting(
+    compile: bool = setting(
         False, "Compile language model and heads with torch.compile: slow start, faster commands."
     )
-    score_threshold: float = _setting(
+    score_threshold: float = setting(
         -1.0,
         "Objects with a lower score are reported absent, 0..1. -1: the model's own threshold.",
         bounds=(-1.0, 1.0),
         live=True,
     )
-    mask_threshold: float = _setting(
+    mask_threshold: float = setting(
         0.5, "Probability above which a pixel belongs to a mask.", bounds=(0.0, 1.0), live=True
     )
-    max_new_tokens: int = _setting(
+    max_new_tokens: int = setting(
         64, "Longest answer, in tokens of the model.", bounds=(1, 4096), live=True
     )
-    max_command_chars: int = _setting(
+    max_command_chars: int = setting(
         1000, "Longest command, in characters.", bounds=(1, 100_000), live=True
     )
-    scene_cache: int = _setting(2, "How many images are kept encoded. 0: none.", bounds=(0, 64))
-    threads: int = _setting(
-        0, "CPU threads of the process. 0: PyTorch's default.", bounds=(0, 1024)
-    )
+    scene_cache: int = setting(2, "How many images are kept encoded. 0: none.", bounds=(0, 64))
+    threads: int = setting(0, "CPU threads of the process. 0: PyTorch's default.", bounds=(0, 1024))
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self)
         kind, _, number = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda") or (number and not number.isdecimal()):
             raise ConfigError(f"device: expected auto, cpu, cuda or cuda:N, got {self.device!r}")
@@ -113,55 +111,55 @@ class GrounderConfig:
 class ModelConfig:
     """One model: which language model, which heads, and how to talk to it."""
 
-    name: str = _setting("", "Name of the model in logs and messages.")
-    family: str = _setting("llava", "LMM family, a file of flmm_ros/engine/lmm.")
-    lmm: str = _setting("", "Language model: a directory relative to this file, or a hub id.")
-    revision: str = _setting("main", "Revision of a hub id.")
-    heads: str = _setting(
+    name: str = setting("", "Name of the model in logs and messages.")
+    family: str = setting("llava", "LMM family, a file of flmm_ros/engine/lmm.")
+    lmm: str = setting("", "Language model: a directory relative to this file, or a hub id.")
+    revision: str = setting("main", "Revision of a hub id.")
+    heads: str = setting(
         "",
         "Heads: our .safetensors, an official F-LMM .pth, or training_free (a few localisation "
         "heads of the language model itself).",
     )
-    localisation: str = _setting(
+    localisation: str = setting(
         "localisation.json", "For training_free: which heads, a file beside this one."
     )
-    sam: str = _setting("", "segment-anything checkpoint, for official and training-free heads.")
-    merge: str = _setting("mean", "How a phrase's tokens are merged.", choices=("mean", "max"))
-    reading: str = _setting(
+    sam: str = setting("", "segment-anything checkpoint, for official and training-free heads.")
+    merge: str = setting("mean", "How a phrase's tokens are merged.", choices=("mean", "max"))
+    reading: str = setting(
         "apart",
         "How several phrases are read. apart: each as the only answer to the prompt, all in one "
         "forward, so that no result depends on the other phrases. joined: as one answer, as the "
         "original does for RefCOCO; later phrases then know the earlier ones.",
         choices=("apart", "joined"),
     )
-    prompt: str = _setting(
+    prompt: str = setting(
         "Please give me a description of the image.", "What the phrases answer when they are read."
     )
-    template: str = _setting(
+    template: str = setting(
         "USER: <image>\n{text} ASSISTANT:", "Chat template; {text} is the command or the prompt."
     )
-    next_turn: str = _setting(
+    next_turn: str = setting(
         "</s>USER: {text} ASSISTANT:",
         "What stands between an answer and the answer to the next command of a conversation.",
     )
-    phrases: str = _setting(
+    phrases: str = setting(
         "auto",
         "What finds the phrases of an answer. selector: the one trained with the heads; rules: "
         "English grammar; auto: the selector where the heads have one.",
         choices=("auto", "selector", "rules"),
     )
-    score: str = _setting(
+    score: str = setting(
         "iou_head",
         "Score of an object. iou_head: the predicted IoU, where it was trained. mask_confidence: "
         "the mean probability inside the mask, for official heads, whose IoU head never was.",
         choices=("iou_head", "mask_confidence"),
     )
-    score_threshold: float = _setting(
+    score_threshold: float = setting(
         0.5, "Objects with a lower score are reported absent.", bounds=(0.0, 1.0)
     )
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self)
         for key in ("lmm", "heads"):
             if not getattr(self, key):
                 raise ConfigError(f"model {self.name!r}: expected a value for {key!r}, got none")
@@ -308,7 +306,7 @@ def _converted(kind: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check(config: GrounderConfig | ModelConfig) -> None:
+def check(config: GrounderConfig | ModelConfig) -> None:
     """Types, bounds and choices of every field, from the fields themselves."""
     hints = get_type_hints(type(config))
     for f in fields(config):
