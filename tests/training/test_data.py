@@ -287,7 +287,7 @@ def test_wrong_requests_say_what_is_known(
 
 
 def test_make_refuses_what_it_cannot_make(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=re.escape(f"ade20k; can make: {', '.join(MAKERS)}"):
+    with pytest.raises(DataError, match=re.escape("ade20k; can make: " + ", ".join(MAKERS))):
         make(tmp_path, SEEDS, ["ade20k"])
     with pytest.raises(DataError, match="expected 4 different seeds or more, got 2"):
         make(tmp_path, [1, 1, 2])

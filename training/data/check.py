@@ -111,8 +111,9 @@ def _check_split(
     try:
         data = data_set.open(root, split=split)
     except DataError as error:
-        detail = str(error)
-        return [Finding(data_set.name, title, "corrupt", detail, _page_of(detail, needs))]
+        need = _need_of(str(error), needs)
+        what, page = (need.path, need.page) if need else (title, needs[0].page)
+        return [Finding(data_set.name, what, "corrupt", str(error), page)]
     found = _left_out(data_set.name, data.skipped, needs)
     progress = f"{data_set.name} {title}"
     for path, reason in _broken_images(_image_files(data), deep, workers, progress):
@@ -136,9 +137,14 @@ def _left_out(name: str, skipped: Sequence[Skipped], needs: Sequence[Need]) -> l
     ]
 
 
+def _need_of(text: str, needs: Sequence[Need]) -> Need | None:
+    """The file or folder that a text speaks of."""
+    return next((need for need in needs if need.path in text), None)
+
+
 def _page_of(text: str, needs: Sequence[Need]) -> str:
     """Where the file that a text speaks of is published."""
-    return next((need.page for need in needs if need.path in text), needs[0].page)
+    return (_need_of(text, needs) or needs[0]).page
 
 
 def _image_files(data: DataSet) -> list[Path]:

@@ -15,13 +15,11 @@ from typing import Any
 
 from training.data.rle import DataError
 
-# Python 2 wrote the published files; its names for builtins are translated by pickle itself.
+CONTAINERS: tuple[type, ...] = (set, frozenset, bytearray, complex)
 ALLOWED: dict[tuple[str, str], type] = {
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
-    ("builtins", "bytearray"): bytearray,
-    ("builtins", "complex"): complex,
     ("collections", "OrderedDict"): OrderedDict,
+    # Python 2, which wrote the published files, had another name for builtins
+    **{(m, t.__name__): t for t in CONTAINERS for m in ("builtins", "__builtin__")},
 }
 
 
