@@ -125,7 +125,7 @@ def test_each_missing_and_cut_image_is_named_once(root: Path) -> None:
     content = masks[0].read_bytes()
     masks[0].write_bytes(
         content[: len(content) // 2] + content[-12:]
-    )  # it has its end, but not its middle
+    )  # an end, no middle
     masks[1].unlink()
     name = "annotations/panoptic_train2017"
     quick = problems(check(root, ["png"]))
