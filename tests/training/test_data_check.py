@@ -123,9 +123,7 @@ def test_each_missing_and_cut_image_is_named_once(root: Path) -> None:
     assert {f.page for f in found.values()} == {"cocodataset.org: Download, 2014 Train images"}
     make(root, range(4), ["png"])
     content = masks[0].read_bytes()
-    masks[0].write_bytes(
-        content[: len(content) // 2] + content[-12:]
-    )  # an end, no middle
+    masks[0].write_bytes(content[: len(content) // 2] + content[-12:])  # an end, no middle
     masks[1].unlink()
     name = "annotations/panoptic_train2017"
     quick = problems(check(root, ["png"]))
