@@ -28,7 +28,9 @@ ROS = {
     "rosgraph_msgs",
     "sensor_msgs",
     "std_msgs",
+    "std_srvs",
     "unique_identifier_msgs",
+    "visualization_msgs",
 }
 
 
@@ -72,7 +74,11 @@ ROOMS = {
         ("flmm_ros.engine", "flmm_ros.ros", "flmm_ros.msg", "flmm_ros.action"),
     ),
     "training": Room(
-        frozenset(TENSORS | PICTURES | {"matplotlib", "pycocotools", "rich", "scipy", "yaml"}),
+        frozenset(
+            TENSORS
+            | PICTURES
+            | {"accelerate", "matplotlib", "pycocotools", "rich", "scipy", "wandb", "yaml"}
+        ),
         (
             "flmm_ros.engine",
             "flmm_ros.tools.pictures",  # an evaluation's page looks like a demo's

@@ -13,8 +13,13 @@ from torch.nn import functional as F
 
 def mask_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """BCE + DICE of mask logits [N, h, w] against target [N, h, w] in 0..1; mean over N."""
+    return mask_losses(logits, target).mean()
+
+
+def mask_losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """BCE + DICE of each mask, [N]."""
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
-    return (bce + dice_loss(logits, target)).mean()
+    return bce + dice_loss(logits, target)
 
 
 def dice_loss(logits: torch.Tensor, target: torch.Tensor, eps: float = 1.0) -> torch.Tensor:
