@@ -72,7 +72,10 @@ def _replay(args: argparse.Namespace, console: Console) -> int:
     check_thresholds(scenario)
     settings = Settings(args.model, tuple(args.set), args.mode)
     out = args.out or Path("out/replay") / args.bag.resolve().name
-    summary = _lockstep(args, scenario, settings, out, console)
+    if args.mode == ONLINE:
+        summary = _online(args, scenario, out, console)
+    else:
+        summary = _lockstep(args, scenario, settings, out, console)
     return show(summary, out, console)
 
 
@@ -87,6 +90,36 @@ def scenario_for(bag: Path, given: Path | None) -> Scenario:
     return load_scenario(given or bag / "scenario.yaml")
 
 
+def _online(
+    args: argparse.Namespace, scenario: Scenario, out: Path, console: Console
+) -> dict[str, Any]:
+    """One recording, played into the node, with a bar of its frames."""
+    try:
+        from flmm_ros.tools.replay.online import Playing
+        from flmm_ros.tools.replay.run_online import evaluate_online
+    except ImportError as error:
+        raise ConfigError(
+            f"mode online: expected ROS 2 with flmm_ros's messages, got {error}; source them "
+            "(scripts/env.sh) or use --mode lockstep"
+        ) from error
+    with _bar(console) as progress:
+        task = progress.add_task("frames", total=None)
+        return evaluate_online(
+            args.bag,
+            scenario,
+            out,
+            Playing(rate=args.rate),
+            lambda row, counts, total: progress.update(task, completed=counts.in_bag, total=total),
+            node=args.node,
+            ros_arguments=args.ros_arguments,
+        )
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
 def _lockstep(
     args: argparse.Namespace, scenario: Scenario, settings: Settings, out: Path, console: Console
 ) -> dict[str, Any]:
@@ -95,8 +128,7 @@ def _lockstep(
 
     with console.status(f"loading {settings.model} ..."):
         grounder = Grounder.from_config(settings.grounder_config())
-    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with _bar(console) as progress:
         task = progress.add_task("frames", total=None)
 
         def on_row(row: Row, counts: FrameCounts, total: int) -> None:
@@ -149,7 +181,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--mode", choices=(LOCKSTEP, ONLINE), default=LOCKSTEP, help="default: %(default)s")
     add("--model", default="tabletop", help="as the node's parameter (default: %(default)s)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="engine setting")
-    return parser.parse_args(argv)
+    add("--rate", type=float, default=1.0, help="online: how fast (default: %(default)s)")
+    add("--node", default="grounding_node", help="online: its name (default: %(default)s)")
+    own, ros = _split(argv)
+    args = parser.parse_args(own)
+    args.ros_arguments = ros
+    if not 0 < args.rate < 1000:
+        parser.error(f"--rate: expected more than 0 and less than 1000, got {args.rate:g}")
+    return args
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our arguments, and those of ROS from --ros-args on."""
+    at = argv.index("--ros-args") if "--ros-args" in argv else len(argv)
+    return list(argv[:at]), list(argv[at:])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flmm_ros.engine.types import Stage
 from flmm_ros.tools.replay.judge import GOOD_IOU
 from flmm_ros.tools.replay.rows import Row
 
@@ -111,8 +112,10 @@ def _targets(rows: Sequence[Row]) -> dict[str, float | None]:
 
 
 def _times(rows: Sequence[Row]) -> dict[str, dict[str, float | None]]:
-    """Each stage over the rows in which it ran, in the order of their first appearance."""
-    names = dict.fromkeys(name for row in rows for name in row.times_ms)
+    """Each stage over the rows in which it ran, in the engine's order, then what is around it."""
+    known = [stage.value for stage in Stage]
+    found = dict.fromkeys(name for row in rows for name in row.times_ms)
+    names = sorted(found, key=lambda name: known.index(name) if name in known else len(known))
     return {n: spread(row.times_ms[n] for row in rows if n in row.times_ms) for n in names}
 
 

@@ -6,13 +6,11 @@ Does not know about: other recordings, processes.
 from __future__ import annotations
 
 import hashlib
-import time
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import psutil
 
 from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.tools.replay.bag import Bag
@@ -23,14 +21,13 @@ from flmm_ros.tools.replay.rows import Row, read_rows, to_json
 from flmm_ros.tools.replay.scenario import Scenario
 from flmm_ros.tools.replay.schedule import FrameCounts
 from flmm_ros.tools.replay.summary import BagFacts, summarise, write_summary
+from flmm_ros.tools.replay.usage import Usage
 
 if TYPE_CHECKING:
     from flmm_ros.engine.grounder import Grounder
 
 LOCKSTEP, ONLINE = "lockstep", "online"
 OnRow = Callable[[Row, FrameCounts, int], None]  # the row, frames so far, frames there are
-
-_MB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def evaluate(
     with Bag(bag_path) as bag:
         check_topics(bag, scenario)
         total, sha256 = bag.topics[image_topic(bag, scenario)].count, bag.sha256()
-        counts, clock = FrameCounts(), Usage()
+        counts, clock = FrameCounts(), Usage(os.getpid())
         rows = replay_lockstep(bag, scenario, grounder, counts)
         found = store_rows(rows, out, lambda row: on_row(row, counts, total))
         facts = facts_of(bag, sha256, counts, clock, found)
@@ -144,36 +141,3 @@ def rows_in(directory: Path) -> Iterator[Row]:
     many = sorted(directory.glob("bags/*/result.jsonl"))
     for path in many or [single]:
         yield from read_rows(path)
-
-
-class Usage:
-    """Time and processor that a process has used since this was made; our own where pid is 0."""
-
-    def __init__(self, pid: int = 0) -> None:
-        self._process = psutil.Process(pid or None)
-        self._start_s, self._start_cpu_s = time.monotonic(), self._cpu_s()
-
-    @property
-    def seconds(self) -> float:
-        """Since the beginning."""
-        return time.monotonic() - self._start_s
-
-    @property
-    def cpu_percent(self) -> float | None:
-        """Of one core; more than 100 where several were used. None: the process has ended."""
-        try:
-            used_s = self._cpu_s() - self._start_cpu_s
-        except psutil.NoSuchProcess:
-            return None
-        return round(100 * used_s / max(1e-6, self.seconds), 1)
-
-    def rss_mb(self) -> float | None:
-        """Memory now; None where the process has ended."""
-        try:
-            return float(self._process.memory_info().rss / _MB)
-        except psutil.NoSuchProcess:
-            return None
-
-    def _cpu_s(self) -> float:
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
