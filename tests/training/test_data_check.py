@@ -10,13 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from training.data.__main__ import main
 from training.data.check import Finding, check
 from training.data.make import make
 from training.data.registry import open_data, published
 from training.data.rle import DataError
+from training.data.sample import read_sample
+from training.data.show import draw_sample
 
 RECIPE = ("png", "refcoco", "refcoco+", "refcocog")
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,6 +173,25 @@ def test_the_command_says_it_and_ends_with_a_status(root: Path, tmp_path: Path) 
     assert nowhere.returncode == 1
     assert "nowhere: expected the folder that holds the data sets" in nowhere.stdout
     assert run("check").returncode == 2
+
+
+def test_a_sample_is_drawn_with_its_masks_in_colour(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample, rgb = read_sample(open_data("refcoco+", whole), 0) or pytest.fail("broken")
+    row = draw_sample(sample, rgb, phrases=2)
+    panel = row.shape[1] // 3  # the image and two phrases, 300 x 225 px each and their captions
+    inside = sample.phrases[0].mask.decode()
+    shown = np.asarray(Image.fromarray(row[:225, panel : panel + 300]).resize((320, 240)), int)
+    coloured = np.ptp(shown, axis=2) > 40  # the rest is grey
+    assert (coloured & inside).sum() / (coloured | inside).sum() > 0.85
+    out = tmp_path / "out" / "s.png"
+    options = ["show", str(whole), "--set", "png", "--split", "val", "--out", str(out)]
+    assert main(options) == 0
+    with Image.open(out) as image:
+        assert image.width > 600
+    assert main([*options, "--first", "7"]) == 1
+    assert "png/val has samples 0 to 0; got --first 7" in capsys.readouterr().out
 
 
 def test_make_and_list_as_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

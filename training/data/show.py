@@ -22,7 +22,7 @@ from training.data.rle import DataError
 from training.data.sample import GroundingSample, read_sample
 
 PANEL_PX, CAPTION_PX, MARGIN_PX = 300, 46, 6
-GREY = (128, 128, 128)  # pixels that are not judged
+NOT_JUDGED = (255, 255, 255)
 
 
 def draw_sample(
@@ -32,36 +32,38 @@ def draw_sample(
 
     rgb: the sample's image [H, W, 3].
     """
+    grey = rgb.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8)
     panels = [_panel(rgb, f"{sample.key} | {sample.question or sample.text}")]
     for number, phrase in enumerate(sample.phrases[:phrases]):
-        shown = _coloured(rgb, phrase.mask.decode(), color_of(number))
-        if phrase.ignored is not None:
-            shown = _coloured(shown, phrase.ignored.decode(), GREY)
+        shown = _coloured(grey, phrase.mask.decode(), color_of(number))
         kind = {True: "thing", False: "stuff", None: ""}[phrase.is_thing]
         notes = [kind, "plural" if phrase.is_plural else "", "absent" if phrase.is_absent else ""]
-        words = sample.words_of(phrase)
-        panels.append(_panel(shown, f"{words} [{', '.join(n for n in notes if n)}]"))
+        if phrase.ignored is not None:
+            shown = _coloured(shown, phrase.ignored.decode(), NOT_JUDGED)
+            notes.append("white is not judged")
+        caption = ", ".join([sample.words_of(phrase).upper(), *(note for note in notes if note)])
+        panels.append(_panel(shown, caption))
     return np.concatenate(panels, axis=1)
 
 
 def _coloured(
-    rgb: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]
+    picture: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]
 ) -> NDArray[np.uint8]:
-    """The mask in colour, and all else dimmed."""
-    shown = np.where(mask[..., None], 0.45 * rgb + 0.55 * np.array(colour), 0.6 * rgb)
+    """The picture with the mask in a colour."""
+    shown = np.where(mask[..., None], 0.3 * picture + 0.7 * np.array(colour), picture)
     return shown.astype(np.uint8)
 
 
 def _panel(rgb: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
-    """An image with a caption below it, all of one size."""
+    """An image, made smaller, with a caption below it."""
     image = Image.fromarray(rgb)
     image.thumbnail((PANEL_PX, PANEL_PX))
-    canvas = Image.new("RGB", (PANEL_PX + MARGIN_PX, PANEL_PX + CAPTION_PX), "white")
-    canvas.paste(image, (0, PANEL_PX - image.height))
+    canvas = Image.new("RGB", (PANEL_PX + MARGIN_PX, image.height + CAPTION_PX), "white")
+    canvas.paste(image)
     lines = textwrap.wrap(caption, 48)
     if len(lines) > 3:
         lines = [*lines[:2], f"{lines[2][:45]}..."]
-    ImageDraw.Draw(canvas).text((2, PANEL_PX + 2), "\n".join(lines), fill="black", spacing=2)
+    ImageDraw.Draw(canvas).text((2, image.height + 2), "\n".join(lines), fill="black", spacing=2)
     return np.asarray(canvas)
 
 
