@@ -15,6 +15,7 @@ only its beginning was judged. See docs/replay.md.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,18 @@ from rich.table import Table
 from rich.text import Text
 
 from flmm_ros.engine.types import ConfigError, FlmmError
-from flmm_ros.tools.replay.metrics import described
+from flmm_ros.tools.replay.compare import compare, render_comparison, worse
+from flmm_ros.tools.replay.fleet import (
+    BagWorker,
+    Finished,
+    Pool,
+    evaluate_many,
+    is_folder_of_bags,
+    make_tasks,
+)
+from flmm_ros.tools.replay.metrics import described, flat
+from flmm_ros.tools.replay.pool import LocalPool
+from flmm_ros.tools.replay.ray_pool import RayPool
 from flmm_ros.tools.replay.rows import Row
 from flmm_ros.tools.replay.run import LOCKSTEP, ONLINE, Settings, evaluate
 from flmm_ros.tools.replay.scenario import Scenario, load_scenario
@@ -57,8 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     console = Console()
     try:
+        if arguments[:1] == ["compare"]:
+            return _compare(arguments[1:], console)
         args = _parse(arguments)
-        return _replay(args, console)
+        return (
+            _replay_many(args, console) if is_folder_of_bags(args.bag) else _replay(args, console)
+        )
     except FlmmError as error:
         console.print(Text(f"replay: {error}", style="bold red"))
         return CANNOT_RUN
@@ -77,6 +93,66 @@ def _replay(args: argparse.Namespace, console: Console) -> int:
     else:
         summary = _lockstep(args, scenario, settings, out, console)
     return show(summary, out, console)
+
+
+def _replay_many(args: argparse.Namespace, console: Console) -> int:
+    """All recordings of a folder, by several workers."""
+    if args.mode == ONLINE:
+        raise ConfigError("mode online: expected one recording, got a folder of them")
+    out = args.out or Path("out/replay") / args.bag.resolve().name
+    common = args.scenario or args.bag / "scenario.yaml"
+    scenario = load_scenario(common) if args.scenario or common.is_file() else None
+    tasks = make_tasks(args.bag, args.scenario, out)
+    for task in tasks:
+        check_thresholds(load_scenario(task.scenario))
+        if args.fresh:
+            (Path(task.out) / "summary.json").unlink(missing_ok=True)
+    settings = Settings(args.model, tuple(args.set))
+    make_worker = functools.partial(BagWorker, settings, share=0 if args.ray else args.workers)
+    pool: Pool = LocalPool(args.workers or 1, make_worker)
+    if args.ray:
+        pool = RayPool(args.ray, args.workers, make_worker)
+    with _bar(console, "recordings") as progress:
+        bar = progress.add_task("recordings", total=len(tasks))
+
+        def on_finished(finished: Finished) -> None:
+            progress.advance(bar)
+            if finished.error:
+                words = f"{finished.task.name}: not evaluated: {finished.error}"
+                progress.console.print(Text(words, style="bold yellow"))
+
+        summary = evaluate_many(tasks, scenario, settings, pool, out, on_finished)
+    return show(summary, out, console)
+
+
+def _compare(argv: Sequence[str], console: Console) -> int:
+    """Two finished runs, side by side."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flmm_ros.tools.replay compare",
+        description="Compare two finished runs. Exit status: 1 where a number became worse by more "
+        "than --tolerance, if it is given.",
+    )
+    parser.add_argument("before", type=Path, help="folder of a run")
+    parser.add_argument("after", type=Path, help="folder of another run")
+    parser.add_argument("--out", type=Path, help="page to write (default: AFTER/compare.html)")
+    parser.add_argument(
+        "--tolerance", type=float, help="share, such as 0.02; timings count as well"
+    )
+    args = parser.parse_args(argv)
+    found = compare(args.before, args.after)
+    page = args.out or args.after / "compare.html"
+    page.write_text(render_comparison(found, (str(args.before), str(args.after))), encoding="utf-8")
+    table = Table(title=f"{found.common} answers in both, {len(found.turned)} of them turned")
+    for column in ("metric", str(args.before), str(args.after), ""):
+        table.add_column(column)
+    for c in found.changes:
+        word = "" if not c.gain else "better" if c.gain > 0 else "worse"
+        style = {"better": "green", "worse": "red"}.get(word, "")
+        table.add_row(c.metric, described(c.before), described(c.after), Text(word, style=style))
+    console.print(table)
+    console.print(Text(f"page: {page}"))
+    is_worse = args.tolerance is not None and bool(worse(found, args.tolerance))
+    return 1 if is_worse else 0
 
 
 def scenario_for(bag: Path, given: Path | None) -> Scenario:
@@ -115,8 +191,8 @@ def _online(
         )
 
 
-def _bar(console: Console) -> Progress:
-    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+def _bar(console: Console, what: str = "frames") -> Progress:
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console)
 
 
@@ -142,8 +218,6 @@ def _lockstep(
 
 def show(summary: dict[str, Any], out: Path, console: Console) -> int:
     """The numbers that matter, what was missed, and the exit status."""
-    from flmm_ros.tools.replay.metrics import flat
-
     numbers = flat(summary["metrics"])
     table = Table(title=f"{summary['scenario']['name']}: {summary['rows']} answers")
     table.add_column("metric")
@@ -181,6 +255,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--mode", choices=(LOCKSTEP, ONLINE), default=LOCKSTEP, help="default: %(default)s")
     add("--model", default="tabletop", help="as the node's parameter (default: %(default)s)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="engine setting")
+    add("--workers", type=int, default=0, help="many recordings: processes, or actors of Ray")
+    add("--ray", metavar="ADDRESS", help="many recordings: of a Ray cluster, or local")
+    add("--fresh", action="store_true", help="many recordings: do finished ones again")
     add("--rate", type=float, default=1.0, help="online: how fast (default: %(default)s)")
     add("--node", default="grounding_node", help="online: its name (default: %(default)s)")
     own, ros = _split(argv)

@@ -74,13 +74,16 @@ class Bag:
     damage: what is wrong with it, empty where nothing is. It may only be found out while reading.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, name: str = "") -> None:
         """Opens a rosbag2 folder, or one of its storage files.
+
+        name: in reports; empty: that of the folder or file.
 
         Raises:
             BagError: nothing there, or nothing that is a recording.
         """
         self.path = Path(path)
+        self.name = name or (self.path.stem if self.path.is_file() else self.path.resolve().name)
         self.damage = ""
         self.types = message_types()
         self._stack = ExitStack()
@@ -102,11 +105,6 @@ class Bag:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
-
-    @property
-    def name(self) -> str:
-        """The recording's name, for reports."""
-        return self.path.stem if self.path.is_file() else self.path.resolve().name
 
     def messages(self, topics: Collection[str]) -> Iterator[Message]:
         """The messages of some topics, by time; ends at the damage, if there is one."""

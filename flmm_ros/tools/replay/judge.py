@@ -21,7 +21,7 @@ from flmm_ros.tools.replay import rle
 from flmm_ros.tools.replay.frames import Frame, Masks
 from flmm_ros.tools.replay.rows import Pair, Pointed, Row, Steadiness
 from flmm_ros.tools.replay.scenario import Expectation
-from flmm_ros.tools.replay.target import center_m
+from flmm_ros.tools.replay.target import target_error_m
 
 GOOD_IOU = 0.5  # a mask below this is not on the thing
 _NAME_FIRST = 2.0  # more than any IoU: words decide before places
@@ -176,9 +176,7 @@ def _pair(name: str, seen: SeenObject | None, true: NDArray[np.bool_], frame: Fr
     both, either = int((seen.mask & true).sum()), int((seen.mask | true).sum())
     error_m = None
     if frame.depth is not None and frame.camera_info is not None:
-        centers = [center_m(m, frame.depth, frame.camera_info) for m in (seen.mask, true)]
-        if centers[0] is not None and centers[1] is not None:
-            error_m = float(np.linalg.norm(centers[0] - centers[1]))
+        error_m = target_error_m(seen.mask, true, frame.depth, frame.camera_info)
     return Pair(name, seen.phrase, both, either, error_m)
 
 

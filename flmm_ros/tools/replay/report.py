@@ -58,11 +58,10 @@ def write_report(
     directory: Path,
     summary: Mapping[str, Any],
     rows: Sequence[Row],
-    bags: Mapping[str, Path],
-    scenario: Scenario,
+    sources: Mapping[str, tuple[Path, Scenario]],
 ) -> Path:
-    """Writes index.html. bags: where the recordings are, by name, for the pictures."""
-    worst = draw_worst(worst_rows(rows), bags, scenario)
+    """Writes index.html. sources: where the recordings are, by name, for the pictures."""
+    worst = draw_worst(worst_rows(rows), sources)
     page = directory / "index.html"
     page.write_text(render_page(summary, rows, worst), encoding="utf-8")
     return page

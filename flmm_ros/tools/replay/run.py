@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from flmm_ros.tools.replay.report import write_report
 from flmm_ros.tools.replay.rows import Row, read_rows, to_json
 from flmm_ros.tools.replay.scenario import Scenario
 from flmm_ros.tools.replay.schedule import FrameCounts
-from flmm_ros.tools.replay.summary import BagFacts, summarise, write_summary
+from flmm_ros.tools.replay.summary import PASSED, BagFacts, summarise, write_summary
 from flmm_ros.tools.replay.usage import Usage
 
 if TYPE_CHECKING:
@@ -59,16 +59,18 @@ def evaluate(
     grounder: Grounder,
     out: Path,
     on_row: OnRow = lambda row, counts, total: None,
+    *,
+    name: str = "",
 ) -> dict[str, Any]:
     """Looks at a whole recording in lockstep and returns the content of summary.json.
 
-    Whatever ends it early, the rows so far are in `out`; a damaged recording ends at its damage and
-    says so in the summary.
+    name: of the recording in the results; empty: that of its folder. Whatever ends it early, the
+    rows so far are in `out`; a damaged recording ends at its damage and says so in the summary.
 
     Raises:
         FlmmError: the recording cannot be read, or has not what the scenario names.
     """
-    with Bag(bag_path) as bag:
+    with Bag(bag_path, name) as bag:
         check_topics(bag, scenario)
         total, sha256 = bag.topics[image_topic(bag, scenario)].count, bag.sha256()
         counts, clock = FrameCounts(), Usage(os.getpid())
@@ -122,11 +124,19 @@ def conclude(
     rows: Sequence[Row],
     bags: Sequence[BagFacts],
     scenario: Scenario,
-    made_with: dict[str, Any],
+    made_with: Mapping[str, Any],
+    *,
+    scenarios: Mapping[str, Scenario] | None = None,
+    at_best: str = PASSED,
 ) -> dict[str, Any]:
-    """Sums up, writes summary.json and the report, and returns the summary."""
-    summary = summarise(rows, bags, scenario, made_with)
-    write_report(out, summary, rows, {bag.name: Path(bag.path) for bag in bags}, scenario)
+    """Sums up, writes summary.json and the report, and returns the summary.
+
+    scenarios: of each recording by name, where they are not all the same.
+    """
+    summary = summarise(rows, bags, scenario, made_with, at_best)
+    own = scenarios or {}
+    sources = {bag.name: (Path(bag.path), own.get(bag.name, scenario)) for bag in bags}
+    write_report(out, summary, rows, sources)
     write_summary(out, summary)  # last: where it is, everything is
     return summary
 

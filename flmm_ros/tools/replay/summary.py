@@ -48,10 +48,12 @@ def summarise(
     bags: Sequence[BagFacts],
     scenario: Scenario,
     made_with: Mapping[str, Any],
+    at_best: str = PASSED,
 ) -> dict[str, Any]:
     """The content of summary.json.
 
-    made_with: mode, model, parameters and whatever else a reader has to know.
+    made_with: mode, model, parameters and whatever else a reader has to know. at_best: the status
+    is not better than this one.
 
     Raises:
         ConfigError: a threshold names a metric that does not exist.
@@ -63,8 +65,8 @@ def summarise(
         "cpu_percent": max((b.cpu_percent for b in bags if b.cpu_percent), default=None),
     }
     thresholds = _checked(scenario, flat(metrics))
-    is_damaged = any(b.damage for b in bags)
-    is_met = all(t["is_met"] for t in thresholds)
+    is_damaged = any(b.damage for b in bags) or at_best == DAMAGED
+    is_met = all(t["is_met"] for t in thresholds) and at_best != FAILED
     return {
         "format": FORMAT,
         "status": FAILED if not is_met else DAMAGED if is_damaged else PASSED,

@@ -1,6 +1,7 @@
-"""Where a mask's object is, in metres in front of the camera: what a gripper would be sent to.
+"""How far the target that a gripper would be sent to is from the true one.
 
-Does not know about: recordings, what the mask is of.
+The target is the engine's: the middle of the surface that it finds under a mask. The true one is the
+middle of all points under the true mask. Does not know about: recordings, what the masks are of.
 """
 
 from __future__ import annotations
@@ -10,50 +11,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flmm_ros.engine.types import ImageError
-
-_MIN_POINTS = 10
-
-
-def center_m(mask: NDArray[np.bool_], depth: Any, camera_info: Any) -> NDArray[np.float64] | None:
-    """The median point [x, y, z] of a mask [H, W] in the camera's optical frame.
-
-    depth: sensor_msgs/Image of the mask's size, 16UC1 millimetres or 32FC1 metres (REP 118).
-    camera_info: sensor_msgs/CameraInfo of the same camera. None: too few valid depths.
-
-    Raises:
-        ImageError: another encoding or size.
-    """
-    depth_m = metres_from(depth)
-    if depth_m.shape != mask.shape:
-        raise ImageError(f"depth: expected the size {mask.shape} of the image, got {depth_m.shape}")
-    with np.errstate(invalid="ignore"):
-        valid = mask & np.isfinite(depth_m) & (depth_m > 0)
-    if int(valid.sum()) < _MIN_POINTS:
-        return None
-    rows, columns = np.nonzero(valid)
-    z = depth_m[valid].astype(np.float64)
-    fx, _, cx, _, fy, cy = (float(v) for v in np.asarray(camera_info.k)[:6])
-    points = np.stack(((columns - cx) * z / fx, (rows - cy) * z / fy, z), axis=1)
-    return np.asarray(np.median(points, axis=0), np.float64)
+from flmm_ros.engine.targets.depth import points_from_depth, surface_of, valid_depth
+from flmm_ros.engine.targets.settings import TargetConfig
+from flmm_ros.engine.types import ConfigError, TargetError
+from flmm_ros.ros.depth_decoding import depth_m_from_msg, intrinsics_from_msg
 
 
-def metres_from(depth: Any) -> NDArray[np.float32]:
-    """A depth image in metres [H, W]; 0, NaN and infinity stay what they are: not known.
+def target_error_m(
+    mask: NDArray[np.bool_], true: NDArray[np.bool_], depth: Any, camera_info: Any
+) -> float | None:
+    """Metres between the two; None: one of the masks has too little depth.
+
+    mask, true: [H, W]. depth, camera_info: the fields of the messages, of the same camera.
 
     Raises:
-        ImageError: another encoding, or sizes that do not fit together.
+        ConfigError: the messages cannot be used, or are of another size.
     """
-    dtypes = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
-    if depth.encoding not in dtypes:
-        raise ImageError(f"depth: expected 16UC1 or 32FC1, got {depth.encoding!r}")
-    dtype = np.dtype((">" if depth.is_bigendian else "<") + dtypes[depth.encoding])
-    row_bytes = depth.width * dtype.itemsize
-    if depth.step < row_bytes or len(depth.data) != depth.height * depth.step:
-        raise ImageError(
-            f"depth: expected {depth.height} rows of at least {row_bytes} bytes, got "
-            f"{len(depth.data)} bytes with a step of {depth.step}"
+    size_hw, config = (mask.shape[0], mask.shape[1]), TargetConfig()
+    try:
+        depth_m = depth_m_from_msg(depth)
+        points = points_from_depth(depth_m, intrinsics_from_msg(camera_info, size_hw))
+    except TargetError as error:
+        raise ConfigError(f"topics: {error}") from error
+    if depth_m.shape != size_hw:
+        raise ConfigError(
+            f"topics.depth: expected the size {size_hw} of the image, got {depth_m.shape}"
         )
-    rows = np.frombuffer(depth.data, np.uint8).reshape(depth.height, depth.step)[:, :row_bytes]
-    values = np.ascontiguousarray(rows).view(dtype)
-    return (values * (1e-3 if dtype.kind == "u" else 1.0)).astype(np.float32)
+    true_points = points[true & valid_depth(depth_m, config.max_depth_m)]
+    try:
+        found = points[surface_of(mask, depth_m, config)]
+    except TargetError:
+        return None
+    if not len(true_points):
+        return None
+    return float(np.linalg.norm(found.mean(axis=0) - true_points.mean(axis=0)))

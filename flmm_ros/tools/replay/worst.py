@@ -67,23 +67,23 @@ def problem_of(row: Row) -> str:
 
 
 def draw_worst(
-    rows: Sequence[Row], bags: Mapping[str, Path], scenario: Scenario
+    rows: Sequence[Row], sources: Mapping[str, tuple[Path, Scenario]]
 ) -> list[WorstAnswer]:
     """Pictures of rows. A recording that is no longer there leaves its rows without one."""
     pictures: dict[int, NDArray[np.uint8]] = {}
-    for bag in {row.bag for row in rows}:
-        wanted = {row.frame: row for row in rows if row.bag == bag}
-        for frame in _frames_of(bags.get(bag), scenario, set(wanted)):
+    for bag, (path, scenario) in sources.items():
+        wanted = {row.frame for row in rows if row.bag == bag}
+        for frame in _frames_of(path, scenario, wanted):
             for row in rows:
                 if row.bag == bag and row.frame == frame.index:
                     pictures[id(row)] = _draw(row, frame)
     return [WorstAnswer(row, problem_of(row), pictures.get(id(row))) for row in rows]
 
 
-def _frames_of(path: Path | None, scenario: Scenario, wanted: set[int]) -> list[Frame]:
+def _frames_of(path: Path, scenario: Scenario, wanted: set[int]) -> list[Frame]:
     """The frames with these numbers; those that cannot be read are left out."""
     found: list[Frame] = []
-    if path is None or not path.exists() or not wanted:
+    if not wanted or not path.exists():
         return found
     with Bag(path) as bag:
         for frame in frames(bag, scenario):
