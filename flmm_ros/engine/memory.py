@@ -79,6 +79,11 @@ def available(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def used_by_process() -> int:
+    """Bytes of main memory that this process holds."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def require_memory(model: ModelConfig, config: GrounderConfig, device: str, dtype: str) -> None:
     """Refuses a model that cannot fit, before anything is read. A model whose configuration is not
     here yet passes: loading it will say what is missing.

@@ -1,17 +1,129 @@
-"""Subscribes to the camera so that it just connects. Does not know about: models, commands."""
+"""The cameras: subscribed to so that they just connect, also when one comes back differently, and
+the newest image of each.
+
+Does not know about: models, commands.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from rclpy.callback_groups import CallbackGroup
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 
 from flmm_ros.ros.endpoints import IMAGE
+from flmm_ros.ros.newest_image import NewestImage
 from flmm_ros.ros.parameters import NodeConfig
+from flmm_ros.ros.publishers import PublisherFacts, publishers_of
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera that is listened to. `handle` is rclpy's subscription."""
+
+    name: str
+    topic: str  # absolute
+    transport: str
+    profile: QoSProfile
+    is_auto: bool
+    handle: Any
+
+    def publishers(self, node: Node) -> tuple[PublisherFacts, ...]:
+        """Who publishes the topic, and why it does not match where it does not."""
+        return publishers_of(node, self.topic, self.transport, self.profile)
+
+    def has_to_ask_for_less(self, node: Node) -> bool:
+        """A publisher came that offers less than was asked for when there was none, or another."""
+        if not self.is_auto or self.profile.reliability is not ReliabilityPolicy.RELIABLE:
+            return False
+        return ReliabilityPolicy.BEST_EFFORT in _offered(node, self.topic)
+
+
+@dataclass(frozen=True)
+class CameraFacts:
+    """One camera at one moment, for diagnostics. Ages in seconds; None = no image yet.
+
+    drops: images that no command was asked about, by reason.
+    """
+
+    topic: str
+    publishers: tuple[PublisherFacts, ...] = ()
+    received: int = 0
+    rate_hz: float = 0.0
+    age_s: float | None = None
+    drops: Mapping[str, int] = field(default_factory=dict)
+
+
+class Cameras:
+    """All cameras of a node. Safe to use from several threads."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._lock = threading.Lock()  # over the subscriptions
+        self._heard: list[Camera] = []
+        self._config = NodeConfig()
+        self._newest = {"": NewestImage()}  # the main one has no name
+
+    def __getitem__(self, name: str) -> NewestImage:
+        """The newest image of a camera."""
+        return self._newest[name]
+
+    def open(self, config: NodeConfig) -> None:
+        """Listens to every camera of the parameter `cameras`."""
+        with self._lock:
+            self._config = config
+            self._newest = {name: NewestImage() for name in names_of(config.cameras)}
+            self._heard = [self._subscribe(name) for name in self._newest]
+
+    def close(self) -> None:
+        """Listens no more, and forgets the images."""
+        with self._lock:
+            while self._heard:
+                self._node.destroy_subscription(self._heard.pop().handle)
+        self.forget()
+
+    def forget(self) -> None:
+        """The images are from before a pause, or of a time that is yet to come again."""
+        for newest in self._newest.values():
+            newest.clear()
+
+    def hear_again(self) -> None:
+        """A camera that came back with another QoS is asked for what it offers now."""
+        with self._lock:
+            for number, old in enumerate(self._heard):
+                if old.has_to_ask_for_less(self._node):
+                    self._node.destroy_subscription(old.handle)
+                    self._heard[number] = self._subscribe(old.name)
+
+    def facts(self, now_ns: int) -> tuple[CameraFacts, ...]:
+        """What there is to be said about each; `now_ns` of the node's clock."""
+        with self._lock:
+            heard = [(camera, camera.publishers(self._node)) for camera in self._heard]
+        found = []
+        for camera, publishers in heard:
+            newest = self._newest[camera.name]
+            received = newest.get()
+            age_s = None if received is None else received.age_s(now_ns)
+            found.append(
+                CameraFacts(
+                    topic=camera.topic,
+                    publishers=publishers,
+                    received=newest.count,
+                    rate_hz=newest.rate_hz,
+                    age_s=age_s,
+                    drops=newest.drops,
+                )
+            )
+        return tuple(found)
+
+    def _subscribe(self, name: str) -> Camera:
+        group = MutuallyExclusiveCallbackGroup()
+        return subscribe(self._node, self._config, self._newest[name].put, group, name)
 
 
 def subscribe(
@@ -20,18 +132,21 @@ def subscribe(
     callback: Callable[[Any], None],
     group: CallbackGroup,
     name: str = "",
-) -> Any:
+) -> Camera:
     """Subscribes to the relative topic `image`, or `NAME/image` of a further camera, raw or
     compressed as the parameters say."""
     topic = topic_of(name)
+    absolute = node.resolve_topic_name(topic)
     message_type = CompressedImage if config.image_transport == "compressed" else IMAGE.type
-    reliability = _reliability(node, config.image_qos, topic)
+    reliability = _reliability(node, config.image_qos, absolute)
     profile = QoSProfile(depth=IMAGE.depth, reliability=reliability)
     node.get_logger().info(
-        f"listening to {node.resolve_topic_name(topic)} ({message_type.__name__}, "
+        f"listening to {absolute} ({message_type.__name__}, "
         f"{'reliable' if reliability is ReliabilityPolicy.RELIABLE else 'best effort'})"
     )
-    return node.create_subscription(message_type, topic, callback, profile, callback_group=group)
+    handle = node.create_subscription(message_type, topic, callback, profile, callback_group=group)
+    is_auto = config.image_qos == "auto"
+    return Camera(name, absolute, config.image_transport, profile, is_auto, handle)
 
 
 def topic_of(name: str) -> str:
@@ -54,7 +169,9 @@ def _reliability(node: Node, choice: str, topic: str) -> ReliabilityPolicy:
         return ReliabilityPolicy.BEST_EFFORT
     if choice == "reliable":
         return ReliabilityPolicy.RELIABLE
-    publishers = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
-    offered = {info.qos_profile.reliability for info in publishers}
-    is_reliable = offered == {ReliabilityPolicy.RELIABLE}
+    is_reliable = _offered(node, topic) == {ReliabilityPolicy.RELIABLE}
     return ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
+
+
+def _offered(node: Node, topic: str) -> set[ReliabilityPolicy]:
+    return {info.qos_profile.reliability for info in node.get_publishers_info_by_topic(topic)}

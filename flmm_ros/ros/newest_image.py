@@ -42,24 +42,33 @@ class NewestImage:
         self._lock = threading.Lock()
         self._newest: Received | None = None
         self._arrivals_s: deque[float] = deque(maxlen=1000)
-        self._count = 0
+        self._count = self._replaced = self._forgotten = 0
+        self._is_used = False
 
     def put(self, msg: ImageMsg) -> None:
         """Replaces what is there."""
         now_s = time.monotonic()
         with self._lock:
-            self._newest = Received(msg, now_s)
+            self._replaced += self._newest is not None and not self._is_used
+            self._newest, self._is_used = Received(msg, now_s), False
             self._arrivals_s.append(now_s)
             self._count += 1
 
     def get(self) -> Received | None:
+        """The newest image, to look at; `use` is for those who ask about it."""
+        with self._lock:
+            return self._newest
+
+    def use(self) -> Received | None:
         """The newest image; it stays in the slot, so that several commands can ask about it."""
         with self._lock:
+            self._is_used = True
             return self._newest
 
     def clear(self) -> None:
         """Forgets the image, so that nothing from before a pause is used after it."""
         with self._lock:
+            self._forgotten += self._newest is not None and not self._is_used
             self._newest = None
             self._arrivals_s.clear()
 
@@ -68,6 +77,13 @@ class NewestImage:
         """Images received so far."""
         with self._lock:
             return self._count
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Images that no command was asked about, by reason: a newer one came before, or it was
+        forgotten in a pause or because the clock jumped back."""
+        with self._lock:
+            return {"replaced by a newer one": self._replaced, "forgotten": self._forgotten}
 
     @property
     def rate_hz(self) -> float:

@@ -102,6 +102,7 @@ class Worker(Generic[RequestT, ResultT]):
         self._busy, self._max_queue = busy, max_queue
         self._waiting: deque[Job[RequestT]] = deque()
         self._running: Job[RequestT] | None = None
+        self._running_since_s = 0.0
         self._is_open = self._is_closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._loop, name="grounding-worker", daemon=True)
@@ -112,6 +113,18 @@ class Worker(Generic[RequestT, ResultT]):
         """Jobs that wait; the running one is not counted."""
         with self._changed:
             return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """The line holds as many as may wait; the next one is refused."""
+        with self._changed:
+            return self._busy is Busy.QUEUE and 0 < self._max_queue <= len(self._waiting)
+
+    @property
+    def busy_s(self) -> float:
+        """How long the running job has been at work; 0 where none is."""
+        with self._changed:
+            return time.monotonic() - self._running_since_s if self._running else 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -205,6 +218,7 @@ class Worker(Generic[RequestT, ResultT]):
                 if not self._waiting:
                     return
                 job = self._running = self._waiting.popleft()
+                self._running_since_s = time.monotonic()
             self._run(job)
             with self._changed:
                 self._running = None

@@ -9,21 +9,12 @@ import os
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it needs rclpy, which may not be here
+    from flmm_ros.ros.publishers import PublisherFacts
 
 DISCOVERY_S = 3.0
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-
-
-@dataclass(frozen=True)
-class PublisherFacts:
-    """One publisher of the image topic. `problem`: why the node would not receive from it."""
-
-    node: str
-    type: str
-    reliability: str
-    durability: str
-    depth: int
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +60,9 @@ def look_around(image_topic: str) -> RosFacts:
         return RosFacts(has_rclpy=False)
     import rclpy
     from rclpy.context import Context
+    from rclpy.qos import qos_profile_sensor_data
+
+    from flmm_ros.ros.publishers import publishers_of
 
     context = Context()
     context.init()
@@ -83,7 +77,8 @@ def look_around(image_topic: str) -> RosFacts:
         ):
             time.sleep(0.05)
             found = node.get_publishers_info_by_topic(topic)
-        publishers = tuple(_publisher(info) for info in found)
+        # With image_qos: auto the node asks for best effort unless everybody offers reliable.
+        publishers = publishers_of(node, topic, "raw", qos_profile_sensor_data)
     finally:
         node.destroy_node()
         context.shutdown()
@@ -97,21 +92,4 @@ def look_around(image_topic: str) -> RosFacts:
         domain=os.environ.get("ROS_DOMAIN_ID", "0"),
         image_topic=topic,
         publishers=publishers,
-    )
-
-
-def _publisher(info: object) -> PublisherFacts:
-    profile, kind = info.qos_profile, str(info.topic_type)  # type: ignore[attr-defined]
-    problem = ""
-    if kind not in IMAGE_TYPES:
-        problem = f"expected {' or '.join(IMAGE_TYPES)}; is this the image topic?"
-    elif kind == IMAGE_TYPES[1]:
-        problem = "set the parameter image_transport to compressed"
-    return PublisherFacts(
-        node=f"{info.node_namespace.rstrip('/')}/{info.node_name}",  # type: ignore[attr-defined]
-        type=kind,
-        reliability=profile.reliability.name.lower(),
-        durability=profile.durability.name.lower(),
-        depth=int(profile.depth),
-        problem=problem,
     )

@@ -21,6 +21,8 @@ from flmm_ros.tools.processes import Child
 SAMPLE_S = 1.0
 MODULE = "flmm_ros.tools.faulty_node"
 MIB = 2**20
+WARM_UP_SAMPLES, WARM_UP_SHARE = 60, 0.3  # whichever is longer
+QUARTER_SAMPLES = 15
 
 
 @dataclass(frozen=True)
@@ -112,17 +114,14 @@ class SoakProcess:
             self._samples.append(Sample(time.monotonic(), life, memory.rss / MIB, cpu_s))
 
 
-def growth_percent(samples: Sequence[Sample], warm_up: float = 0.3) -> float:
-    """How much the memory of the last process grew, without the first part of its life: the mean of
-    its last fifth above that of the fifth after the warm-up. NaN for a life of under ten samples.
-
-    warm_up: share of the life that is left out.
+def growth_percent(samples: Sequence[Sample]) -> float:
+    """How much the memory of the last process grew after its warm-up: the mean of the last quarter
+    of what follows the warm-up above the mean of its first quarter. NaN where too little follows.
     """
     life = [s.rss_mib for s in samples if s.life == samples[-1].life] if samples else []
-    if len(life) < 10:
+    after = life[max(WARM_UP_SAMPLES, int(len(life) * WARM_UP_SHARE)) :]
+    quarter = len(after) // 4
+    if quarter < QUARTER_SAMPLES:
         return float("nan")
-    fifth = max(1, len(life) // 5)
-    first = int(len(life) * warm_up)
-    before, after = life[first : first + fifth], life[-fifth:]
-    mean_before, mean_after = sum(before) / len(before), sum(after) / len(after)
-    return 100.0 * (mean_after - mean_before) / mean_before
+    first, last = (sum(part) / quarter for part in (after[:quarter], after[-quarter:]))
+    return 100.0 * (last - first) / first
