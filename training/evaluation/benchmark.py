@@ -165,9 +165,7 @@ def write_results(
 ) -> ScoreTable:
     """Writes evaluation.json, evaluation.md and index.html into `request.out`."""
     published = published_for(request.data, request.split)
-    title = f"{find(request.data).title} {request.split}"
-    if request.limit is not None and request.limit < len(data):
-        title += f", only the first {request.limit} of {len(data)} samples"
+    title = title_of(request, len(data))
     table = score_table(title, reader.grounder.model_name, measured.scores, published)
     found = summary(request, reader, measured, len(data))
     found |= {"seconds": round(measured.seconds, 1), "processes": processes}
@@ -187,6 +185,17 @@ def write_results(
     page = render_page(title, table, facts, sections)
     (request.out / "index.html").write_text(page, encoding="utf-8")
     return table
+
+
+def title_of(request: Request, samples: int) -> str:
+    """The data set and split, and what it is only a part of."""
+    published = find(request.data)
+    title, whole = f"{published.title} {request.split}", published.images.get(request.split)
+    measured = min(samples, request.limit or samples)
+    is_cut_otherwise = set(request.options) - {"expressions"}
+    if whole is not None and samples != whole and not is_cut_otherwise:
+        return f"{title}, {measured} images instead of the published {whole}"
+    return title if measured == samples else f"{title}, only {measured} of {samples} samples"
 
 
 def summary(request: Request, reader: Reader, measured: Measured, samples: int) -> dict[str, Any]:

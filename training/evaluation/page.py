@@ -96,9 +96,9 @@ def compared(
     truth: NDArray[np.bool_],
     ignored: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
-    """The image with every pixel of mask or truth in the colour of right, too much or missed."""
+    """The image in grey, with every pixel right, too much or missed in its colour."""
     counts = np.ones_like(mask) if ignored is None else ~ignored
-    canvas = rgb.astype(np.float32)
+    canvas = np.repeat(rgb.astype(np.float32).mean(axis=2, keepdims=True), 3, axis=2)
     for color, pixels in (
         (RIGHT, mask & truth),
         (TOO_MUCH, mask & ~truth),

@@ -6,7 +6,8 @@ referring (RefCOCO, RefCOCO+, RefCOCOg): cIoU is the sum of intersections over t
     mIoU (also gIoU) the mean IoU, P@t the share of IoUs above t.
 narrative (PNG): average recall, the area under the share of noun phrases with IoU >= t over t in
     0..1 (steps of 1e-5, the sum of left edges, as the benchmark's own code does it), for all
-    phrases, and for those of things, of stuff, in the singular and in the plural.
+    phrases, and for those of things, of stuff, in the singular and in the plural. A plural counts
+    as things whatever it is made of, as in F-LMM's own evaluation.
 reasoning (ReasonSeg): gIoU and cIoU; where mask and truth are both empty the IoU is 1. Pixels
     labelled "ignore" do not count. Short and long queries also by themselves.
 generalised (gRefCOCO): N-acc is the share of no-target phrases reported absent, T-acc that of the
@@ -49,8 +50,8 @@ def narrative(cases: Sequence[Case]) -> Scores:
     """Average recall of all phrases and of each sort that occurs."""
     sorts: dict[str, list[Case]] = {
         "AR": list(cases),
-        "AR thing": [c for c in cases if c.is_thing is True],
-        "AR stuff": [c for c in cases if c.is_thing is False],
+        "AR thing": [c for c in cases if c.is_thing is True or c.is_plural is True],
+        "AR stuff": [c for c in cases if c.is_thing is False and c.is_plural is not True],
         "AR singular": [c for c in cases if c.is_plural is False],
         "AR plural": [c for c in cases if c.is_plural is True],
     }
