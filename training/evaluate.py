@@ -64,6 +64,10 @@ def rows_of(found: Mapping[str, Any]) -> dict[str, str]:
         rows["  with a candidate on each"] = crowds["all_matched"]
     if crowds["unique_n"]:
         rows["unique phrases reported as ambiguous"] = crowds["false_alarms"]
+    for sort, part in found["compared"].items():
+        if part["n"]:
+            rows[f"{sort} phrases: P@0.5"] = part["P@0.5"]
+            rows[f"  {sort}: where the kind does not tell"] = part["P@0.5 contested"]
     answers, talks, names = found["answers"], found["conversations"], found["phrases_of_answers"]
     if answers["n"]:
         rows["questions, exact"] = answers["questions"]

@@ -2,7 +2,7 @@
 
 Every object of a scene is asked for by "the <colour> <kind>", together with as many absent phrases
 (masks, presence, calibration, false alarms), every kind of which several lie there by "the <kind>"
-(ambiguity). What it says is examined in conversation.py.
+(ambiguity), some things by their place or size ("the mug left of the blue cube"). What it says is examined in conversation.py.
 
 Does not know about: how the model was trained.
 """
@@ -16,8 +16,10 @@ from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.scene import Scene
 from flmm_ros.engine.types import Grounding
 from flmm_ros.tools.tabletop import COLORS, KINDS, Tabletop, TabletopScene
+from training.tabletop.beside import related_phrase
 from training.tabletop.conversation import examine_answers, examine_conversation, examine_phrases
-from training.tabletop.examination import Crowd, Examination
+from training.tabletop.examination import Compared, Crowd, Examination
+from training.tabletop.superlatives import superlative
 
 MATCH_IOU = 0.5  # a candidate above it lies on the thing
 
@@ -31,6 +33,7 @@ def examine(grounder: Grounder, first: int, stop: int, *, with_answers: bool = T
             scene = grounder.open(truth.rgb)
             examine_names(notes, scene, truth)
             examine_crowds(notes, scene, truth)
+            examine_compared(notes, scene, truth)
             if with_answers:
                 examine_answers(notes, scene, truth)
                 examine_conversation(notes, scene, truth)
@@ -80,6 +83,21 @@ def examine_crowds(notes: Examination, scene: Scene, truth: TabletopScene) -> No
     crowds = [kind for kind in KINDS if kinds.count(kind) > 1]
     for kind, found in zip(crowds, scene.ground([f"the {k}" for k in crowds]), strict=True):
         notes.crowds.append(crowd_of(found, truth, kind))
+
+
+def examine_compared(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+    """Things told from others by their place or size, up to two of each sort."""
+    rng = np.random.default_rng([truth.seed, 5])
+    for sort, draw in (("relation", related_phrase), ("superlative", superlative)):
+        drawn = dict(filter(None, (draw(truth.objects, rng) for _ in range(4))))
+        chosen = list(drawn.items())[:2]
+        found = scene.ground([words for words, _ in chosen])
+        for (_, labels), grounding in zip(chosen, found, strict=True):
+            meant = next(o for o in truth.objects if o.label in labels)
+            mask = truth.mask(meant)
+            overlap = float((grounding.mask & mask).sum() / max((grounding.mask | mask).sum(), 1))
+            alike = sum(o.kind == meant.kind for o in truth.objects)
+            notes.compared.append(Compared(sort, overlap, alike > 1))
 
 
 def crowd_of(found: Grounding, truth: TabletopScene, kind: str) -> Crowd:

@@ -25,6 +25,16 @@ class Crowd:
     matched: int
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A phrase that picks one thing by its place or size: "the mug left of the blue cube". iou: of
+    its mask; is_contested: other things of that kind lie there, so that the kind does not tell."""
+
+    sort: str
+    iou: float
+    is_contested: bool
+
+
 @dataclass
 class Examination:
     """Notes on phrases (masks, presence, score), crowds, answers, conversations and words."""
@@ -36,6 +46,7 @@ class Examination:
     said_absent: list[bool] = field(default_factory=list)
     is_absent: list[bool] = field(default_factory=list)
     crowds: list[Crowd] = field(default_factory=list)
+    compared: list[Compared] = field(default_factory=list)
     false_alarms: list[bool] = field(default_factory=list)  # one thing meant, several reported
     answers: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
     conversations: list[list[bool]] = field(default_factory=list)  # turns after the first
@@ -62,6 +73,17 @@ class Examination:
                 "n": len(self.crowds),
                 "false_alarms": share(self.false_alarms),
                 "unique_n": len(self.false_alarms),
+            },
+            "compared": {
+                sort: {
+                    "P@0.5": share([c.iou > 0.5 for c in self.compared if c.sort == sort]),
+                    "P@0.5 contested": share(
+                        [c.iou > 0.5 for c in self.compared if c.sort == sort and c.is_contested]
+                    ),
+                    "n": sum(c.sort == sort for c in self.compared),
+                    "n contested": sum(c.sort == sort and c.is_contested for c in self.compared),
+                }
+                for sort in ("relation", "superlative")
             },
             "conversations": {
                 "turns": share([r for turns in self.conversations for r in turns]),

@@ -2,6 +2,7 @@
 
 The U-Net and the SAM-style refiner train together on what the language model made of phrases
 (readings.py), with the paper's losses on coarse and full-resolution logits, plus the predicted IoU.
+The refiner's image encoder stays as it was pre-trained (sight.py), as SAM's does in the original.
 A phrase that fits several objects asks for all of them; an absent one for an empty mask and a score
 of 0.
 
@@ -28,12 +29,10 @@ from training.losses import iou, mask_loss, score_loss
 from training.tabletop.checkpoints import resume, save
 from training.tabletop.readings import ReadingSet
 from training.tabletop.scenes import SceneSet
-from training.tabletop.sight import SightProbe
 
 log = logging.getLogger(__name__)
 IMAGES_A_STEP, PHRASES_AN_IMAGE = 6, 3
 WORDLESS = 0.15  # share of steps without words, as training-free heads use the refiner
-SIGHT = 0.1  # weight of the loss on the refiner's image features
 NEW_LAYER = -3.0  # a further layer's share of the words' cue when heads grow, before the softmax
 
 HEADS = HeadsConfig(
@@ -67,7 +66,7 @@ class PhraseSet:
 @torch.no_grad()
 def grow(heads: Heads, start: Heads) -> None:
     """Gives `heads` what heads for fewer layers of the language model have learned; maps of further
-    layers count nothing at first. The phrase selector is trained anew."""
+    layers count nothing at first. The image encoder and the phrase selector are not taken over."""
     new, old = heads.state_dict(), start.state_dict()
     first = "mask_decoder.down.0.0.conv.weight"
     for name, value in old.items():
@@ -77,7 +76,9 @@ def grow(heads: Heads, start: Heads) -> None:
         elif name == "text_layer_weights":
             new[name].fill_(NEW_LAYER)
             new[name][: len(value)] = value
-        elif not name.startswith("phrase_selector."):
+        elif name.startswith("mask_refiner.image_encoder.") or name.startswith("phrase_selector."):
+            continue
+        else:
             new[name].copy_(value)
 
 
@@ -98,26 +99,27 @@ def train_heads(
     """
     readings, scenes = train.readings, train.scenes
     of_image = _by_image(readings.image, len(scenes))
-    probe = SightProbe(heads.mask_refiner)
-    parts = [p for n, p in heads.named_parameters() if not n.startswith("phrase_selector.")]
-    parts += probe.parameters()
-    both = nn.ModuleList([heads, probe])
+    heads.mask_refiner.image_encoder.requires_grad_(False)
+    seen = see(heads, scenes)
+    parts = [
+        p
+        for name, p in heads.named_parameters()
+        if p.requires_grad and not name.startswith("phrase_selector.")
+    ]
     optimizer = torch.optim.AdamW(parts, peak_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, peak_rate, total_steps=steps, pct_start=0.05
     )
-    first = resume(checkpoint, both, optimizer, schedule)
+    first = resume(checkpoint, heads, optimizer, schedule)
     heads.train()
-    sums = np.zeros(4)
+    sums = np.zeros(3)
     for step in range(first, steps):
         rng = np.random.default_rng([seed, step])
         chosen = rng.integers(0, len(scenes), IMAGES_A_STEP)
         picked = np.concatenate([rng.choice(of_image[i], PHRASES_AN_IMAGE) for i in chosen])
         index = torch.from_numpy(picked)
         truth = targets_of(scenes, readings.image[index], readings.wanted[index])
-        pixels = heads.mask_refiner.pixels(list(scenes.rgb[chosen]))
-        features = heads.mask_refiner.image_encoder(pixels)
-        sight = probe.loss(features, probe.truth(scenes, chosen))
+        features = seen[torch.from_numpy(chosen)].float()
         features = features.repeat_interleave(PHRASES_AN_IMAGE, dim=0)
         with_words = rng.random() >= WORDLESS
         coarse, logits, score = run(heads, readings, index, features, view, with_words=with_words)
@@ -126,7 +128,6 @@ def train_heads(
             mask_loss(coarse, small),
             mask_loss(logits, truth),
             score_loss(score, logits, truth),
-            SIGHT * sight,
         )
         optimizer.zero_grad()
         sum(losses).backward()  # type: ignore[union-attr]
@@ -135,13 +136,26 @@ def train_heads(
         schedule.step()
         sums += [loss.item() for loss in losses]
         if step % 50 == 49:
-            log.info("heads %d/%d coarse, refined, score, sight %s", step + 1, steps, sums / 50)
+            log.info("heads %d/%d coarse, refined, score %s", step + 1, steps, sums / 50)
             sums[:] = 0
         if step % 350 == 349:
             log.info("heads unseen %s", measure(heads, unseen, view, 200))
-            save(checkpoint, both, optimizer, schedule, step + 1)
+            save(checkpoint, heads, optimizer, schedule, step + 1)
             heads.train()
     return measure(heads, unseen, view, len(unseen.scenes))
+
+
+@torch.no_grad()
+def see(heads: Heads, scenes: SceneSet) -> torch.Tensor:
+    """The refiner's features of all scenes, fp16 [B, hidden, g, g]: a quarter of a MiB a scene."""
+    heads.eval()
+    refiner, parts = heads.mask_refiner, []
+    for start in range(0, len(scenes), 50):
+        pixels = refiner.pixels(list(scenes.rgb[start : start + 50]))
+        parts.append(refiner.image_encoder(pixels).half())
+        if start % 1000 == 0:
+            log.info("seeing %d/%d", start, len(scenes))
+    return torch.cat(parts)
 
 
 def run(

@@ -3,8 +3,8 @@ every cell, of which colour, and where the middle of that thing is.
 
 A real refiner brings SAM's image encoder, which has seen the world before it sees a phrase. The
 embedded one starts from nothing, and masks alone teach it too slowly to tell a mug from a cube of
-the same colour, or two mugs from each other. So it is trained on that first (`train_sight`), and
-kept at it while the heads train (`SightProbe.loss`). The probe is thrown away afterwards.
+the same colour, or two mugs from each other. So it is trained on that first, and frozen while the
+heads train, as SAM's is in the original. The probe that asks it is thrown away.
 
 Does not know about: phrases, language models.
 """
