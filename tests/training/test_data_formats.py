@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from training.data import sets
+from training.data.check import check
 from training.data.make.polygons import has_hole, trace
 from training.data.make.referring import run_lengths
 from training.data.pickles import read_pickle
@@ -522,3 +526,40 @@ def test_reasonseg_reads_windows_encoding_and_names_what_is_broken(tmp_path: Pat
     assert [every[i].key for i in range(2)] == ["reasonseg/val/a/0", "reasonseg/val/a/1"]
     with pytest.raises(DataError, match="expected photos"):
         open_data("reasonseg", tmp_path, "test")
+
+
+# ---- one more data set
+
+
+def test_the_worked_example_of_the_readme_is_one_file_and_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).parents[2] / "training" / "README.md").read_text()
+    (example,) = re.findall(r'```python\n("""My photos:.*?)```', readme, re.DOTALL)
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "mine.py").write_text(example)
+    monkeypatch.setattr(sets, "__path__", [*sets.__path__, str(tmp_path / "sets")])
+    monkeypatch.delitem(sys.modules, "training.data.sets.mine", raising=False)
+    folder = tmp_path / "data" / "mine"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "a.png")
+    mug = {"words": "the red mug", "polygons": [rectangle(2, 3, 7, 9)]}
+    line = {"words": "a line", "polygons": [[1, 1, 2, 2]]}
+    records = [
+        {"photo": "a.png", "phrases": [mug, mug | {"words": "it"}]},
+        {"photo": "a.png", "phrases": [mug, line]},
+        {"photo": "none.png", "phrases": [mug]},
+    ]
+    for split in ("train", "val"):
+        (folder / f"{split}.json").write_text(json.dumps(records))
+    data = open_data("mine", tmp_path / "data")
+    assert (len(data), data[0].text) == (1, "the red mug. it.")
+    assert [data[0].words_of(p) for p in data[0].phrases] == ["the red mug", "it"]
+    np.testing.assert_array_equal(data[0].phrases[1].mask.decode(), box(2, 3, 7, 9))
+    assert [s.key for s in data.skipped] == ["mine/train/1", "mine/train/2"]
+    assert read_sample(data, 0) is not None
+    found = check(tmp_path / "data", ["mine"])
+    assert {f.state for f in found} == {"ok", "left out"}
+    (folder / "val.json").unlink()
+    (missing,) = (f for f in check(tmp_path / "data", ["mine"]) if f.is_problem)
+    assert (missing.what, missing.page) == ("mine/val.json", "the shelf in room 2")

@@ -91,4 +91,10 @@ def open_data(name: str, root: Path | str, split: str = "train", **options: Any)
     for option in options:
         if option not in known:
             raise DataError(f"{name}: option {option!r} is unknown; known are: {', '.join(known)}")
-    return data_set.open(Path(root), split=split, **options)
+    try:
+        return data_set.open(Path(root), split=split, **options)
+    except DataError as error:
+        raise DataError(
+            f"{error}\nWhat else is missing, and where it is published, says: "
+            f"python -m training.data check {root} --sets {name}"
+        ) from error
