@@ -72,9 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["compare"]:
             return _compare(arguments[1:], console)
         args = _parse(arguments)
-        return (
-            _replay_many(args, console) if is_folder_of_bags(args.bag) else _replay(args, console)
-        )
+        run = _replay_many if is_folder_of_bags(args.bag) else _replay
+        return run(args, console)
     except FlmmError as error:
         console.print(Text(f"replay: {error}", style="bold red"))
         return CANNOT_RUN

@@ -15,6 +15,7 @@ from typing import Any
 
 from flmm_ros.tools.replay.judge import GOOD_IOU
 from flmm_ros.tools.replay.metrics import described, flat
+from flmm_ros.tools.replay.page_style import TABLE_STYLE
 from flmm_ros.tools.replay.rows import Row
 from flmm_ros.tools.replay.run import rows_in
 from flmm_ros.tools.replay.summary import read_summary
@@ -131,17 +132,6 @@ turned.</p></header><main>
 <h2>Numbers that differ</h2><table><tr><th>metric</th>{head}{numbers}</table>
 <h2>Answers that turned</h2><table><tr><th>where</th><th>command</th>{head}{answers}</table>
 </main></body></html>
-"""
-
-
-TABLE_STYLE = """
-table { border-collapse: collapse; width: 100%; font-size: 14px; background: var(--card);
-  border: 1px solid var(--line); border-radius: 12px; }
-td, th { padding: 6px 12px; text-align: left; border-top: 1px solid var(--line);
-  font-variant-numeric: tabular-nums; vertical-align: top; }
-th { color: var(--soft); font-weight: 600; border-top: 0; }
-td.n { text-align: right; }
-.met { color: var(--good); font-weight: 600; } .missed { color: var(--bad); font-weight: 600; }
 """
 
 

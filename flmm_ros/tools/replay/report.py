@@ -15,34 +15,12 @@ from flmm_ros.tools.pictures import data_uri
 from flmm_ros.tools.replay import plots
 from flmm_ros.tools.replay.judge import GOOD_IOU
 from flmm_ros.tools.replay.metrics import described, flat
+from flmm_ros.tools.replay.page_style import RUN_STYLE, TABLE_STYLE
 from flmm_ros.tools.replay.rows import Row
 from flmm_ros.tools.replay.scenario import Scenario
 from flmm_ros.tools.replay.worst import WorstAnswer, draw_worst, problem_of, worst_rows
 from flmm_ros.tools.report_style import STYLE
 
-_MORE_STYLE = """
-.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 14px; }
-.plot { background: var(--card); border: 1px solid var(--line); border-radius: 12px;
-  padding: 12px 14px; }
-.plot.wide, .plots .wide { grid-column: 1 / -1; }
-.plot svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-serif; }
-.plot svg text { fill: var(--soft); }
-.plot figcaption { font-weight: 600; color: var(--ink); margin: 0 0 8px; }
-table { border-collapse: collapse; width: 100%; font-size: 14px; background: var(--card);
-  border: 1px solid var(--line); border-radius: 12px; }
-td, th { padding: 6px 12px; text-align: left; border-top: 1px solid var(--line);
-  font-variant-numeric: tabular-nums; vertical-align: top; }
-th { color: var(--soft); font-weight: 600; border-top: 0; }
-td.n { text-align: right; }
-.met { color: var(--good); font-weight: 600; } .missed { color: var(--bad); font-weight: 600; }
-.warning { background: var(--bad-plate); color: var(--bad); border-radius: 10px;
-  padding: 10px 16px; }
-.worst { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 14px; }
-.worst .card { margin: 0; padding: 14px 16px; } .worst .command { font-size: 17px; }
-.worst .answer { font-size: 15px; margin-bottom: 8px; }
-.worst .pictures { grid-template-columns: 1fr; }
-@media (max-width: 560px) { .plots, .worst { grid-template-columns: 1fr; } }
-"""
 _TILES = (
     ("commands.right", "of the judged answers are right"),
     ("masks.cIoU", "cIoU of the masks"),
@@ -78,7 +56,7 @@ def render_page(
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>replay: {name}</title>
-<style>{STYLE}{_MORE_STYLE}</style>
+<style>{STYLE}{TABLE_STYLE}{RUN_STYLE}</style>
 </head>
 <body>
 <header>
