@@ -194,6 +194,7 @@ ENGINE = {
         "targets.settings",
     },
     "targets.settings": set(),
+    "tracker": set(),
     # what it is made of
     "training_free": {"heads", "localisation_heads", "mask_refiner"},
     "types": set(),

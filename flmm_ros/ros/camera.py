@@ -138,7 +138,7 @@ def subscribe(
     topic = topic_of(name)
     absolute = node.resolve_topic_name(topic)
     message_type = CompressedImage if config.image_transport == "compressed" else IMAGE.type
-    reliability = _reliability(node, config.image_qos, absolute)
+    reliability = reliability_of(node, config.image_qos, absolute)
     profile = QoSProfile(depth=IMAGE.depth, reliability=reliability)
     node.get_logger().info(
         f"listening to {absolute} ({message_type.__name__}, "
@@ -160,10 +160,10 @@ def names_of(cameras: str) -> tuple[str, ...]:
     return ("", *further)
 
 
-def _reliability(node: Node, choice: str, topic: str) -> ReliabilityPolicy:
+def reliability_of(node: Node, choice: str, topic: str) -> ReliabilityPolicy:
     """Best effort receives from every publisher; reliable loses no part of a large image.
 
-    `auto` is reliable only where every publisher is, and so never refuses one that is there.
+    topic: absolute. `auto` is reliable only where every publisher is, and so never refuses one that is there.
     """
     if choice == "sensor_data":
         return ReliabilityPolicy.BEST_EFFORT

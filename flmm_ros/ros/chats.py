@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flmm_ros.engine.types import Answer, Intent, ProgressCallback
+from flmm_ros.ros.depth_images import DepthWatch
 from flmm_ros.ros.newest_image import ImageMsg
 
 
@@ -33,12 +34,14 @@ class Chat(Protocol):
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation and the image it is about; `age_s` was the image's at the first command."""
+    """A conversation and the image it is about; `age_s` was the image's at the first command.
+    `depth` finds the depth that belongs to the image; None where depth is off."""
 
     chat: Chat
     image: ImageMsg
     rgb: NDArray[np.uint8]
     age_s: float
+    depth: DepthWatch | None = None
 
 
 class Chats:

@@ -36,6 +36,7 @@ from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer, GroundedObject
 from flmm_ros.ros import conversions
 from flmm_ros.ros.commands import code_name
+from flmm_ros.ros.target_messages import FoundTarget, target_from_msg
 
 OnFeedback = Callable[[str, str, float], None]  # stage, partial text, elapsed seconds
 
@@ -49,7 +50,8 @@ class GroundingError(Exception):
 
 @dataclass(frozen=True)
 class FoundObject:
-    """One phrase and its pixels; mask bool [H, W], box with far edges exclusive."""
+    """One phrase and its pixels; mask bool [H, W], box with far edges exclusive. `target` is the
+    object in space, None where it has none: see `GroundingResult.target_error`."""
 
     phrase: str
     score: float
@@ -60,6 +62,9 @@ class FoundObject:
     center_xy_px: tuple[float, float]
     text_span: tuple[int, int]
     mask: NDArray[np.bool_]
+    target: FoundTarget | None = None
+    track_id: int = 0
+    track_confidence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class GroundingResult:
 
     error: "OK" or the name of a code of GroundedAnswer, with `error_text` saying what to do.
     labels: [H, W], 0 = background, otherwise an object's label; [0, 0] for a refusal.
+    target_error: "OK", NO_DEPTH or TF_ERROR: why objects lack a target, `target_text` what to do.
     """
 
     command: str
@@ -80,6 +86,8 @@ class GroundingResult:
     timings_ms: dict[str, float]
     image_age_s: float
     header: Header
+    target_error: str = "OK"
+    target_text: str = ""
 
     @property
     def is_ok(self) -> bool:
@@ -106,7 +114,7 @@ def result_from_msg(msg: GroundedAnswer) -> GroundingResult:
         command=msg.command,
         intent=msg.intent,
         text=msg.answer,
-        objects=tuple(_object_from_msg(o, size) for o in msg.objects),
+        objects=tuple(_object_from_msg(o, size, msg.target_frame) for o in msg.objects),
         labels=labels,
         error=code_name(msg.error_code),
         error_text=msg.error_text,
@@ -116,10 +124,14 @@ def result_from_msg(msg: GroundedAnswer) -> GroundingResult:
         },
         image_age_s=msg.image_age_s,
         header=msg.header,
+        target_error=code_name(msg.target_code),
+        target_text=msg.target_text,
     )
 
 
-def _object_from_msg(msg: GroundedObject, size_hw: tuple[int, int]) -> FoundObject:
+def _object_from_msg(
+    msg: GroundedObject, size_hw: tuple[int, int], target_frame: str
+) -> FoundObject:
     return FoundObject(
         phrase=msg.phrase,
         score=msg.score,
@@ -130,6 +142,9 @@ def _object_from_msg(msg: GroundedObject, size_hw: tuple[int, int]) -> FoundObje
         center_xy_px=(msg.center_x_px, msg.center_y_px),
         text_span=(msg.text_start, msg.text_end),
         mask=conversions.mask_from_runs(msg.mask_runs, size_hw),
+        target=target_from_msg(msg, target_frame),
+        track_id=msg.track_id,
+        track_confidence=msg.track_confidence,
     )
 
 

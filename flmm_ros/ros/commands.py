@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,11 @@ from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import conversions
 from flmm_ros.ros.chats import Chat, Chats, Conversation
 from flmm_ros.ros.newest_image import ImageMsg, NewestImage
+from flmm_ros.ros.target_messages import add_targets
 from flmm_ros.ros.worker import Job, Stop, Stopped
+
+if TYPE_CHECKING:  # programs that only ask load none of what finds targets
+    from flmm_ros.ros.target_finding import Locator, Space
 
 INTENTS: tuple[str, ...] = tuple(intent.value for intent in Intent)
 
@@ -97,17 +101,19 @@ class Command:
     image: ImageMsg | None = None  # None: the newest one of the camera
     camera: str = ""  # empty: the image topic
     chat_id: str = ""  # empty: on its own
+    is_own: bool = False  # of the node itself, to ground held objects again: nobody is answered
     on_progress: Callable[[str, str], None] = lambda stage, partial_text: None
     on_done: Callable[[GroundedAnswer], None] = lambda msg: None
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer message, and what the overlay is drawn from (empty for a refusal)."""
+    """The answer message, and what it was made from (empty for a refusal)."""
 
     msg: GroundedAnswer
     rgb: NDArray[np.uint8] | None = None
     objects: Sequence[Grounding] = ()
+    space: Space | None = None
 
 
 def check_command(command: Command, max_chars: int, cameras: Collection[str]) -> None:
@@ -152,7 +158,7 @@ def choose_image(
     """
     if command.image is not None:
         return command.image, -1.0
-    received = newest.get()
+    received = newest.use()
     if received is None:
         raise Refusal(
             GroundedAnswer.NO_IMAGE,
@@ -168,6 +174,14 @@ def choose_image(
             "set use_sim_time",
             received.msg,
         )
+    if max_age_s > 0 and age_s < -max_age_s:
+        raise Refusal(
+            GroundedAnswer.IMAGE_TOO_OLD,
+            "expected an image of now (parameter max_image_age), the newest is stamped "
+            f"{-age_s:.3f} s in the future of the node's clock: it is from before the clock was "
+            "set back, or the clocks of camera and node differ",
+            received.msg,
+        )
     return received.msg, age_s
 
 
@@ -180,10 +194,12 @@ def answer(
     now_ns: int,
     max_age_s: float,
     max_chats: int,
+    locator: Locator | None = None,
 ) -> Reply:
     """Does the work of one command. Runs on the worker's thread.
 
-    newest: of the command's camera. chats: the conversations so far.
+    newest: of the command's camera. chats: the conversations so far. locator: finds objects in
+    space; without one the answer is about pixels only.
 
     Raises:
         Refusal, FlmmError: see `refusal_of`.
@@ -196,7 +212,9 @@ def answer(
         nonlocal image
         image, age_s = choose_image(command, newest, now_ns=now_ns, max_age_s=max_age_s)
         rgb = conversions.rgb_from_msg(image)
-        return Conversation(engine.open(rgb).chat(), image, rgb, age_s)
+        # Before the work: depth images pass by meanwhile.
+        depth = locator.watch(image.header) if locator else None
+        return Conversation(engine.open(rgb).chat(), image, rgb, age_s, depth)
 
     def on_stage(progress: Progress) -> None:
         reason = job.stop_reason()
@@ -209,6 +227,7 @@ def answer(
         image = about.image
         intent = Intent(command.intent) if command.intent else None
         result = about.chat.say(command.text, intent=intent, on_stage=on_stage)
+        space = locator.find(result.objects, image.header, about.depth) if locator else None
         job.check()  # a cancel during the last stage still counts
     except Cancelled as error:
         raise Stopped(Stop(str(error))) from error
@@ -217,9 +236,11 @@ def answer(
     msg = _answer_to_msg(result, about.image.header, about.rgb.shape[:2])
     msg.command_id, msg.command, msg.chat_id = command.command_id, command.text, command.chat_id
     msg.model, msg.image_age_s = engine.model_name, float(about.age_s)
+    if space is not None:
+        add_targets(msg, space)
     msg.wait_ms = 1e3 * (start_s - job.submitted_s)
     msg.total_ms = 1e3 * (time.monotonic() - start_s)
-    return Reply(msg, about.rgb, result.objects)
+    return Reply(msg, about.rgb, result.objects, space)
 
 
 def _answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> GroundedAnswer:
@@ -253,9 +274,26 @@ def refusal_of(error: Exception, not_active_because: str = "") -> Refusal:
         return Refusal(getattr(GroundedAnswer, error.reason.value), text)
     if isinstance(error, FlmmError):
         return Refusal(_code_of(error), str(error))
+    if _is_out_of_memory(error):
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        return Refusal(
+            GroundedAnswer.MODEL_ERROR,
+            f"out of memory: {first}; use smaller images, fewer remembered ones (scene_cache), a "
+            "smaller model, or quantisation",
+        )
     return Refusal(
         GroundedAnswer.INTERNAL,
         f"{type(error).__name__}: {error}; the node's log holds the details",
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """An allocation failed, on whatever device. PyTorch raises a RuntimeError that says so; its
+    type is not asked for, because programs that only ask load no PyTorch."""
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in text or "can't allocate memory" in text)
     )
 
 

@@ -23,6 +23,7 @@ from flmm_ros.engine.types import TargetError
 
 KEPT_DEPTHS = 8
 KEPT_INFOS = 30
+INFO_TOLERANCE_S = 1.0  # lenses change slowly, and small messages are the first to get lost
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class DepthWatch:
                 "the colour camera's"
             )
         self._check("depth image", self._off(raw.stamp_ns), tolerance_s)
-        self._check("camera_info", self._info_off(info), tolerance_s)
+        self._check("camera_info", self._info_off(info), max(tolerance_s, INFO_TOLERANCE_S))
         depth = deserialize_message(raw.data, self._source.type)
         if depth.header.frame_id and self._frame_id and depth.header.frame_id != self._frame_id:
             raise TargetError(
@@ -104,7 +105,7 @@ class DepthWatch:
     def _check(self, what: str, off_ns: int, tolerance_s: float) -> None:
         if off_ns > tolerance_s * 1e9:
             raise TargetError(
-                f"expected a {what} within {tolerance_s:g} s of the image (parameter "
+                f"expected a {what} within {tolerance_s:g} s of the image (see the parameter "
                 f"depth_tolerance), the nearest is {off_ns * 1e-9:.3f} s off; does it come, and "
                 "with the same clock?"
             )
@@ -139,6 +140,12 @@ class DepthImages:
             self._infos.append(info)
             for watch in self._watches:
                 watch.offer_info(info)
+
+    def clear(self) -> None:
+        """Forgets what has come; watches keep what they have found."""
+        with self.lock:
+            self._depths.clear()
+            self._infos.clear()
 
     def watch(self, header: Header) -> DepthWatch:
         """Begins to look for what belongs to the image with this header; ends with its owner."""

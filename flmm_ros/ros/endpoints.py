@@ -1,5 +1,5 @@
-"""Every topic and action of the node, declared once: the node creates them from here and the tables
-in docs/interfaces.md are made from here. Does not know about: who uses them.
+"""Every topic, service and action of the node, declared once: the node creates them from here and
+the tables in docs/interfaces.md are made from here. Does not know about: who uses them.
 """
 
 from __future__ import annotations
@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from sensor_msgs.msg import Image
-from std_msgs.msg import String
+from geometry_msgs.msg import PoseArray, PoseStamped
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Float32, String
+from std_srvs.srv import SetBool
+from visualization_msgs.msg import MarkerArray
 
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
@@ -31,6 +34,16 @@ IMAGE = Endpoint(
     1,
     "Camera. sensor_msgs/CompressedImage where image_transport is compressed. Only subscribed "
     "while the node is active; newest frame wins.",
+)
+DEPTH = Endpoint(
+    "depth",
+    Image,
+    10,  # they wait here while the processor is busy with a command
+    "Depth registered to `image`, 16UC1 or 32FC1. sensor_msgs/CompressedImage where "
+    "depth_transport is compressed. NAME/depth for a further camera.",
+)
+CAMERA_INFO = Endpoint(
+    "camera_info", CameraInfo, 30, "Intrinsics of `image`. NAME/camera_info for a further camera."
 )
 COMMAND = Endpoint("command", String, 10, "A sentence about the newest image.")
 GROUNDING = Endpoint(
@@ -54,6 +67,44 @@ HEATMAP = Endpoint(
     "rgb8, one picture a phrase, one under another: what its words look at. Only drawn while "
     "somebody subscribes.",
 )
+TARGET_POSE = Endpoint(
+    "~/target/pose",
+    PoseStamped,
+    10,
+    "Where the target is: the middle and axes of its box. The target is the first object of an "
+    "answer that is present, has depth, and is not one of several that may be meant.",
+)
+TARGET_POINTS = Endpoint(
+    "~/target/points", PointCloud2, 5, "Its visible surface: x, y, z, rgb. Only for subscribers."
+)
+TARGET_GRASPS = Endpoint(
+    "~/target/grasps",
+    PoseArray,
+    10,
+    "Grasps of it, best first; may be none. z = approach, y = closing line, between the tips.",
+)
+TARGET_GRASP = Endpoint("~/target/grasp", PoseStamped, 10, "The best of them, where there is one.")
+TARGET_GRASP_WIDTH = Endpoint(
+    "~/target/grasp_width", Float32, 10, "Metres between its contacts: open wider than this."
+)
+SCENE_POINTS = Endpoint(
+    "~/scene/points_without_target",
+    PointCloud2,
+    5,
+    "All other points of the depth image, for a collision map. Only for subscribers.",
+)
+MARKERS = Endpoint(
+    "~/markers",
+    MarkerArray,
+    5,
+    "For RViz: boxes, phrases, the best grasps. Only for subscribers.",
+)
+HELD = Endpoint(
+    "~/held",
+    GroundedAnswer,
+    5,
+    "The held objects in every camera image, with track_id and track_confidence.",
+)
 DIAGNOSTICS = Endpoint(
     "/diagnostics",
     DiagnosticArray,
@@ -66,7 +117,23 @@ GROUND = Endpoint(
     0,
     "One command with feedback and cancel, about the newest image or one of its own.",
 )
+HOLD = Endpoint(
+    "~/hold",
+    SetBool,
+    0,
+    "true: follow the objects of the last answer, published on ~/held. false: no longer.",
+)
 
-INPUTS = (IMAGE, COMMAND)
-OUTPUTS = (GROUNDING, ANSWER, MASK, OVERLAY, HEATMAP, DIAGNOSTICS)
+INPUTS = (IMAGE, DEPTH, CAMERA_INFO, COMMAND)
+TARGETS = (
+    TARGET_POSE,
+    TARGET_POINTS,
+    TARGET_GRASPS,
+    TARGET_GRASP,
+    TARGET_GRASP_WIDTH,
+    SCENE_POINTS,
+    MARKERS,
+)
+OUTPUTS = (GROUNDING, ANSWER, MASK, OVERLAY, HEATMAP, *TARGETS, HELD, DIAGNOSTICS)
 ACTIONS = (GROUND,)
+SERVICES = (HOLD,)

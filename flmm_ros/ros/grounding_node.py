@@ -13,31 +13,41 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from std_msgs.msg import Header, String
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.memory import available, used_by_process
 from flmm_ros.engine.overlay import draw_heatmaps, draw_overlay
-from flmm_ros.engine.types import FlmmError
+from flmm_ros.engine.targets.settings import TargetConfig
+from flmm_ros.engine.types import FlmmError, Grounding
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import camera, commands, conversions, diagnostics, endpoints, parameters
 from flmm_ros.ros.chats import Chats
 from flmm_ros.ros.commands import Command, Engine, Refusal, Reply
+from flmm_ros.ros.depth_cameras import DepthCameras
+from flmm_ros.ros.depth_images import DepthWatch
 from flmm_ros.ros.endpoints import Endpoint
 from flmm_ros.ros.goals import GoalServer
-from flmm_ros.ros.newest_image import NewestImage
-from flmm_ros.ros.parameters import NodeConfig
+from flmm_ros.ros.parameters import NodeConfig, SpaceConfig
 from flmm_ros.ros.process import run
+from flmm_ros.ros.target_finding import Locator, Space, find_targets, settings_from
+from flmm_ros.ros.target_topics import TargetTopics
+from flmm_ros.ros.transforms import Transforms
 from flmm_ros.ros.worker import Busy, Job, Worker
 
 PAUSE_TIMEOUT_S = 30.0  # a large model may need seconds to reach the end of a stage
 SWEEP_PERIOD_S = 0.1  # how soon a cancelled or late command leaves the queue
+WATCH_PERIOD_S = 1.0  # of diagnostics, and of looking whether the cameras can still be heard
+MIB = 2**20
 
 
 class GroundingNode(LifecycleNodeMixin, Node):
@@ -55,13 +65,27 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._engine: Engine | None = None
         self._failure = ""  # why the last configure failed
         self._topic_commands = 0
-        self._newest = {"": NewestImage()}  # of each camera; the main one has no name
         self._chats = Chats()
         self._statistics = diagnostics.Statistics()
-        self._cameras: list[Any] = []
+        self._cameras = camera.Cameras(self)
+        self._depths = DepthCameras(self)
+        self._transforms = Transforms(self)
         self._worker: Worker[Command, Reply] = Worker(self._work, self._finish)
         self._create_endpoints()
-        self._autostart = self.create_timer(0.01, self._start_once, lifecycle)
+        self._create_timers(lifecycle)
+
+    def _create_timers(self, lifecycle: ReentrantCallbackGroup) -> None:
+        """The node's own work goes on while a simulated clock stands still or is set back."""
+        steady, group = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup
+        self.create_timer(SWEEP_PERIOD_S, self._worker.sweep, group(), steady)
+        self.create_timer(WATCH_PERIOD_S, self._watch, group(), steady)
+        self._autostart = self.create_timer(0.01, self._start_once, lifecycle, steady)
+        backwards = JumpThreshold(
+            min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
+        )
+        self._jumps = self.get_clock().create_jump_callback(
+            backwards, post_callback=lambda _: self._forget()
+        )
 
     @property
     def state(self) -> str:
@@ -75,14 +99,13 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._mask = self._publisher(endpoints.MASK)
         self._overlay = self._publisher(endpoints.OVERLAY)
         self._heatmap = self._publisher(endpoints.HEATMAP)
+        self._targets = TargetTopics(self)
         self._diagnostics = self._publisher(endpoints.DIAGNOSTICS)
         group, command = MutuallyExclusiveCallbackGroup, endpoints.COMMAND
         self.create_subscription(
             command.type, command.name, self._on_command, command.depth, callback_group=group()
         )
         self._goals = GoalServer(self, self._submit)
-        self.create_timer(SWEEP_PERIOD_S, self._worker.sweep, group())
-        self.create_timer(1.0, self._publish_diagnostics, group())
 
     def _publisher(self, endpoint: Endpoint) -> Any:
         return self.create_publisher(endpoint.type, endpoint.name, endpoint.depth)
@@ -106,11 +129,11 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listens to the camera and takes commands."""
-        settings = self._settings()
-        self._newest = {name: NewestImage() for name in camera.names_of(settings.cameras)}
-        for name, newest in self._newest.items():
-            group = MutuallyExclusiveCallbackGroup()
-            self._cameras.append(camera.subscribe(self, settings, newest.put, group, name))
+        settings, space = self._settings(), parameters.read(self, SpaceConfig)
+        self._depths.open(camera.names_of(settings.cameras), space, settings.image_qos)
+        if space.target_frame:
+            self._transforms.open()
+        self._cameras.open(settings)
         self._worker.open()
         self.get_logger().info("active")
         return super().on_activate(state)
@@ -155,10 +178,14 @@ class GroundingNode(LifecycleNodeMixin, Node):
     def _pause(self) -> None:
         if not self._worker.pause(PAUSE_TIMEOUT_S):
             self.get_logger().warning("a command is still inside the model; it ends at its stage")
-        while self._cameras:
-            self.destroy_subscription(self._cameras.pop())
-        for newest in self._newest.values():
-            newest.clear()
+        self._cameras.close()
+        self._depths.close()
+        self._transforms.close()
+
+    def _forget(self) -> None:
+        """What has come is of a time that is yet to come again."""
+        self._cameras.forget()
+        self._depths.forget()
 
     def _free(self) -> None:
         engine, self._engine = self._engine, None
@@ -195,12 +222,22 @@ class GroundingNode(LifecycleNodeMixin, Node):
         return commands.answer(
             job,
             self._engine,
-            self._newest[job.request.camera],
+            self._cameras[job.request.camera],
             self._chats,
             now_ns=self.get_clock().now().nanoseconds,
             max_age_s=settings.max_image_age,
             max_chats=settings.max_chats,
+            locator=Locator(self._depths.watcher(job.request.camera), self._locate),
         )
+
+    def _locate(
+        self, objects: Sequence[Grounding], header: Header, watch: DepthWatch | None
+    ) -> Space:
+        """The objects in space, by the parameters of now."""
+        settings = settings_from(
+            parameters.read(self, TargetConfig), parameters.read(self, SpaceConfig)
+        )
+        return find_targets(objects, header, watch, self._transforms, settings)
 
     def _finish(self, job: Job[Command], outcome: Reply | Exception) -> None:
         """Publishes the one answer of a command, on whatever thread it ended."""
@@ -212,6 +249,8 @@ class GroundingNode(LifecycleNodeMixin, Node):
         if reply.rgb is not None:
             self._mask.publish(msg.mask)
         job.request.on_done(msg)
+        if reply.rgb is not None and reply.space is not None:
+            self._targets.publish(reply.rgb, reply.objects, reply.space)
         if reply.rgb is not None and self._settings().publish_overlay:
             self._draw(self._overlay, draw_overlay, reply)
             self._draw(self._heatmap, draw_heatmaps, reply)
@@ -243,22 +282,25 @@ class GroundingNode(LifecycleNodeMixin, Node):
     def _max_chars(self) -> int:
         return int(self.get_parameter("max_command_chars").value)
 
-    def _publish_diagnostics(self) -> None:
-        main = self._newest[""]
-        newest, now = main.get(), self.get_clock().now()
-        topic = self.resolve_topic_name(endpoints.IMAGE.name)
+    def _watch(self) -> None:
+        """Once a second."""
+        self._cameras.hear_again()
+        failures, failure_text = self._statistics.failures
+        now = self.get_clock().now()
         snapshot = diagnostics.Snapshot(
             state=self.state,
             model=self._engine.model_name if self._engine is not None else "",
             device=str(self.get_parameter("device").value),
             backend=self._engine.backend if self._engine is not None else "",
             failure=self._failure,
-            image_topic=topic,
-            image_publishers=self.count_publishers(topic),
-            images_received=main.count,
-            image_rate_hz=main.rate_hz,
-            image_age_s=None if newest is None else newest.age_s(now.nanoseconds),
+            cameras=self._cameras.facts(now.nanoseconds),
             queue_length=self._worker.queue_length,
+            is_queue_full=self._worker.is_full,
+            busy_s=self._worker.busy_s,
+            failures=failures,
+            failure_text=failure_text,
+            memory_mib=used_by_process() / MIB,
+            free_mib=available("cpu") / MIB,
             statistics=self._statistics.values(),
         )
         name = self.get_fully_qualified_name()

@@ -1,4 +1,5 @@
-"""ROS parameters, declared once: from the engine's GrounderConfig and from NodeConfig below.
+"""ROS parameters, declared once: from the engine's GrounderConfig and TargetConfig, and from
+NodeConfig and SpaceConfig below.
 
 Default, type, description, range and choices stand on the dataclass fields and nowhere else; ROS
 descriptors, the refusal of bad values and the table in docs/interfaces.md come from there. Live
@@ -23,8 +24,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.targets.settings import TargetConfig
 
-ConfigT = TypeVar("ConfigT", "NodeConfig", GrounderConfig)
+ConfigT = TypeVar("ConfigT", "NodeConfig", "SpaceConfig", GrounderConfig, TargetConfig)
 
 
 def _setting(
@@ -105,6 +107,64 @@ class NodeConfig:
 
 
 @dataclass(frozen=True)
+class SpaceConfig:
+    """What the node does about depth, frames, and objects that are held in view."""
+
+    depth: str = _setting(
+        "auto",
+        "auto: listen to depth and camera_info of every camera, and find targets where they come. "
+        "off: 2D only.",
+        choices=("auto", "off"),
+    )
+    depth_transport: str = _setting(
+        "raw",
+        "Type of the depth topic: sensor_msgs/Image (16UC1 millimetres, 32FC1 metres), or "
+        "sensor_msgs/CompressedImage as the transport compressedDepth sends it.",
+        choices=("raw", "compressed"),
+    )
+    depth_tolerance: float = _setting(
+        0.05,
+        "Seconds between the stamps of an image and of its depth and camera_info, at most.",
+        bounds=(0.0, 10.0),
+        is_live=True,
+    )
+    rectified: bool = _setting(
+        True,
+        "The image is rectified: P of camera_info counts. false: K and the distortion d do.",
+        is_live=True,
+    )
+    target_frame: str = _setting(
+        "",
+        "Frame of everything in metres, through tf2 at the image's stamp; its z axis is taken to "
+        "point up. Empty: the image's own frame.",
+        is_live=True,
+    )
+    tf_timeout: float = _setting(
+        0.2, "Seconds to wait for that transform.", bounds=(0.0, 10.0), is_live=True
+    )
+    hold: str = _setting(
+        "off",
+        "on: after each answer follow its objects at camera rate and publish them on ~/held, until "
+        "a new answer. The service ~/hold does the same once.",
+        choices=("off", "on"),
+        is_live=True,
+    )
+    hold_period: float = _setting(
+        5.0,
+        "Seconds after which held objects are grounded again, so that no error grows. 0 = only "
+        "when one is lost.",
+        bounds=(0.0, 3600.0),
+        is_live=True,
+    )
+    hold_confidence: float = _setting(
+        0.35,
+        "A held object whose confidence falls below this is lost, and is grounded again.",
+        bounds=(0.0, 1.0),
+        is_live=True,
+    )
+
+
+@dataclass(frozen=True)
 class Setting:
     """One parameter, as its dataclass field describes it."""
 
@@ -145,7 +205,9 @@ class Setting:
         return descriptor
 
 
-def settings_of(config: type[NodeConfig | GrounderConfig]) -> tuple[Setting, ...]:
+def settings_of(
+    config: type[NodeConfig | SpaceConfig | GrounderConfig | TargetConfig],
+) -> tuple[Setting, ...]:
     """The parameters a configuration dataclass declares."""
     return tuple(
         Setting(
@@ -162,7 +224,7 @@ def settings_of(config: type[NodeConfig | GrounderConfig]) -> tuple[Setting, ...
 
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
-    for config in (GrounderConfig, NodeConfig)
+    for config in (GrounderConfig, TargetConfig, NodeConfig, SpaceConfig)
     for setting in settings_of(config)
 }
 

@@ -7,7 +7,7 @@ the masks are published all the same. Does not know about: topics, models, messa
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -39,6 +39,18 @@ class TargetSettings:
     is_rectified: bool
     target_frame: str
     tf_timeout_s: float
+
+
+@dataclass(frozen=True)
+class Locator:
+    """How a command finds its objects in space.
+
+    watch: begins to look for the depth of an image; None where depth is off. find: the targets of
+    objects, from the header of their image and what was watched.
+    """
+
+    watch: Callable[[Header], DepthWatch | None]
+    find: Callable[[Sequence[Grounding], Header, DepthWatch | None], Space]
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from flmm_ros.ros.poses import matrix_of, point_to_msg, pose_to_msg, vector_to_m
 if TYPE_CHECKING:  # a robot program that reads targets needs none of what finds them
     from flmm_ros.ros.target_finding import Space
 
+LOCATE = "locate"  # the stage of an answer in which its targets are found
 MARKER_LIFETIME_S = 60
 _AXIS_M = 0.03  # length of a grasp's arrows
 _AXES = ((0.9, 0.1, 0.1), (0.1, 0.7, 0.1), (0.1, 0.2, 0.9))  # x red, y green, z blue, as in RViz
@@ -70,6 +71,8 @@ def add_targets(msg: GroundedAnswer, space: Space) -> None:
     msg.target_frame = space.header.frame_id
     msg.target_code = getattr(GroundedAnswer, space.code)
     msg.target_text = space.text
+    if space.image is not None:
+        msg.stages, msg.stage_ms = [*msg.stages, LOCATE], [*msg.stage_ms, space.took_ms]
     for found, target in zip(msg.objects, space.targets, strict=True):
         if target is not None:
             _add_target(found, target, space.T_frame_camera)

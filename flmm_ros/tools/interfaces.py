@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.ros import endpoints
 from flmm_ros.ros.endpoints import Endpoint
-from flmm_ros.ros.parameters import NodeConfig, Setting, settings_of
+from flmm_ros.ros.parameters import NodeConfig, Setting, SpaceConfig, settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "interfaces.md"
@@ -75,6 +76,7 @@ def tables() -> dict[str, str]:
     return {
         "inputs": _endpoints(endpoints.INPUTS),
         "outputs": _endpoints(endpoints.OUTPUTS),
+        "services": _endpoints(endpoints.SERVICES),
         "action": _endpoints(endpoints.ACTIONS),
         "goal": _fields(fields_of(goal)[0]),
         "result": _fields(fields_of(result)[0]),
@@ -83,6 +85,8 @@ def tables() -> dict[str, str]:
         "codes": _codes(f for f in answer if f.value),
         "object": f"{thing_top}\n\n{_fields(thing)}",
         "node-parameters": _settings(settings_of(NodeConfig)),
+        "space-parameters": _settings(settings_of(SpaceConfig)),
+        "target-parameters": _settings(settings_of(TargetConfig)),
         "engine-parameters": _settings(settings_of(GrounderConfig)),
     }
 
