@@ -33,8 +33,10 @@ from flmm_ros.ros.endpoints import GROUND, GROUNDING, HEATMAP, IMAGE
 TEND_PERIOD_S = 0.5
 _LINGER_S = 10.0  # a page that is loaded again finds everything still subscribed
 _IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+_FAREWELL_S = 0.3  # for the last cancels to leave
 _QUEUED = "queued"
-_DEPTH = 10
+_DEPTH, _CLOUDS = 10, 5
+_POINTS, _SCENE = "~/target/points", "~/scene/points_without_target"
 
 
 class ConsoleError(Exception):
@@ -89,7 +91,11 @@ class Listener(Protocol):
         ...
 
     def on_points(self, msg: PointCloud2) -> None:
-        """The points of the objects of one answer."""
+        """The points of the target of one answer."""
+        ...
+
+    def on_scene(self, msg: PointCloud2) -> None:
+        """All other points around a target."""
         ...
 
 
@@ -97,6 +103,7 @@ class Goal:
     """One command on its way. Made and awaited in the event loop.
 
     Args:
+        call_ros: has something called on the thread of rclpy, as everything of an action is.
         on_progress: called in the event loop, before the answer is there.
         frames: where the image of the answer is looked for.
     """
@@ -104,10 +111,12 @@ class Goal:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        call_ros: Callable[[Callable[[], Any]], Any],
         on_progress: Callable[[Progress], None],
         frames: Frames,
     ) -> None:
-        self._loop, self._on_progress, self._frames = loop, on_progress, frames
+        self._loop, self._call_ros = loop, call_ros
+        self._on_progress, self._frames = on_progress, frames
         self._answer: asyncio.Future[GroundedAnswer] = loop.create_future()
         self._handle: Any = None
         self._is_cancelled = False
@@ -125,7 +134,7 @@ class Goal:
         """Asks the node to stop; the answer then is CANCELED, or what was ready before."""
         self._is_cancelled = True
         if self._handle is not None:
-            self._handle.cancel_goal_async()
+            self._call_ros(self._handle.cancel_goal_async)
 
     def when_ended(self, call: Callable[[], None]) -> None:
         """Calls once there is an answer, or will be none."""
@@ -137,6 +146,15 @@ class Goal:
             self._answer.set_exception(ConsoleError(text))
 
     # On the thread of rclpy.
+
+    def send(self, action: Any, request: Ground.Goal) -> None:
+        """Sends the command to the node."""
+        try:
+            sent = action.send_goal_async(request, feedback_callback=self.feedback_came)
+        except Exception as error:  # noqa: BLE001 - told to the person who asked
+            self._soon(self.fail, str(error))
+            return
+        sent.add_done_callback(self.was_accepted)
 
     def feedback_came(self, msg: Any) -> None:
         """Feedback of this goal."""
@@ -177,7 +195,7 @@ class Goal:
     def _take_handle(self, handle: Any) -> None:
         self._handle = handle
         if self._is_cancelled:
-            handle.cancel_goal_async()
+            self._call_ros(handle.cancel_goal_async)
 
     def _succeed(self, answer: GroundedAnswer) -> None:
         if not self._answer.done():
@@ -219,6 +237,8 @@ class Bridge:
     def __exit__(self, *_: object) -> None:
         for goal in list(self._goals):
             goal.cancel()
+        if self._goals:
+            time.sleep(_FAREWELL_S)
         self._is_closed.set()
         self._thread.join()
         self._executor.shutdown()
@@ -229,7 +249,7 @@ class Bridge:
 
     def ask(self, question: Question, on_progress: Callable[[Progress], None]) -> Goal:
         """Sends a command; its answer is awaited with `Goal.answer`."""
-        goal = Goal(self._loop, on_progress, self.frames)
+        goal = Goal(self._loop, self._executor.create_task, on_progress, self.frames)
         if not self._action.server_is_ready():
             goal.fail(self._no_node())
             return goal
@@ -241,8 +261,7 @@ class Bridge:
         )
         self._goals.add(goal)
         goal.when_ended(lambda: self._goals.discard(goal))
-        sent = self._action.send_goal_async(request, feedback_callback=goal.feedback_came)
-        sent.add_done_callback(goal.was_accepted)
+        self._executor.create_task(goal.send, self._action, request)
         return goal
 
     def watch(self) -> None:
@@ -328,7 +347,8 @@ class Bridge:
             (_IMAGE_TYPES[self._image_type], topic, self._on_image, qos_profile_sensor_data),
             (GroundedAnswer, self._own(GROUNDING.name), self._on_grounding, _DEPTH),
             (Image, self._own(HEATMAP.name), self._on_heat, _DEPTH),
-            (PointCloud2, self._own("~/target/points"), self._on_points, _DEPTH),
+            (PointCloud2, self._own(_POINTS), self._on_points, _CLOUDS),
+            (PointCloud2, self._own(_SCENE), self._on_scene, _CLOUDS),
         ):
             self._pages.append(self.node.create_subscription(type_, name, call, qos))
 
@@ -351,6 +371,9 @@ class Bridge:
 
     def _on_points(self, msg: PointCloud2) -> None:
         self._soon(self._listener.on_points, msg)
+
+    def _on_scene(self, msg: PointCloud2) -> None:
+        self._soon(self._listener.on_scene, msg)
 
     def _on_health(self, msg: DiagnosticArray) -> None:
         own = self.node.resolve_topic_name(self._name)

@@ -16,8 +16,9 @@ from typing import Any
 from flmm_ros.console.answers import heat_indices
 from flmm_ros.msg import GroundedAnswer
 
-HEAT, POINTS = "heat", "points"
+HEAT, POINTS, SCENE = "heat", "points", "scene"
 _KEPT = 64
+_EARLY = 8  # companions of nobody yet; a scene may have megabytes
 
 OnMatch = Callable[[GroundedAnswer, str, Any], None]
 
@@ -38,17 +39,17 @@ class Companions:
     def __init__(self, on_match: OnMatch) -> None:
         self._on_match = on_match
         self._answers: deque[_Waiting] = deque(maxlen=_KEPT)
-        self._early: deque[tuple[str, Any]] = deque(maxlen=_KEPT)
+        self._early: deque[tuple[str, Any]] = deque(maxlen=_EARLY)
 
     def answered(self, answer: GroundedAnswer) -> None:
         """Any answer of the node, whoever asked, in order."""
         kinds = {HEAT} if answer.objects else set()
-        if any(found.has_target for found in answer.objects):
-            kinds.add(POINTS)
+        if any(found.has_target and not found.is_ambiguous for found in answer.objects):
+            kinds |= {POINTS, SCENE}  # the node publishes them for the first such object
         if not kinds:
             return
         self._answers.append(_Waiting(answer, kinds))
-        early, self._early = self._early, deque(maxlen=_KEPT)
+        early, self._early = self._early, deque(maxlen=_EARLY)
         for kind, msg in early:
             self.came(kind, msg)
 
@@ -66,7 +67,7 @@ def _belongs(kind: str, msg: Any, answer: GroundedAnswer) -> bool:
     """Points may be in another frame than the image; heat maps lie one under another."""
     if msg.header.stamp != answer.header.stamp:
         return False
-    if kind == POINTS:
+    if kind != HEAT:
         return True
     height_px = answer.mask.height * (max(heat_indices(answer)) + 1)
     return bool(msg.width == answer.mask.width and msg.height == height_px)

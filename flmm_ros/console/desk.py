@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image, PointCloud2
 
 from flmm_ros.console import answers
 from flmm_ros.console.bridge import Bridge, ConsoleError, Goal, Progress, Question
-from flmm_ros.console.companions import HEAT, POINTS, Companions
+from flmm_ros.console.companions import HEAT, POINTS, SCENE, Companions
 from flmm_ros.console.frames import Frame, find
 from flmm_ros.console.live import LiveView
 from flmm_ros.console.pictures import PictureStore
@@ -134,8 +134,12 @@ class Desk:
         self._companions.came(HEAT, msg)
 
     def on_points(self, msg: PointCloud2) -> None:
-        """Where the pixels of one answer's objects are in space."""
+        """Where the pixels of one answer's target are in space."""
         self._companions.came(POINTS, msg)
+
+    def on_scene(self, msg: PointCloud2) -> None:
+        """All that is around a target."""
+        self._companions.came(SCENE, msg)
 
     # What comes of a command.
 

@@ -69,6 +69,7 @@ const handlers = {
   },
   heat: (event) => attach(event, "heat"),
   points: (event) => attach(event, "points"),
+  scene: (event) => attach(event, "scene"),
   health(event) {
     byId("health").className = `pill ${event.is_well ? "well" : event.state ? "unwell" : "gone"}`;
     byId("health").lastElementChild.textContent = event.state || "no node";

@@ -4,10 +4,10 @@
 // ahead) the first view is the camera's own.
 
 const VERTEX = `
-attribute vec3 place; attribute vec3 color; uniform mat4 view; uniform float size;
+attribute vec3 place; attribute vec3 color; uniform mat4 view; uniform float size, light;
 varying vec3 tint;
 void main() { gl_Position = view * vec4(place, 1.0); gl_PointSize = size / gl_Position.w;
-  tint = color; }`;
+  tint = color * light; }`;
 const FRAGMENT = `
 precision mediump float; varying vec3 tint; uniform float isRound;
 void main() { if (isRound > 0.5 && length(gl_PointCoord - 0.5) > 0.5) discard;
@@ -104,26 +104,30 @@ export class PointView {
     gl.useProgram(program);
     gl.enable(gl.DEPTH_TEST);
     this.program = program;
-    this.buffers = [...Array(4)].map(() => gl.createBuffer());
+    this.buffers = [...Array(6)].map(() => gl.createBuffer());
   }
 
-  // cloud: of parsePoints. objects: of the answer; those with a target get a box.
-  show(cloud, objects, frame, rgbOf) {
+  // cloud, scene: of parsePoints; the scene, if any, is drawn darker. objects: of the answer; those
+  // with a target get a box and, at the centroid, the box's axes.
+  show({ cloud, scene, objects, frame, rgbOf }) {
     if (!this.gl || !cloud.count) return;
     const { gl } = this;
     const lines = linesOf(objects, rgbOf);
-    [cloud.places, cloud.colors, lines.places, lines.colors].forEach((data, index) => {
-      gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[index]);
-      gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
-    });
-    this.counts = [cloud.count, lines.places.length / 3];
+    const around = scene || { count: 0, places: new Float32Array(), colors: new Uint8Array() };
+    [cloud.places, cloud.colors, lines.places, lines.colors, around.places, around.colors]
+      .forEach((data, index) => {
+        gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[index]);
+        gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
+      });
+    this.counts = [cloud.count, lines.places.length / 3, around.count];
     this.isOptical = frame.includes("optical");
-    this.aim(cloud.places);
+    if (this.shown !== cloud) this.aim(cloud.places, around.count ? 2.6 : 1.25);
+    this.shown = cloud;
     this.draw();
   }
 
-  // Looks at the middle of the points, from as far as shows all of them.
-  aim(places) {
+  // Looks at the middle of the target, from as far as shows all of it, and of what is around it.
+  aim(places, room) {
     const low = [Infinity, Infinity, Infinity];
     const high = [-Infinity, -Infinity, -Infinity];
     for (let at = 0; at < places.length; at += 1) {
@@ -132,7 +136,7 @@ export class PointView {
     }
     this.middle = low.map((v, axis) => (v + high[axis]) / 2);
     const radius = Math.hypot(...high.map((v, axis) => v - low[axis])) / 2 || 0.1;
-    this.distance = (1.25 * radius) / Math.sin(FOV / 2);
+    this.distance = (room * radius) / Math.sin(FOV / 2);
     this.yaw = this.isOptical ? 0.45 : -0.8;
     this.pitch = this.isOptical ? 0.3 : 0.6;
   }
@@ -204,10 +208,13 @@ export class PointView {
     const at = (name) => gl.getUniformLocation(this.program, name);
     gl.uniformMatrix4fv(at("view"), false, this.matrix(canvas.width / canvas.height));
     gl.uniform1f(at("size"), 0.0032 * canvas.height);
-    this.attribute("place", 0, gl.FLOAT, false);
-    this.attribute("color", 1, gl.UNSIGNED_BYTE, true);
     gl.uniform1f(at("isRound"), 1);
-    gl.drawArrays(gl.POINTS, 0, this.counts[0]);
+    for (const [first, count, light] of [[4, this.counts[2], 0.5], [0, this.counts[0], 1]]) {
+      this.attribute("place", first, gl.FLOAT, false);
+      this.attribute("color", first + 1, gl.UNSIGNED_BYTE, true);
+      gl.uniform1f(at("light"), light);
+      gl.drawArrays(gl.POINTS, 0, count);
+    }
     this.attribute("place", 2, gl.FLOAT, false);
     this.attribute("color", 3, gl.FLOAT, false);
     gl.uniform1f(at("isRound"), 0);

@@ -117,6 +117,7 @@ export class Viewer {
     if (this.entry !== entry) return;
     byId("views").hidden = !entry.points;
     if (this.hovered !== null) this.highlight(this.hovered);
+    if (!byId("points").hidden && entry.scene && !entry.sceneCloud) this.showPoints(true);
   }
 
   pointAt(event) {
@@ -149,15 +150,20 @@ export class Viewer {
     this.stage.classList.toggle("spatial", isWanted);
     if (!isWanted) return;
     const { entry } = this;
-    if (!entry.cloud) {
-      const reply = await fetch(`/picture/${entry.points.points}`);
-      if (!reply.ok) return;
-      entry.cloud = parsePoints(await reply.arrayBuffer());
-    }
-    if (this.entry === entry) {
-      this.pointView.show(entry.cloud, entry.answer.objects, entry.points.frame, rgbOf);
+    entry.cloud ??= await fetchPoints(entry.points);
+    if (entry.scene) entry.sceneCloud ??= await fetchPoints(entry.scene);
+    if (this.entry === entry && entry.cloud) {
+      const { cloud, sceneCloud, answer, points } = entry;
+      this.pointView.show({
+        cloud, scene: sceneCloud, objects: answer.objects, frame: points.frame, rgbOf,
+      });
     }
   }
+}
+
+async function fetchPoints({ points }) {
+  const reply = await fetch(`/picture/${points}`);
+  return reply.ok ? parsePoints(await reply.arrayBuffer()) : null;
 }
 
 function draw(canvas, source) {
