@@ -6,7 +6,7 @@ RUN := . scripts/env.sh &&
 OWN_DOMAIN := python scripts/own_domain.py
 ARGS ?=
 
-.PHONY: help setup demo test lint format bench train clean
+.PHONY: help setup demo console test lint format bench train clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ setup:  ## virtual environment, pinned packages, ROS 2, messages
 
 demo: setup  ## a simulated camera, the node, some sentences; writes out/demo/index.html
 	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.demo $(ARGS)
+
+console: setup  ## a web page to talk to the node, with a simulated camera (ARGS="-- --host 0.0.0.0")
+	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.try_console $(ARGS)
 
 test: setup lint  ## all checks and tests (ARGS="-k words" selects)
 	@$(RUN) exec $(OWN_DOMAIN) python -m pytest tests $(ARGS)

@@ -1,0 +1,67 @@
+"""Everything the console needs, on a machine without a robot: `make console`.
+
+    python -m flmm_ros.tools.try_console --seed 2000031 -- --host 0.0.0.0
+
+Starts the simulated camera, the grounding node with the embedded model, and the console, which
+prints its address; what stands after -- goes to the console. Ctrl-C ends all three.
+Does not know about: pages, answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from flmm_ros.tools.processes import Child
+
+OUT = Path("out/console")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; the exit code is the console's."""
+    args = _parser().parse_args(argv)
+    # Neither a robot in the network nor another try on this machine should hear this one.
+    os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    options = [option for option in args.console if option != "--"]
+    with ExitStack() as stack:
+        for name, module, parameter in (
+            ("camera", "flmm_ros.tools.camera", f"seed:={args.seed}"),
+            ("grounding_node", "flmm_ros.ros.grounding_node", "autostart:=true"),
+        ):
+            ros = ["--ros-args", "-p", parameter]
+            if name == "grounding_node":
+                ros += ["-p", f"model:={args.model}"]
+            stack.enter_context(Child(name, module, ros, OUT / f"{name}.log"))
+        Console().print(
+            f"logs: {OUT}/camera.log, {OUT}/grounding_node.log; the model loads for some seconds"
+        )
+        console = subprocess.Popen([sys.executable, "-m", "flmm_ros.console.main", *options])
+        try:
+            return console.wait()
+        except KeyboardInterrupt:  # the console has got the signal too
+            return console.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flmm_ros.tools.try_console",
+        description="A simulated camera, the grounding node and the console.",
+    )
+    parser.add_argument("--seed", type=int, default=2_000_028, help="the scene (%(default)s)")
+    parser.add_argument("--model", default="tabletop", help="the node's parameter `model`")
+    parser.add_argument(
+        "console", nargs="*", help="after --: options of the console, such as --port 0"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
