@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.no_plot:
         draw(results, args.out / "ablation.png")
     if args.docs:
-        fill_in(args.docs / "training.md", table)
+        fill_in(args.docs / "training.md", table, "" if args.no_plot else "ablation.png")
         if not args.no_plot:
             draw(results, args.docs / "ablation.png")
     print(table)

@@ -69,8 +69,8 @@ def write_json(results: Sequence[Result], about: Mapping[str, Any], path: Path) 
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def fill_in(document: Path, table: str) -> None:
-    """Puts a table between the marks of a Markdown document.
+def fill_in(document: Path, table: str, picture: str = "") -> None:
+    """Puts a table, below a picture of this file name, between the marks of a Markdown document.
 
     Raises:
         ConfigError: no document, or not exactly one pair of marks in it.
@@ -85,4 +85,5 @@ def fill_in(document: Path, table: str) -> None:
             f"{document}: expected one line {BEGIN!r} and one {END!r} after it; put them where the "
             "table goes"
         )
-    document.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}", encoding="utf-8")
+    shown = f"![cIoU and P@0.5 of every variant]({picture})\n\n" if picture else ""
+    document.write_text(f"{before}{BEGIN}\n\n{shown}{table}\n{END}{after}", encoding="utf-8")

@@ -99,6 +99,7 @@ def run_variant(
             )
         advance(budget.steps)
         return Result(**content)
+    folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     torch.manual_seed(budget.seed)
     ablated = Ablated(variant, bench.trained.lmm, bench.trained.config)
