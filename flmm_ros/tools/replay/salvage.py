@@ -74,30 +74,40 @@ def _from_mcap(path: Path) -> Iterator[Stored]:
             at = stream.tell()
             try:
                 record = _record(stream)
-                if record is None:
-                    raise Damage(f"{path.name} has no end record: it was not closed")
-                kind, content = record
-                if kind in (_DATA_END, _FOOTER):
-                    return
-                found = list(_messages(kind, content, schemas, channels))
-            except (EOFError, ValueError, KeyError, struct.error) as error:
+                found = list(_messages(*record, schemas, channels))
+            except _Truncated as error:
+                yield from _inside(_unpacked_start(error), schemas, channels)
+                raise Damage(f"{path.name}, byte {at}: {error}") from error
+            except (ValueError, KeyError, struct.error) as error:
                 raise Damage(f"{path.name}, byte {at}: {error}") from error
             yield from found
+            if record[0] in (_DATA_END, _FOOTER):
+                return
 
 
-def _record(stream: BinaryIO) -> tuple[int, bytes] | None:
-    """Kind and content of the next record; None at the end."""
+class _Truncated(Exception):
+    """The file ends inside a record; what there is of it."""
+
+    def __init__(self, kind: int = 0, content: bytes = b"") -> None:
+        super().__init__("the file ends without an end record: it was cut off, or not closed")
+        self.kind, self.content = kind, content
+
+
+def _record(stream: BinaryIO) -> tuple[int, bytes]:
+    """Kind and content of the next record.
+
+    Raises:
+        _Truncated: there is no whole one.
+    """
     head = stream.read(9)
-    if not head:
-        return None
     if len(head) < 9:
-        raise EOFError("the file ends inside a record")
+        raise _Truncated
     kind, length = struct.unpack("<BQ", head)
     if length > _MAX_RECORD_BYTES:
         raise ValueError(f"a record of {length} bytes")
     content = stream.read(length)
     if len(content) < length:
-        raise EOFError("the file ends inside a record")
+        raise _Truncated(kind, content)
     return kind, content
 
 
@@ -114,11 +124,33 @@ def _messages(
         number, _, time_ns, _ = struct.unpack_from("<HIQQ", content)
         yield (*channels[number], time_ns, _plain(content[22:]))
     elif kind == _CHUNK:
-        stream = io.BytesIO(_chunk(content))
-        inside: list[Stored] = []
-        while (record := _record(stream)) is not None:
-            inside += _messages(*record, schemas, channels)
-        yield from sorted(inside, key=lambda stored: stored[2])
+        yield from _inside(_chunk(content), schemas, channels)
+
+
+def _inside(
+    records: bytes, schemas: dict[int, str], channels: dict[int, tuple[str, str]]
+) -> list[Stored]:
+    """The messages in the records of a chunk, by time; those of a cut one as far as it goes."""
+    stream, found = io.BytesIO(records), list[Stored]()
+    try:
+        while stream.tell() < len(records):
+            found += _messages(*_record(stream), schemas, channels)
+    except _Truncated:
+        pass  # whoever cut it off reports that
+    return sorted(found, key=lambda stored: stored[2])
+
+
+def _unpacked_start(cut: _Truncated) -> bytes:
+    """The beginning of the records of a chunk that was cut off; nothing of any other record."""
+    if cut.kind != _CHUNK or len(cut.content) < 40:
+        return b""
+    compression, at = _text(cut.content, 28)
+    packed = cut.content[at + 8 :]
+    if compression == "zstd":
+        return zstandard.ZstdDecompressor().decompressobj().decompress(packed)
+    if compression == "lz4":
+        return bytes(lz4.frame.LZ4FrameDecompressor().decompress(packed))
+    return packed if not compression else b""
 
 
 def _text(content: bytes, at: int) -> tuple[str, int]:

@@ -235,11 +235,13 @@ def _part(kind: type[PartT], where: str, content: Any) -> PartT:
 
 def _value(where: str, hint: str, value: Any) -> Any:
     """A value as its field wants it; the few types that occur here."""
-    if hint == str(type(value)) or "Expectation" in hint or (value is None and "None" in hint):
+    if "Expectation" in hint or (value is None and "None" in hint):
         return value
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if "float" in hint and is_number and (value >= 0):
+    if "float" in hint and is_number and value >= 0:  # not NaN either
         return float(value)
+    if hint == str(type(value)) and "float" not in hint and not (is_number and value < 0):
+        return value
     if "tuple" in hint and isinstance(value, str) and "answer" in where:
         return tuple(value.split())
     if "tuple" in hint and isinstance(value, list) and all(isinstance(v, str) for v in value):
