@@ -33,6 +33,7 @@ from flmm_ros.ros.endpoints import GROUND, GROUNDING, HEATMAP, IMAGE
 TEND_PERIOD_S = 0.5
 _LINGER_S = 10.0  # a page that is loaded again finds everything still subscribed
 _IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+_MARGIN_S = 10.0  # beyond a command's own timeout: a stage in the model may have to end first
 _FAREWELL_S = 0.3  # for the last cancels to leave
 _QUEUED = "queued"
 _DEPTH, _CLOUDS = 10, 5
@@ -121,6 +122,7 @@ class Goal:
         self._handle: Any = None
         self._is_cancelled = False
         self.held: tuple[Frame, ...] = ()  # the newest images when the work began
+        self.deadline_s = float("inf")  # monotonic; a node that is silent for longer is given up
 
     async def answer(self) -> GroundedAnswer:
         """The answer, refusals and cancels included.
@@ -250,6 +252,8 @@ class Bridge:
     def ask(self, question: Question, on_progress: Callable[[Progress], None]) -> Goal:
         """Sends a command; its answer is awaited with `Goal.answer`."""
         goal = Goal(self._loop, self._executor.create_task, on_progress, self.frames)
+        if question.timeout_s > 0:
+            goal.deadline_s = time.monotonic() + question.timeout_s + _MARGIN_S
         if not self._action.server_is_ready():
             goal.fail(self._no_node())
             return goal
@@ -330,9 +334,12 @@ class Bridge:
             self._unsubscribe()
         elif is_watched:
             self._subscribe()
-        if self._goals and not self._action.server_is_ready():
-            for goal in list(self._goals):
+        is_gone = bool(self._goals) and not self._action.server_is_ready()
+        for goal in list(self._goals):
+            if is_gone:
                 self._soon(goal.fail, "the grounding node went away before it answered")
+            elif time.monotonic() > goal.deadline_s:
+                self._soon(goal.fail, "the grounding node is there but silent; see its log")
 
     def _subscribe(self) -> None:
         """The camera has the type of whoever publishes it: raw or compressed."""
