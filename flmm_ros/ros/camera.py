@@ -163,7 +163,8 @@ def names_of(cameras: str) -> tuple[str, ...]:
 def reliability_of(node: Node, choice: str, topic: str) -> ReliabilityPolicy:
     """Best effort receives from every publisher; reliable loses no part of a large image.
 
-    topic: absolute. `auto` is reliable only where every publisher is, and so never refuses one that is there.
+    topic: absolute. `auto` is reliable only where every publisher is, and so never refuses one
+    that is there.
     """
     if choice == "sensor_data":
         return ReliabilityPolicy.BEST_EFFORT

@@ -233,7 +233,7 @@ def answer(
         raise Stopped(Stop(str(error))) from error
     except FlmmError as error:
         raise Refusal(_code_of(error), str(error), image) from error
-    msg = _answer_to_msg(result, about.image.header, about.rgb.shape[:2])
+    msg = answer_to_msg(result, about.image.header, about.rgb.shape[:2])
     msg.command_id, msg.command, msg.chat_id = command.command_id, command.text, command.chat_id
     msg.model, msg.image_age_s = engine.model_name, float(about.age_s)
     if space is not None:
@@ -243,7 +243,7 @@ def answer(
     return Reply(msg, about.rgb, result.objects, space)
 
 
-def _answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> GroundedAnswer:
+def answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> GroundedAnswer:
     """The engine's part of the message."""
     labels = conversions.labels_of(result.objects)
     stages, stage_ms = conversions.stage_times(result.timings_ms)

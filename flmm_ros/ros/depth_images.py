@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 import weakref
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -23,6 +25,8 @@ from flmm_ros.engine.types import TargetError
 
 KEPT_DEPTHS = 8
 KEPT_INFOS = 30
+WAIT_S = 0.5  # for depth that comes later than its image, while depth comes at all
+ALIVE_S = 1.0
 INFO_TOLERANCE_S = 1.0  # lenses change slowly, and small messages are the first to get lost
 
 
@@ -67,7 +71,8 @@ class DepthWatch:
         Raises:
             TargetError: there is none, or the nearest is too far off in time.
         """
-        with self._source.lock:
+        with self._source.changed:
+            self._source.changed.wait_for(lambda: self._is_settled(tolerance_s), WAIT_S)
             raw, info = self._depth, self._info
         if self._stamp_ns == 0:
             raise TargetError(
@@ -95,6 +100,15 @@ class DepthWatch:
             )
         return DepthFrame(depth, info)
 
+    def _is_settled(self, tolerance_s: float) -> bool:
+        """Nothing better is to be expected: both are there, or nothing has come lately."""
+        if self._stamp_ns == 0 or self._depth is None or not self._source.is_alive:
+            return True
+        has_info = self._info is not None and self._info_off(self._info) <= INFO_TOLERANCE_S * 1e9
+        has_depth = self._off(self._depth.stamp_ns) <= tolerance_s * 1e9
+        has_passed = self._source.newest_ns > self._stamp_ns + tolerance_s * 1e9
+        return has_info and (has_depth or has_passed)
+
     def _off(self, other_ns: int) -> int:
         return abs(other_ns - self._stamp_ns)
 
@@ -119,8 +133,10 @@ class DepthImages:
 
     def __init__(self, kind: type[Any] = Image) -> None:
         self.type = kind
-        self.lock = threading.Lock()
+        self.changed = threading.Condition()
         self.count = 0  # of depth images
+        self.newest_ns = 0
+        self._arrived_s = -np.inf
         self._depths: deque[_Raw] = deque(maxlen=KEPT_DEPTHS)
         self._infos: deque[CameraInfo] = deque(maxlen=KEPT_INFOS)
         self._watches: weakref.WeakSet[DepthWatch] = weakref.WeakSet()
@@ -128,29 +144,37 @@ class DepthImages:
     def put_depth(self, data: bytes) -> None:
         """A serialized depth image, as a raw subscription gets it."""
         raw = _Raw(serialized_stamp_ns(data), data)
-        with self.lock:
+        with self.changed:
             self.count += 1
+            self.newest_ns, self._arrived_s = raw.stamp_ns, time.monotonic()
             self._depths.append(raw)
             for watch in self._watches:
                 watch.offer_depth(raw)
+            self.changed.notify_all()
+
+    @property
+    def is_alive(self) -> bool:
+        """Depth has come lately."""
+        return time.monotonic() - self._arrived_s < ALIVE_S
 
     def put_info(self, info: CameraInfo) -> None:
         """A camera_info."""
-        with self.lock:
+        with self.changed:
             self._infos.append(info)
             for watch in self._watches:
                 watch.offer_info(info)
+            self.changed.notify_all()
 
     def clear(self) -> None:
         """Forgets what has come; watches keep what they have found."""
-        with self.lock:
+        with self.changed:
             self._depths.clear()
             self._infos.clear()
 
     def watch(self, header: Header) -> DepthWatch:
         """Begins to look for what belongs to the image with this header; ends with its owner."""
         watch = DepthWatch(header, self)
-        with self.lock:
+        with self.changed:
             for raw in self._depths:
                 watch.offer_depth(raw)
             for info in self._infos:

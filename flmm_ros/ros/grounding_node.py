@@ -13,7 +13,8 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
@@ -27,21 +28,17 @@ from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.memory import available, used_by_process
 from flmm_ros.engine.overlay import draw_heatmaps, draw_overlay
-from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.engine.types import FlmmError, Grounding
+from flmm_ros.engine.types import FlmmError
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import camera, commands, conversions, diagnostics, endpoints, parameters
 from flmm_ros.ros.chats import Chats
 from flmm_ros.ros.commands import Command, Engine, Refusal, Reply
-from flmm_ros.ros.depth_cameras import DepthCameras
-from flmm_ros.ros.depth_images import DepthWatch
 from flmm_ros.ros.endpoints import Endpoint
 from flmm_ros.ros.goals import GoalServer
-from flmm_ros.ros.parameters import NodeConfig, SpaceConfig
+from flmm_ros.ros.holding import Holding
+from flmm_ros.ros.parameters import NodeConfig
 from flmm_ros.ros.process import run
-from flmm_ros.ros.target_finding import Locator, Space, find_targets, settings_from
-from flmm_ros.ros.target_topics import TargetTopics
-from flmm_ros.ros.transforms import Transforms
+from flmm_ros.ros.surroundings import Surroundings
 from flmm_ros.ros.worker import Busy, Job, Worker
 
 PAUSE_TIMEOUT_S = 30.0  # a large model may need seconds to reach the end of a stage
@@ -68,8 +65,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._chats = Chats()
         self._statistics = diagnostics.Statistics()
         self._cameras = camera.Cameras(self)
-        self._depths = DepthCameras(self)
-        self._transforms = Transforms(self)
+        self._surroundings = Surroundings(self)
         self._worker: Worker[Command, Reply] = Worker(self._work, self._finish)
         self._create_endpoints()
         self._create_timers(lifecycle)
@@ -99,13 +95,18 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._mask = self._publisher(endpoints.MASK)
         self._overlay = self._publisher(endpoints.OVERLAY)
         self._heatmap = self._publisher(endpoints.HEATMAP)
-        self._targets = TargetTopics(self)
         self._diagnostics = self._publisher(endpoints.DIAGNOSTICS)
         group, command = MutuallyExclusiveCallbackGroup, endpoints.COMMAND
         self.create_subscription(
             command.type, command.name, self._on_command, command.depth, callback_group=group()
         )
         self._goals = GoalServer(self, self._submit)
+        self._holding = Holding(
+            self,
+            newest=lambda name: self._cameras[name],
+            locator=partial(self._surroundings.locator, grasps=False),
+            ground=self._ground_again,
+        )
 
     def _publisher(self, endpoint: Endpoint) -> Any:
         return self.create_publisher(endpoint.type, endpoint.name, endpoint.depth)
@@ -129,10 +130,8 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listens to the camera and takes commands."""
-        settings, space = self._settings(), parameters.read(self, SpaceConfig)
-        self._depths.open(camera.names_of(settings.cameras), space, settings.image_qos)
-        if space.target_frame:
-            self._transforms.open()
+        settings = self._settings()
+        self._surroundings.open(settings)
         self._cameras.open(settings)
         self._worker.open()
         self.get_logger().info("active")
@@ -161,6 +160,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         """The process ends: answers what waits, frees the model."""
         self._pause()
         self._worker.close(PAUSE_TIMEOUT_S)
+        self._holding.close(PAUSE_TIMEOUT_S)
         self._free()
 
     def _start_once(self) -> None:
@@ -178,14 +178,14 @@ class GroundingNode(LifecycleNodeMixin, Node):
     def _pause(self) -> None:
         if not self._worker.pause(PAUSE_TIMEOUT_S):
             self.get_logger().warning("a command is still inside the model; it ends at its stage")
+        self._holding.stop()
         self._cameras.close()
-        self._depths.close()
-        self._transforms.close()
+        self._surroundings.close()
 
     def _forget(self) -> None:
         """What has come is of a time that is yet to come again."""
         self._cameras.forget()
-        self._depths.forget()
+        self._surroundings.forget()
 
     def _free(self) -> None:
         engine, self._engine = self._engine, None
@@ -227,20 +227,14 @@ class GroundingNode(LifecycleNodeMixin, Node):
             now_ns=self.get_clock().now().nanoseconds,
             max_age_s=settings.max_image_age,
             max_chats=settings.max_chats,
-            locator=Locator(self._depths.watcher(job.request.camera), self._locate),
+            locator=self._surroundings.locator(job.request.camera),
         )
-
-    def _locate(
-        self, objects: Sequence[Grounding], header: Header, watch: DepthWatch | None
-    ) -> Space:
-        """The objects in space, by the parameters of now."""
-        settings = settings_from(
-            parameters.read(self, TargetConfig), parameters.read(self, SpaceConfig)
-        )
-        return find_targets(objects, header, watch, self._transforms, settings)
 
     def _finish(self, job: Job[Command], outcome: Reply | Exception) -> None:
         """Publishes the one answer of a command, on whatever thread it ended."""
+        if job.request.is_own:
+            self._holding.grounded(job.request, outcome)
+            return
         reply = outcome if isinstance(outcome, Reply) else Reply(self._refuse(job, outcome))
         msg = reply.msg
         self._statistics.add(msg)
@@ -250,7 +244,8 @@ class GroundingNode(LifecycleNodeMixin, Node):
             self._mask.publish(msg.mask)
         job.request.on_done(msg)
         if reply.rgb is not None and reply.space is not None:
-            self._targets.publish(reply.rgb, reply.objects, reply.space)
+            self._surroundings.topics.publish(reply.rgb, reply.objects, reply.space)
+        self._holding.answered(job.request, reply)
         if reply.rgb is not None and self._settings().publish_overlay:
             self._draw(self._overlay, draw_overlay, reply)
             self._draw(self._heatmap, draw_heatmaps, reply)
@@ -273,6 +268,13 @@ class GroundingNode(LifecycleNodeMixin, Node):
         return commands.refusal_to_msg(
             job.request, refusal, model=model, max_chars=self._max_chars()
         )
+
+    def _ground_again(self, command: Command) -> bool:
+        """A command of the holder's own: it never stands in anybody's way."""
+        if not self._worker.is_idle:
+            return False
+        self._worker.submit(Job(command, self._settings().command_timeout))
+        return True
 
     # Parameters and diagnostics.
 

@@ -39,7 +39,7 @@ class NewestImage:
     """A slot that holds the last image put into it. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._newest: Received | None = None
         self._arrivals_s: deque[float] = deque(maxlen=1000)
         self._count = self._replaced = self._forgotten = 0
@@ -53,11 +53,20 @@ class NewestImage:
             self._newest, self._is_used = Received(msg, now_s), False
             self._arrivals_s.append(now_s)
             self._count += 1
+            self._lock.notify_all()
 
     def get(self) -> Received | None:
         """The newest image, to look at; `use` is for those who ask about it."""
         with self._lock:
             return self._newest
+
+    def wait_for_newer(self, than: Received | None, timeout_s: float) -> Received | None:
+        """The newest image once it is another one than `than`; None where none comes in time."""
+        with self._lock:
+            is_there = self._lock.wait_for(
+                lambda: self._newest is not None and self._newest is not than, timeout_s
+            )
+            return self._newest if is_there else None
 
     def use(self) -> Received | None:
         """The newest image; it stays in the slot, so that several commands can ask about it."""

@@ -1,0 +1,55 @@
+"""The third dimension of a node: depth of every camera, transforms, and the topics of targets.
+
+Does not know about: models, the worker, messages of answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from rclpy.node import Node
+
+from flmm_ros.engine.targets.settings import TargetConfig
+from flmm_ros.ros import camera, parameters
+from flmm_ros.ros.depth_cameras import DepthCameras
+from flmm_ros.ros.parameters import NodeConfig, SpaceConfig
+from flmm_ros.ros.target_finding import Locator, find_targets, settings_from
+from flmm_ros.ros.target_topics import TargetTopics
+from flmm_ros.ros.transforms import Transforms
+
+
+class Surroundings:
+    """Listens while the node is active; its publishers live as long as the node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._depths = DepthCameras(node)
+        self._transforms = Transforms(node)
+        self.topics = TargetTopics(node)
+
+    def open(self, settings: NodeConfig) -> None:
+        """Listens to depth, and to transforms where a frame is asked for."""
+        space = parameters.read(self._node, SpaceConfig)
+        self._depths.open(camera.names_of(settings.cameras), space, settings.image_qos)
+        if space.target_frame:
+            self._transforms.open()
+
+    def close(self) -> None:
+        """Listens no more, and forgets everything."""
+        self._depths.close()
+        self._transforms.close()
+
+    def forget(self) -> None:
+        """What has come is of a time that is yet to come again."""
+        self._depths.forget()
+
+    def locator(self, camera_name: str, *, grasps: bool = True) -> Locator:
+        """Finds the objects of a camera in space, by the parameters of now."""
+        engine = parameters.read(self._node, TargetConfig)
+        space = parameters.read(self._node, SpaceConfig)
+        settings = settings_from(replace(engine, grasps=engine.grasps and grasps), space)
+        return Locator(
+            self._depths.watcher(camera_name),
+            partial(find_targets, frames=self._transforms, settings=settings),
+        )
