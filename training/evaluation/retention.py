@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from flmm_ros.engine.attention import RECORDER_KEYWORD, RowRecorder
-from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.config import GrounderConfig, ModelConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.lmm import Lmm, LoadOptions
 from flmm_ros.engine.lmm.loading import DTYPES, source_arguments
 from flmm_ros.engine.lmm.tokens import Suffix
+from flmm_ros.engine.models import locate_model
 from flmm_ros.engine.types import ConfigError
 
 SIZES_HW = ((240, 320), (320, 240), (96, 96))  # families cut wide, high and small ones differently
@@ -80,7 +81,12 @@ def check_retention(config: GrounderConfig) -> Retention:
             f"retention: expected quantisation none, got {config.quantisation!r}; quantised "
             "weights differ from the file's before anything else does"
         )
-    grounder = Grounder.from_config(config)
+    return check_model(locate_model(config.model, download=config.download), config)
+
+
+def check_model(model: ModelConfig, config: GrounderConfig) -> Retention:
+    """The same for a model that is described in Python."""
+    grounder = Grounder.from_model(model, config)
     lmm, model_class = grounder.lmm, type(grounder.lmm.model)
     inputs = [make_inputs(lmm, image) for image in pictures()]
     seen = {
@@ -92,14 +98,14 @@ def check_retention(config: GrounderConfig) -> Retention:
     seen["after grounding and speaking"] = [logits_of(lmm.model, one) for one in inputs]
     weights = digests(lmm.model)
     options = LoadOptions(str(lmm.device), _name_of(lmm.model.dtype), download=config.download)
-    source, model_config = source_arguments(grounder.model, options), grounder.model
+    source = source_arguments(model, options)
     grounder.close()
     del lmm, grounder
-    bare = model_class.from_pretrained(model_config.lmm, dtype=DTYPES[options.dtype], **source).to(
+    bare = model_class.from_pretrained(model.lmm, dtype=DTYPES[options.dtype], **source).to(
         options.device
     )
     bare.set_attn_implementation({"text_config": "sdpa"})
-    return compare(model_config.name, bare.eval(), inputs, seen, weights)
+    return compare(model.name, bare.eval(), inputs, seen, weights)
 
 
 def compare(
