@@ -12,7 +12,12 @@ from flmm_ros.tools.tabletop import Tabletop
 collect_ignore = (
     []
     if find_spec("rclpy") is not None
-    else ["test_simulated_camera.py", "test_demo.py", "test_robot_operator.py"]
+    else [
+        "test_simulated_camera.py",
+        "test_demo.py",
+        "test_robot_operator.py",
+        "test_replay_online.py",
+    ]
 )
 
 # Before anything of ROS is imported. `make test` sets a free domain.

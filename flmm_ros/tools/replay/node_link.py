@@ -23,10 +23,12 @@ from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 from rclpy.action import ActionClient
+from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from flmm_ros.action import Ground
@@ -35,6 +37,7 @@ from flmm_ros.msg import GroundedAnswer
 
 _POLL_S = 0.05
 _SERVICE_S = 20.0
+_PROGRAM = "grounding_node"
 _LEAD_IN_S = 600  # sim time before the recording begins, for as long as the node loads its model
 
 
@@ -69,8 +72,13 @@ class NodeLink:
     def __init__(self, arguments: Sequence[str], name: str) -> None:
         """arguments: of ROS, such as remappings. name: of the grounding node."""
         # rclpy's own handlers would end communication before the last rows are written.
-        rclpy.init(args=list(arguments), signal_handler_options=rclpy.SignalHandlerOptions.NO)
-        self.node = Node("replay")
+        self._context = Context()
+        rclpy.init(
+            args=list(arguments),
+            context=self._context,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+        self.node = Node("replay", context=self._context)
         self.name = name
         reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         self._reliable, self._publishers = reliable, dict[str, Any]()
@@ -81,7 +89,7 @@ class NodeLink:
         self._parameters = self.node.create_client(GetParameters, f"{name}/get_parameters")
         self.answered: queue.Queue[Goal] = queue.Queue()
         self._is_over = threading.Event()
-        self._executor = SingleThreadedExecutor()
+        self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
@@ -100,7 +108,7 @@ class NodeLink:
         self._executor.shutdown()
         self._action.destroy()
         self.node.destroy_node()
-        rclpy.try_shutdown()
+        rclpy.try_shutdown(context=self._context)
 
     def wait_until_ready(self, start_ns: int, timeout_s: float) -> None:
         """Returns when the node is active, by the clock that is played here.
@@ -230,14 +238,17 @@ class NodeLink:
 
 
 def find_process(name: str) -> int | None:
-    """The process of the one grounding node of this machine and ROS domain; None: not clear."""
+    """The process of the grounding node called so, on this machine and in this ROS domain; None:
+    there is none, or more than one."""
     domain = os.environ.get("ROS_DOMAIN_ID", "0")
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        with suppress(psutil.Error):
+        with suppress(psutil.Error):  # it has ended, or is somebody else's
             line = process.info["cmdline"] or []
-            is_node = any(name in part for part in line[:3]) and process.pid != os.getpid()
-            if is_node and process.environ().get("ROS_DOMAIN_ID", "0") == domain:
+            names = [part.partition("__node:=")[2] for part in line if "__node:=" in part]
+            is_node = any(_PROGRAM in part for part in line[:3]) and process.pid != os.getpid()
+            is_named = name == (names[-1] if names else _PROGRAM)
+            if is_node and is_named and process.environ().get("ROS_DOMAIN_ID", "0") == domain:
                 found.append(process)
     # A shell or a launcher that started the node has its name on the command line as well.
     leaves = [p for p in found if not any(c in found for c in p.children(recursive=True))]

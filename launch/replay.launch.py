@@ -1,0 +1,98 @@
+"""Plays a recording into the grounding node and measures what a robot would have seen.
+
+    ros2 launch flmm_ros replay.launch.py bag:=/data/mugs scenario:=/data/mugs.yaml rate:=1.0
+
+Starts the node on simulated time, plays once, writes the results, and shuts down; it fails where a
+threshold of the scenario is not met, so that it can stand in CI. The arguments of
+grounding.launch.py, such as `model`, can be given too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import FindExecutable, LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import SetParameter
+from launch_ros.substitutions import FindPackageShare
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declares the arguments, starts the node and, beside it, the replay."""
+    grounding = PathJoinSubstitution(
+        [FindPackageShare("flmm_ros"), "launch", "grounding.launch.py"]
+    )
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "bag",
+                description="The recording: a rosbag2 folder, or an .mcap or .db3 file.",
+            ),
+            DeclareLaunchArgument(
+                "scenario",
+                default_value="",
+                description="What is asked and expected (YAML); empty: scenario.yaml in the bag.",
+            ),
+            DeclareLaunchArgument(
+                "out",
+                default_value="",
+                description="Folder of the results; empty: out/replay/NAME of the recording.",
+            ),
+            DeclareLaunchArgument(
+                "rate",
+                default_value="1.0",
+                description="How fast it is played; 2 = twice as fast as it was recorded.",
+            ),
+            GroupAction(
+                [
+                    SetParameter("use_sim_time", True),
+                    IncludeLaunchDescription(PythonLaunchDescriptionSource(grounding)),
+                ]
+            ),
+            OpaqueFunction(function=_start_replay),
+        ]
+    )
+
+
+def _start_replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The replay. Opaque, because arguments that were left empty must not be passed on."""
+    given = {n: LaunchConfiguration(n).perform(context) for n in ("scenario", "out")}
+    options = [part for name, value in given.items() if value for part in (f"--{name}", value)]
+    replay = ExecuteProcess(
+        cmd=[
+            FindExecutable(name="python3"),
+            "-m",
+            "flmm_ros.tools.replay",
+            LaunchConfiguration("bag"),
+            "--mode",
+            "online",
+            "--rate",
+            LaunchConfiguration("rate"),
+            *options,
+        ],
+        output="screen",
+        emulate_tty=True,
+    )
+    return [
+        replay,
+        RegisterEventHandler(OnProcessExit(target_action=replay, on_exit=_end)),
+    ]
+
+
+def _end(event: Any, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Ends everything; the launch fails where the replay did."""
+    if event.returncode:
+        raise RuntimeError(f"the replay ended with exit status {event.returncode}")
+    return [EmitEvent(event=Shutdown(reason="the replay is done"))]

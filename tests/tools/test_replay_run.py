@@ -1,0 +1,257 @@
+"""Whole runs in lockstep with the embedded model: results, exit codes, pages, many recordings."""
+
+import functools
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.grounder import Grounder
+from flmm_ros.tools.record import Plan, record
+from flmm_ros.tools.replay import __main__ as command_line
+from flmm_ros.tools.replay.compare import compare, render_comparison, worse
+from flmm_ros.tools.replay.fleet import (
+    BagWorker,
+    Finished,
+    evaluate_many,
+    is_folder_of_bags,
+    make_tasks,
+)
+from flmm_ros.tools.replay.pool import LocalPool
+from flmm_ros.tools.replay.rows import Row, from_json, read_rows, to_json
+from flmm_ros.tools.replay.run import Settings, evaluate
+from flmm_ros.tools.replay.scenario import load_scenario
+from flmm_ros.tools.replay.summary import read_summary
+
+SEED = 2_000_201
+SETTINGS = Settings("tabletop", ("threads=1",))
+
+
+@pytest.fixture(scope="module")
+def grounder() -> Iterator[Grounder]:
+    loaded = Grounder.from_config(GrounderConfig(model="tabletop", threads=1))
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images of one scene, with its own scenario."""
+    folder = tmp_path_factory.mktemp("recordings") / "first"
+    return record(folder, Plan(range(SEED, SEED + 1), frames=2))
+
+
+@pytest.fixture(scope="module")
+def out(bag: Path, grounder: Grounder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a run over it."""
+    folder = tmp_path_factory.mktemp("results") / "first"
+    evaluate(bag, load_scenario(bag / "scenario.yaml"), SETTINGS, grounder, folder)
+    return folder
+
+
+def asked(path: Path, **parts: object) -> Path:
+    path.write_text(yaml.safe_dump(parts))
+    return path
+
+
+TOPICS = {"image": "/camera/image"}
+TRUTH = {"labels": "/truth/labels", "names": "/truth/label_info"}
+
+
+def without_times(row: Row) -> Row:
+    return replace(row, times_ms={}, rss_mb=None)
+
+
+def test_every_command_is_judged_on_every_frame(bag, out, world):
+    rows = list(read_rows(out / "result.jsonl"))
+    commands = load_scenario(bag / "scenario.yaml").commands
+    assert [(r.frame, r.text) for r in rows] == [(f, c.say) for f in (0, 1) for c in commands]
+    largest = max(world.render(SEED).objects, key=lambda o: o.visible_px)
+    pointed = next(r for r in rows if r.text == f"Pick up the {largest.name}.")
+    assert pointed.pairs[0].name == largest.name and pointed.pairs[0].iou > 0.6
+    assert 0 <= pointed.pairs[0].target_error_m < 0.02
+    second = next(r for r in rows if r.frame == 1 and r.text == pointed.text)
+    assert second.steadiness.iou > 0.6 and second.steadiness.true_iou > 0.6
+    assert {"read", "decode", "refine", "total"} <= set(pointed.times_ms)
+    assert pointed.rss_mb > 50
+
+
+def test_the_summary_says_what_it_was_made_with(bag, out):
+    summary = read_summary(out)
+    assert summary["model"] == "tabletop" and summary["mode"] == "lockstep"
+    assert summary["parameters"]["threads"] == 1
+    assert summary["bags"][0]["name"] == "first" and len(summary["bags"][0]["sha256"]) == 64
+    assert summary["metrics"]["frames"] == {"in_bag": 2, "used": 2}
+    assert summary["metrics"]["commands"]["n"] == summary["rows"]
+    assert summary["metrics"]["resources"]["cpu_percent"] > 0
+    assert set(summary["machine"]) >= {"processor", "cores", "python", "torch", "commit"}
+    page = (out / "index.html").read_text()
+    assert "Pick up the" in page and "<svg" in page and "data:image/jpeg" in page
+    assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_two_runs_give_the_same_rows(bag, out, grounder, tmp_path):
+    fresh = Grounder.from_config(GrounderConfig(model="tabletop", threads=1))
+    evaluate(bag, load_scenario(bag / "scenario.yaml"), SETTINGS, fresh, tmp_path)
+    fresh.close()
+    first, second = (
+        [without_times(r) for r in read_rows(folder / "result.jsonl")] for folder in (out, tmp_path)
+    )
+    assert first == second
+
+
+def test_refusals_chats_and_recorded_images(bag, grounder, tmp_path, world):
+    thing = world.render(SEED).objects[0]
+    path = asked(
+        tmp_path / "s.yaml",
+        topics=TOPICS,
+        truth=TRUTH,
+        frames={"limit": 1},
+        commands=[
+            {"say": "pick up the zebra", "expect": {"error": "UNKNOWN_WORD"}},
+            {"say": "   ", "expect": {"error": "EMPTY_COMMAND"}},
+            {"say": "y" * 2000, "expect": {"error": "COMMAND_TOO_LONG"}},
+            {"say": f"point at the {thing.name}", "chat": "a"},
+            {"say": "pick it up", "chat": "a", "expect": {"objects": [thing.name]}},
+            {"say": "pick it up", "expect": {"error": "BAD_COMMAND"}},
+        ],
+        thresholds={"refusals.wrong": "== 0", "masks.mIoU": ">= 0.5"},
+    )
+    summary = evaluate(bag, load_scenario(path), SETTINGS, grounder, tmp_path / "out")
+    errors = [r.error for r in read_rows(tmp_path / "out" / "result.jsonl")]
+    assert errors == [
+        "UNKNOWN_WORD",
+        "EMPTY_COMMAND",
+        "COMMAND_TOO_LONG",
+        "OK",
+        "OK",
+        "BAD_COMMAND",
+    ]
+    assert summary["status"] == "passed"
+    assert summary["metrics"]["frames"] == {"in_bag": 2, "used": 1, "dropped_not_selected": 1}
+
+
+def test_a_damaged_recording_keeps_what_was_judged(bag, grounder, tmp_path, world):
+    cut = tmp_path / "cut"
+    shutil.copytree(bag, cut)
+    file = cut / "first.mcap"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 7 // 10])
+    name = world.render(SEED).objects[0].name
+    command = {"say": f"the {name}", "every_s": 0, "expect": {"objects": [name]}}
+    path = asked(tmp_path / "s.yaml", topics=TOPICS, truth=TRUTH, commands=[command])
+    summary = evaluate(cut, load_scenario(path), SETTINGS, grounder, tmp_path / "out")
+    assert summary["status"] == "damaged" and "cut off" in summary["bags"][0]["damage"]
+    assert [r.frame for r in read_rows(tmp_path / "out" / "result.jsonl")] == [0]
+    assert "is damaged" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_exit_codes(bag, tmp_path, capsys, world):
+    def run(threshold: str) -> int:
+        path = asked(
+            tmp_path / "s.yaml",
+            topics=TOPICS,
+            truth=TRUTH,
+            frames={"limit": 1},
+            commands=[
+                {
+                    "say": f"the {world.render(SEED).objects[0].name}",
+                    "expect": {"objects": [world.render(SEED).objects[0].name]},
+                }
+            ],
+            thresholds={"masks.mIoU": threshold},
+        )
+        arguments = [str(bag), "--scenario", str(path), "--out", str(tmp_path / "o")]
+        return command_line.main([*arguments, "--set", "threads=1"])
+
+    assert run(">= 0.3") == 0
+    assert "masks.mIoU >= 0.3" in capsys.readouterr().out
+    assert run(">= 1") == 1
+    assert "NOT MET" in capsys.readouterr().out
+    assert command_line.main([str(tmp_path / "none"), "--scenario", str(tmp_path / "s.yaml")]) == 2
+    assert "nothing there" in capsys.readouterr().out.replace("\n", " ")
+    assert command_line.main([str(tmp_path)]) == 2
+    assert "expected --scenario" in capsys.readouterr().out.replace("\n", " ")
+
+
+# Two runs.
+
+
+def test_compare_names_what_became_worse(out, tmp_path, capsys):
+    shutil.copytree(out, tmp_path / "after")
+    rows = list(read_rows(out / "result.jsonl"))
+    index = next(i for i, r in enumerate(rows) if r.pairs)
+    pair = rows[index].pairs[0]
+    changed = [*rows]
+    changed[index] = replace(rows[index], pairs=(replace(pair, intersection_px=0),))
+    (tmp_path / "after" / "result.jsonl").write_text("".join(to_json(r) + "\n" for r in changed))
+    summary = read_summary(out)
+    summary["metrics"]["masks"]["mIoU"] -= 0.2
+    summary["metrics"]["times_ms.total"]["p50"] *= 0.5
+    (tmp_path / "after" / "summary.json").write_text(json.dumps(summary))
+
+    found = compare(out, tmp_path / "after")
+    assert found.common == len(rows)
+    assert [(t.after.text, t.is_better) for t in found.turned] == [(rows[index].text, False)]
+    gains = {c.metric: c.gain for c in found.changes}
+    assert gains["masks.mIoU"] == pytest.approx(-0.2) and gains["times_ms.total.p50"] > 0
+    assert [c.metric for c in worse(found, 0.01)] == ["masks.mIoU"]
+    assert rows[index].text in render_comparison(found, ("a", "<b>"))
+    assert "&lt;b&gt;" in render_comparison(found, ("a", "<b>"))
+
+    both = [str(out), str(tmp_path / "after")]
+    assert command_line.main(["compare", *both]) == 0
+    assert command_line.main(["compare", *both, "--tolerance", "0.01"]) == 1
+    assert command_line.main(["compare", *reversed(both), "--tolerance", "0.6"]) == 1  # times
+    assert command_line.main(["compare", str(tmp_path), str(out)]) == 2
+
+
+# Many recordings.
+
+
+def test_many_recordings_are_summed_up_and_not_done_twice(bag, out, tmp_path, monkeypatch):
+    folder = tmp_path / "all"
+    for name in ("a", "b", "sub/c"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(bag, folder / name)
+    (folder / "sub" / "c" / "first.mcap").write_bytes(b"no recording at all, but a long file")
+    assert is_folder_of_bags(folder) and not is_folder_of_bags(bag)
+    path = asked(
+        folder / "scenario.yaml",
+        topics=TOPICS,
+        truth=TRUTH,
+        frames={"limit": 1},
+        commands=[{"say": "the cube"}],
+    )
+    results = tmp_path / "results"
+    tasks = make_tasks(folder, None, results)
+    assert [t.name for t in tasks] == ["a", "b", "sub__c"]
+    pool = LocalPool(1, functools.partial(BagWorker, SETTINGS))
+    finished: list[Finished] = []
+    summary = evaluate_many(tasks, load_scenario(path), SETTINGS, pool, results, finished.append)
+    assert sorted(f.task.name for f in finished if not f.error) == ["a", "b"]
+    assert summary["rows"] == 2 and summary["status"] == "damaged"
+    assert [b["name"] for b in summary["bags"]] == ["a", "b", "sub__c"]
+    assert "expected the storage of a rosbag2" in summary["bags"][2]["damage"]
+    assert {from_json(line).bag for p in results.glob("bags/*/result.jsonl")
+            for line in p.read_text().splitlines()} == {"a", "b"}  # fmt: skip
+
+    # Again: only what is not done yet.
+    before = (results / "bags" / "a" / "summary.json").stat().st_mtime_ns
+    shutil.rmtree(results / "bags" / "b")
+    started: list[str] = []
+    run = pool.run
+    monkeypatch.setattr(pool, "run", lambda ts: (started.extend(t.name for t in ts), run(ts))[1])
+    again = evaluate_many(tasks, load_scenario(path), SETTINGS, pool, results)
+    assert started == ["b", "sub__c"] and again["rows"] == 2
+    assert (results / "bags" / "a" / "summary.json").stat().st_mtime_ns == before
+    # With other settings everything is done anew.
+    other = Settings("tabletop", ("threads=1", "mask_threshold=0.6"))
+    started.clear()
+    monkeypatch.setattr(pool, "run", lambda ts: (started.extend(t.name for t in ts), iter(()))[1])
+    evaluate_many(tasks, load_scenario(path), other, pool, results)
+    assert started == ["a", "b", "sub__c"]
