@@ -27,6 +27,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from flmm_ros.action import Ground
 from flmm_ros.console.frames import Frame, Frames
+from flmm_ros.console.goal import Goal, Progress, Question
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.endpoints import GROUND, GROUNDING, HEATMAP, IMAGE
 
@@ -35,32 +36,8 @@ _LINGER_S = 10.0  # a page that is loaded again finds everything still subscribe
 _IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 _MARGIN_S = 10.0  # beyond a command's own timeout: a stage in the model may have to end first
 _FAREWELL_S = 0.3  # for the last cancels to leave
-_QUEUED = "queued"
 _DEPTH, _CLOUDS = 10, 5
 _POINTS, _SCENE = "~/target/points", "~/scene/points_without_target"
-
-
-class ConsoleError(Exception):
-    """A command that got no answer: no node, or it went away. The text says what to do."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """One command as a person sent it."""
-
-    command: str
-    intent: str = ""
-    chat_id: str = ""
-    timeout_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a command's work is."""
-
-    stage: str
-    partial_text: str
-    elapsed_s: float
 
 
 @dataclass(frozen=True)
@@ -98,110 +75,6 @@ class Listener(Protocol):
     def on_scene(self, msg: PointCloud2) -> None:
         """All other points around a target."""
         ...
-
-
-class Goal:
-    """One command on its way. Made and awaited in the event loop.
-
-    Args:
-        call_ros: has something called on the thread of rclpy, as everything of an action is.
-        on_progress: called in the event loop, before the answer is there.
-        frames: where the image of the answer is looked for.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        call_ros: Callable[[Callable[[], Any]], Any],
-        on_progress: Callable[[Progress], None],
-        frames: Frames,
-    ) -> None:
-        self._loop, self._call_ros = loop, call_ros
-        self._on_progress, self._frames = on_progress, frames
-        self._answer: asyncio.Future[GroundedAnswer] = loop.create_future()
-        self._handle: Any = None
-        self._is_cancelled = False
-        self.held: tuple[Frame, ...] = ()  # the newest images when the work began
-        self.deadline_s = float("inf")  # monotonic; a node that is silent for longer is given up
-
-    async def answer(self) -> GroundedAnswer:
-        """The answer, refusals and cancels included.
-
-        Raises:
-            ConsoleError: none will come.
-        """
-        return await self._answer
-
-    def cancel(self) -> None:
-        """Asks the node to stop; the answer then is CANCELED, or what was ready before."""
-        self._is_cancelled = True
-        if self._handle is not None:
-            self._call_ros(self._handle.cancel_goal_async)
-
-    def when_ended(self, call: Callable[[], None]) -> None:
-        """Calls once there is an answer, or will be none."""
-        self._answer.add_done_callback(lambda _: call())
-
-    def fail(self, text: str) -> None:
-        """Ends the wait for an answer; in the event loop."""
-        if not self._answer.done():
-            self._answer.set_exception(ConsoleError(text))
-
-    # On the thread of rclpy.
-
-    def send(self, action: Any, request: Ground.Goal) -> None:
-        """Sends the command to the node."""
-        try:
-            sent = action.send_goal_async(request, feedback_callback=self.feedback_came)
-        except Exception as error:  # noqa: BLE001 - told to the person who asked
-            self._soon(self.fail, str(error))
-            return
-        sent.add_done_callback(self.was_accepted)
-
-    def feedback_came(self, msg: Any) -> None:
-        """Feedback of this goal."""
-        feedback = msg.feedback
-        if feedback.stage != _QUEUED and not self.held:
-            self.held = self._frames.held()
-        progress = Progress(feedback.stage, feedback.partial_text, feedback.elapsed_s)
-        self._soon(self._on_progress, progress)
-
-    def was_accepted(self, future: Any) -> None:
-        """The node has taken the goal, or not."""
-        try:
-            handle = future.result()
-            if not handle.accepted:
-                raise ConsoleError("the grounding node did not accept the command; see its log")
-            result = handle.get_result_async()
-        except Exception as error:  # noqa: BLE001 - told to the person who asked
-            self._soon(self.fail, str(error))
-            return
-        result.add_done_callback(self._has_ended)
-        self._soon(self._take_handle, handle)
-
-    def _has_ended(self, future: Any) -> None:
-        try:
-            answer = future.result().result.answer
-        except Exception as error:  # noqa: BLE001 - told to the person who asked
-            self._soon(self.fail, str(error))
-            return
-        self.held = (*self.held, *self._frames.held())  # feedback may have been missed
-        self._soon(self._succeed, answer)
-
-    def _soon(self, call: Callable[..., None], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the loop has closed: the console ends
-            self._loop.call_soon_threadsafe(call, *arguments)
-
-    # In the event loop.
-
-    def _take_handle(self, handle: Any) -> None:
-        self._handle = handle
-        if self._is_cancelled:
-            self._call_ros(handle.cancel_goal_async)
-
-    def _succeed(self, answer: GroundedAnswer) -> None:
-        if not self._answer.done():
-            self._answer.set_result(answer)
 
 
 class Bridge:

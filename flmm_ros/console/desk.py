@@ -18,9 +18,10 @@ from typing import Any
 from sensor_msgs.msg import Image, PointCloud2
 
 from flmm_ros.console import answers
-from flmm_ros.console.bridge import Bridge, ConsoleError, Goal, Progress, Question
+from flmm_ros.console.bridge import Bridge
 from flmm_ros.console.companions import HEAT, POINTS, SCENE, Companions
 from flmm_ros.console.frames import Frame, find
+from flmm_ros.console.goal import ConsoleError, Goal, Progress, Question
 from flmm_ros.console.live import LiveView
 from flmm_ros.console.pictures import PictureStore
 from flmm_ros.console.users import MAX_AT_WORK, User
