@@ -30,6 +30,7 @@ ROS = {
     "std_msgs",
     "std_srvs",
     "unique_identifier_msgs",
+    "vision_msgs",
     "visualization_msgs",
 }
 

@@ -243,8 +243,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         if reply.rgb is not None:
             self._mask.publish(msg.mask)
         job.request.on_done(msg)
-        if reply.rgb is not None and reply.space is not None:
-            self._surroundings.topics.publish(reply.rgb, reply.objects, reply.space)
+        self._surroundings.publish(reply)
         self._holding.answered(job.request, reply)
         if reply.rgb is not None and self._settings().publish_overlay:
             self._draw(self._overlay, draw_overlay, reply)

@@ -12,11 +12,13 @@ from rclpy.node import Node
 
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.ros import camera, parameters
+from flmm_ros.ros.commands import Reply
 from flmm_ros.ros.depth_cameras import DepthCameras
 from flmm_ros.ros.parameters import NodeConfig, SpaceConfig
 from flmm_ros.ros.target_finding import Locator, find_targets, settings_from
 from flmm_ros.ros.target_topics import TargetTopics
 from flmm_ros.ros.transforms import Transforms
+from flmm_ros.ros.vision_messages import VisionTopics
 
 
 class Surroundings:
@@ -26,7 +28,8 @@ class Surroundings:
         self._node = node
         self._depths = DepthCameras(node)
         self._transforms = Transforms(node)
-        self.topics = TargetTopics(node)
+        self._topics = TargetTopics(node)
+        self._vision = VisionTopics(node)
 
     def open(self, settings: NodeConfig) -> None:
         """Listens to depth, and to transforms where a frame is asked for."""
@@ -43,6 +46,15 @@ class Surroundings:
     def forget(self) -> None:
         """What has come is of a time that is yet to come again."""
         self._depths.forget()
+
+    def publish(self, reply: Reply) -> None:
+        """What there is of an answer in the third dimension, and for programs of others."""
+        if reply.rgb is None:
+            return
+        if reply.space is not None:
+            self._topics.publish(reply.rgb, reply.objects, reply.space)
+        threshold = float(self._node.get_parameter("score_threshold").value)
+        self._vision.publish(reply.msg, threshold)
 
     def locator(self, camera_name: str, *, grasps: bool = True) -> Locator:
         """Finds the objects of a camera in space, by the parameters of now."""
