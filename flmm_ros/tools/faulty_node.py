@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import sys
 import time
 from collections.abc import Mapping
@@ -31,29 +30,11 @@ from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.types import Answer, CheckpointError, ConfigError, Intent, ProgressCallback
 from flmm_ros.ros.grounding_node import GroundingNode
 from flmm_ros.ros.process import run
-from flmm_ros.tools.frame_number import number_of
+from flmm_ros.tools.frame_number import Sight, number_of
+from flmm_ros.tools.soak_process import VARIABLE
 
-VARIABLE = "FLMM_FAULTS"
 KINDS = ("exception", "out_of_memory", "load")
 _PEBIBYTE = 2**50
-_SEEN = re.compile(r" \[frame (\d+) opened at (\d+\.\d+)\]$")
-
-
-@dataclasses.dataclass(frozen=True)
-class Sight:
-    """Which picture an answer is about, and when (monotonic seconds) the engine opened it."""
-
-    number: int
-    opened_s: float
-
-    def __str__(self) -> str:
-        return f" [frame {self.number} opened at {self.opened_s:.6f}]"
-
-    @classmethod
-    def of(cls, answer: str) -> Sight | None:
-        """What an answer's text says, None where it says nothing."""
-        found = _SEEN.search(answer)
-        return cls(int(found[1]), float(found[2])) if found else None
 
 
 def parse_faults(text: str) -> dict[str, int]:

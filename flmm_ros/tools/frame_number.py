@@ -1,16 +1,38 @@
 """A number written into a picture's own pixels: it tells which picture an answer was computed from,
 whatever the answer's header says.
 
-The first two pixels of the first row hold a mark and 32 bits. Does not know about: ROS, models.
+The first two pixels of the first row hold a mark and 32 bits; an answer names the number at the end
+of its text. Does not know about: ROS, models.
 """
 
 from __future__ import annotations
+
+import re
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 _MARK = (0xA5, 0x5A)
 MAX_NUMBER = 2**32 - 1
+_SEEN = re.compile(r" \[frame (\d+) opened at (\d+\.\d+)\]$")
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which picture an answer is about, and when (monotonic seconds) the engine opened it."""
+
+    number: int
+    opened_s: float
+
+    def __str__(self) -> str:
+        return f" [frame {self.number} opened at {self.opened_s:.6f}]"
+
+    @classmethod
+    def of(cls, answer: str) -> Sight | None:
+        """What an answer's text says, None where it says nothing."""
+        found = _SEEN.search(answer)
+        return cls(int(found[1]), float(found[2])) if found else None
 
 
 def with_number(rgb: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import psutil
 
-from flmm_ros.tools.faulty_node import VARIABLE
 from flmm_ros.tools.processes import Child
 
 SAMPLE_S = 1.0
-MODULE = "flmm_ros.tools.faulty_node"
+MODULE, VARIABLE = "flmm_ros.tools.faulty_node", "FLMM_FAULTS"
 MIB = 2**20
 WARM_UP_SAMPLES, WARM_UP_SHARE = 60, 0.3  # whichever is longer
 QUARTER_SAMPLES = 15
