@@ -105,6 +105,9 @@ def test_a_union_is_the_pixels_of_any() -> None:
         ({"size": [HEIGHT, WIDTH], "counts": [300, -60]}, "sum to 240 pixels"),
         ({"size": [HEIGHT, WIDTH], "counts": 7}, "a list or a string"),
         ({"counts": [240]}, "size of the image"),
+        ({"size": [HEIGHT, WIDTH], "counts": "0000"}, "Invalid RLE mask"),
+        ({"size": [HEIGHT, WIDTH], "counts": "é"}, "ascii"),
+        ([[0.0, 0.0, 1e9, 0.0, 1e9, 5.0]], "3 corners or more"),
     ],
 )
 def test_what_is_no_mask_is_refused(segmentation: Any, message: str) -> None:
@@ -283,8 +286,8 @@ def test_what_is_broken_in_refcoco_is_named_and_the_rest_is_read(tmp_path: Path)
     reasons = {s.key.removeprefix("refcoco/unc/train/"): s.reason for s in data.skipped}
     assert reasons == {
         "1/ref 1": "annotation 11 is not in instances.json",
-        "1/ref 2": "annotation 12: a polygon: expected x, y, x, y, ... of 3 corners or more, got "
-        "[1.0, 1.0, 2.0, 2.0]",
+        "1/ref 2": "annotation 12: a polygon: expected x, y, x, y, ... of 3 corners or more, near "
+        "the image, got [1.0, 1.0, 2.0, 2.0]",
         "1/ref 3": "annotation 13: expected one of image 1, got one of 2",
         "2/ref 4": "train2014/COCO_train2014_000000000002.jpg is missing",
         "3/ref 5": "image 3 is not in instances.json",
@@ -441,8 +444,7 @@ def test_png_segments_are_the_colours_of_the_panoptic_image(tmp_path: Path) -> N
         "png/val/7/1": "none of its utterances has a segment",
         "png/val/8/3": "annotations/panoptic_val2017/000000000008.png is missing",
         "png/val/9/4": "image 9 is not in the panoptic annotations",
-        "png/val/seven/5": "expected image_id, caption and segments with utterances, got "
-        "ValueError: invalid literal for int() with base 10: 'seven'",
+        "png/val/seven/5": "expected image_id as a whole number, got 'seven'",
     }
     assert read_sample(data, 1) is None  # annotated, but nowhere in the pixels
     assert "holds no pixel of segments (99,)" in data.skipped[-1].reason

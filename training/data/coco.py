@@ -35,6 +35,19 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def whole_number(value: Any, what: str) -> int:
+    """An id or a size, which some publications write as text.
+
+    Raises:
+        DataError: anything else; `what` says what was expected.
+    """
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise DataError(f"expected {what} as a whole number, got {value!r:.60}")
+
+
 def records_of(document: Any, field: str, path: Path) -> list[dict[str, Any]]:
     """The list of objects under a key of a JSON document.
 
@@ -110,7 +123,9 @@ class Instances:
         document = read_json(path)
         self.photos: Mapping[int, Photo] = photos_of(document, path)
         self._annotations = {
-            a["id"]: a for a in records_of(document, "annotations", path) if "id" in a
+            a["id"]: a
+            for a in records_of(document, "annotations", path)
+            if isinstance(a.get("id"), int)
         }
         self._masks: dict[int, Rle] = {}
 
@@ -134,7 +149,9 @@ class Instances:
                 f"annotation {annotation_id}: expected one of image {image_id}, got one of "
                 f"{annotation.get('image_id')}"
             )
-        photo = self.photos[image_id]
+        photo = self.photos.get(image_id)
+        if photo is None:
+            raise DataError(f"image {image_id} is not in instances.json")
         try:
             mask = Rle.from_coco(annotation.get("segmentation"), photo.size_hw)
         except DataError as error:

@@ -83,7 +83,7 @@ class Rle:
                 f"with size and counts), got {_short(segmentation)}"
             )
         for polygon in segmentation:
-            _check_polygon(polygon)
+            _check_polygon(polygon, size_hw)
         height, width = size_hw
         coco = _coco()
         parts = coco.frPyObjects(segmentation, height, width)
@@ -105,13 +105,15 @@ class Rle:
                     f"got {_short(counts)}"
                 )
             counts = _coco().frPyObjects(segmentation, *size_hw)["counts"]
-        elif isinstance(counts, str):
-            counts = counts.encode("ascii")
-        if not isinstance(counts, bytes):
+            return cls(size_hw, counts)
+        if not isinstance(counts, str):
             raise DataError(
                 f"run lengths: expected counts as a list or a string, got {_short(counts)}"
             )
-        return cls(size_hw, counts)
+        try:  # written anew: pycocotools may never return from a union with damaged run lengths
+            return cls.encode(cls(size_hw, counts.encode("ascii")).decode())
+        except ValueError as error:
+            raise DataError(f"run lengths: {error}: {_short(counts)}") from error
 
     @classmethod
     def union(cls, parts: Sequence[Rle]) -> Rle:
@@ -144,15 +146,17 @@ class Rle:
         return {"size": list(self.size_hw), "counts": self.counts}
 
 
-def _check_polygon(polygon: Any) -> None:
+def _check_polygon(polygon: Any, size_hw: tuple[int, int]) -> None:
+    """Far outside of the image is no polygon either: drawing it would take all memory."""
+    limit = 10 * max(size_hw)
     if (
         not isinstance(polygon, list)
         or len(polygon) % 2
         or len(polygon) < 2 * MIN_CORNERS
-        or not all(isinstance(v, int | float) and np.isfinite(v) for v in polygon)
+        or not all(isinstance(v, int | float) and abs(v) <= limit for v in polygon)
     ):
         raise DataError(
-            f"a polygon: expected x, y, x, y, ... of {MIN_CORNERS} corners or more, "
+            f"a polygon: expected x, y, x, y, ... of {MIN_CORNERS} corners or more, near the image, "
             f"got {_short(polygon)}"
         )
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.data.coco import read_json
+from training.data.coco import read_json, whole_number
 from training.data.registry import Need, Published
 from training.data.rle import DataError, Rle
 from training.data.sets.refcoco import PHOTOS, Expression, RefCoco
@@ -34,8 +34,9 @@ class GRefCoco(RefCoco):
         return read_json(path)
 
     def _truth_of(self, ref: Mapping[str, Any]) -> Expression:
-        numbers = ref.get("ann_id")
-        numbers = numbers if isinstance(numbers, list) else [numbers]
+        given = ref.get("ann_id")
+        given = given if isinstance(given, list) else [given]
+        numbers = [whole_number(number, "ann_id") for number in given]
         says_nothing = bool(ref.get("no_target", numbers == [NOTHING]))
         if says_nothing != (numbers == [NOTHING]):
             raise DataError(

@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
-from training.data.coco import CocoPhotos, Photo, photos_of, read_json, records_of
+from training.data.coco import (
+    CocoPhotos,
+    Photo,
+    photos_of,
+    read_json,
+    records_of,
+    whole_number,
+)
 from training.data.registry import Need, Published
 from training.data.rle import DataError, MissingFileError, Rle
 from training.data.sample import BrokenSampleError, GroundingSample, PhraseTruth, Skipped
@@ -126,15 +133,14 @@ class Png:
         return narrative.image_path, narrative.panoptic_path
 
     def _narrative(self, key: str, record: Mapping[str, Any]) -> _Narrative:
-        try:
-            image_id = int(record["image_id"])
-            caption, segments = record["caption"], record["segments"]
-            utterances = [segment["utterance"] for segment in segments]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                "expected image_id, caption and segments with utterances, got "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        image_id = whole_number(record.get("image_id"), "image_id")
+        caption, segments = record.get("caption"), record.get("segments")
+        if not isinstance(caption, str) or not isinstance(segments, list):
+            raise DataError(f"expected caption and segments, got {sorted(record)}")
+        for number, segment in enumerate(segments):
+            if not isinstance(segment, dict) or not isinstance(segment.get("utterance"), str):
+                raise DataError(f"segment {number}: expected an utterance, got {segment!r:.60}")
+        utterances = [segment["utterance"] for segment in segments]
         if image_id not in self._sizes or image_id not in self._segments:
             raise DataError(f"image {image_id} is not in the panoptic annotations")
         photo, known = self._sizes[image_id], self._segments[image_id]
@@ -219,10 +225,10 @@ def _phrase_of(
     Raises:
         DataError: it names segments that the image does not have, or has no words.
     """
-    try:
-        ids = tuple(int(i) for i in segment.get("segment_ids", ()))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"expected segment_ids as numbers: {error}") from error
+    given = segment.get("segment_ids")
+    if not isinstance(given, list):
+        raise DataError(f"expected segment_ids as a list, got {given!r:.60}")
+    ids = tuple(whole_number(i, "segment_ids") for i in given)
     if not ids:
         return None
     if unknown := [i for i in ids if i not in known.is_thing]:
@@ -233,15 +239,28 @@ def _phrase_of(
 
 
 def _segments_of(panoptic: Any, path: Path) -> dict[int, _Segments]:
-    categories = records_of(panoptic, "categories", path)
-    is_thing = {c.get("id"): bool(c.get("isthing")) for c in categories}
+    """By image; what is no segment is left out, so that who refers to it is reported."""
+    is_thing = {
+        c["id"]: bool(c.get("isthing"))
+        for c in records_of(panoptic, "categories", path)
+        if isinstance(c.get("id"), int)
+    }
     found = {}
     for annotation in records_of(panoptic, "annotations", path):
-        infos = annotation.get("segments_info", ())
-        found[int(annotation.get("image_id", -1))] = _Segments(
-            str(annotation.get("file_name")),
-            {int(i["id"]): is_thing.get(i.get("category_id"), False) for i in infos if "id" in i},
-        )
+        image_id, file_name = annotation.get("image_id"), annotation.get("file_name")
+        infos = annotation.get("segments_info")
+        if isinstance(image_id, int) and isinstance(file_name, str) and isinstance(infos, list):
+            found[image_id] = _Segments(file_name, _things(infos, is_thing))
+    return found
+
+
+def _things(infos: list[Any], is_thing: Mapping[int, bool]) -> dict[int, bool]:
+    found = {}
+    for info in infos:
+        number = info.get("id") if isinstance(info, dict) else None
+        category = info.get("category_id") if isinstance(info, dict) else None
+        if isinstance(number, int) and isinstance(category, int) and category in is_thing:
+            found[number] = is_thing[category]
     return found
 
 

@@ -142,16 +142,19 @@ def draw(record: Mapping[str, Any], size_hw: tuple[int, int]) -> NDArray[np.uint
     for number, shape in enumerate(record["shapes"]):
         try:
             label = str(shape["label"]).lower()
-            points = np.array(shape["points"], np.float64).astype(np.int32)  # cut, not rounded
+            points = np.array(shape["points"], np.float64)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"shape {number}: expected label and points: {error}") from error
         if label == "flag":
             continue
         if points.ndim != 2 or points.shape[1:] != (2,) or len(points) == 0:
             raise DataError(f"shape {number}: expected points [n, 2], got {list(points.shape)}")
+        if not (np.abs(points) <= 10 * max(size_hw)).all():
+            raise DataError(f"shape {number}: expected points near the image of {size_hw}")
+        corners = points.astype(np.int32)  # cut, not rounded
         layer = np.zeros(size_hw, np.uint8)
-        cv2.polylines(layer, [points], True, 1, 1)
-        cv2.fillPoly(layer, [points], 1)
+        cv2.polylines(layer, [corners], True, 1, 1)
+        cv2.fillPoly(layer, [corners], 1)
         layers.append((int(layer.sum()), IGNORED if "ignore" in label else TARGET, layer))
     labels = np.zeros(size_hw, np.uint8)
     for _, value, layer in sorted(layers, key=lambda found: -found[0]):

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from training.data.coco import CocoPhotos, Instances
+from training.data.coco import CocoPhotos, Instances, whole_number
 from training.data.pickles import read_pickle
 from training.data.registry import Need, Published
 from training.data.rle import DataError, Rle
@@ -106,8 +106,14 @@ class RefCoco:
         self, refs: Sequence[dict[str, Any]], phrases_a_sample: int | None
     ) -> Iterator[GroundingSample]:
         by_photo: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for ref in refs:
-            by_photo[ref.get("image_id", -1)].append(ref)
+        for number, ref in enumerate(refs):
+            try:
+                image_id = whole_number(ref.get("image_id"), "image_id")
+                ref_id = whole_number(ref.get("ref_id"), "ref_id")
+            except DataError as error:
+                self.skipped.append(Skipped(f"{self._prefix}/ref at {number}", str(error)))
+                continue
+            by_photo[image_id].append({**ref, "image_id": image_id, "ref_id": ref_id})
         quick = len(by_photo) < 5_000
         for image_id in track(
             sorted(by_photo), f"reading {self._prefix}", transient=True, disable=quick
@@ -142,11 +148,11 @@ class RefCoco:
 
     def _read_ref(self, ref: Mapping[str, Any]) -> list[Expression]:
         """The expressions of one ref that can be used; the others are named in `skipped`."""
-        key = f"{self._prefix}/{ref.get('image_id')}/ref {ref.get('ref_id')}"
+        key = f"{self._prefix}/{ref['image_id']}/ref {ref['ref_id']}"
         try:
-            photo = self._instances.photos.get(ref.get("image_id", -1))
+            photo = self._instances.photos.get(ref["image_id"])
             if photo is None:
-                raise DataError(f"image {ref.get('image_id')} is not in instances.json")
+                raise DataError(f"image {ref['image_id']} is not in instances.json")
             self._photos.path(photo.file_name)
             truth = self._truth_of(ref)
             sentences = ref.get("sentences")
@@ -166,13 +172,14 @@ class RefCoco:
 
     def _truth_of(self, ref: Mapping[str, Any]) -> Expression:
         """What a ref means, without its words."""
-        return Expression("", self._instances.mask(ref.get("ann_id", -1), ref["image_id"]))
+        number = whole_number(ref.get("ann_id"), "ann_id")
+        return Expression("", self._instances.mask(number, ref["image_id"]))
 
     def _chosen(self, ref: Mapping[str, Any], sentences: list[Any]) -> list[tuple[int, Any]]:
         if self._expressions == "first":
             return [(0, sentences[0])]
         if self._expressions == "one":
-            rng = np.random.default_rng([self._seed, int(ref.get("ref_id", 0))])
+            rng = np.random.default_rng([self._seed, ref["ref_id"]])
             number = int(rng.integers(len(sentences)))
             return [(number, sentences[number])]
         return list(enumerate(sentences))
