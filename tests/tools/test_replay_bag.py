@@ -105,43 +105,44 @@ def test_a_recording_without_metadata_was_not_finished(tmp_path, storage):
 
 @pytest.mark.parametrize("compression", ["none", "message", "chunk"])
 def test_a_truncated_mcap_gives_its_beginning(tmp_path, compression):
-    bag = made(tmp_path, compression=compression, frames=40, noise=40.0)
+    bag = made(tmp_path, compression=compression, frames=20, noise=40.0)
     file = bag / "bag.mcap"
     whole, _ = all_frames(bag)
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 6 // 10])
     found, damage = all_frames(bag)
     assert damage
-    assert 5 <= len(found) < 40
+    assert 5 <= len(found) < 20
     for a, b in zip(found, whole, strict=False):
         np.testing.assert_array_equal(a.rgb(), b.rgb())
 
 
 def test_a_truncated_sqlite_gives_its_beginning(tmp_path):
-    bag = made(tmp_path, storage="sqlite3", frames=12, noise=40.0)
+    bag = made(tmp_path, storage="sqlite3", frames=8, noise=40.0)
     file = bag / "bag.db3"
     whole, _ = all_frames(bag)
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 6 // 10])
     found, damage = all_frames(bag)
-    assert damage and 3 <= len(found) < 12
+    assert damage and 3 <= len(found) < 8
     np.testing.assert_array_equal(found[1].rgb(), whole[1].rgb())
 
 
 def test_a_truncated_compressed_file_gives_its_beginning(tmp_path):
-    bag = made(tmp_path, storage="mcap", compression="file", frames=40, noise=40.0)
+    bag = made(tmp_path, storage="mcap", compression="file", frames=20, noise=40.0)
     file = next(bag.glob("*.zstd"))
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 6 // 10])
     found, damage = all_frames(bag)
-    assert damage and 5 <= len(found) < 40
+    assert damage and 5 <= len(found) < 20
 
 
-def test_a_flipped_byte_is_damage_and_no_crash(tmp_path):
-    bag = made(tmp_path, compression="chunk", frames=30, noise=40.0)
+def test_a_broken_chunk_is_damage_and_no_crash(tmp_path):
+    bag = made(tmp_path, compression="chunk")
     file = bag / "bag.mcap"
     data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 0xFF
+    middle = len(data) // 3
+    data[middle : middle + 2000] = b"\xff" * 2000
     file.write_bytes(bytes(data))
     found, damage = all_frames(bag)
-    assert damage and len(found) < 30
+    assert damage and len(found) < 3
 
 
 def test_an_image_whose_bytes_are_none_is_a_frame_that_cannot_be_decoded(tmp_path):

@@ -23,7 +23,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from flmm_ros.engine.types import FlmmError
-from flmm_ros.tools.replay.salvage import MCAP_MAGIC, SQLITE_MAGIC, Damage, salvage
+from flmm_ros.tools.replay.salvage import MCAP_MAGIC, SQLITE_MAGIC, salvage
 
 STORAGE_SUFFIXES = (".mcap", ".db3", ".zstd")
 _HASH_BLOCK_BYTES = 1 << 22
@@ -203,7 +203,7 @@ class Bag:
             for part in self._parts:
                 try:
                     self._counts.update((m.topic, m.type) for m in part(()))
-                except Damage as error:
+                except Exception as error:  # noqa: BLE001 - as in `messages`
                     self.damage = f"{self.damage}; {error}"
                     break
         return {name: Topic(kind, n) for (name, kind), n in sorted(self._counts.items())}

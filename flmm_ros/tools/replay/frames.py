@@ -65,6 +65,7 @@ def image_topic(bag: Bag, scenario: Scenario) -> str:
     """
     topics, named = bag.topics, scenario.topics.image
     there = ", ".join(f"{n} ({t.type}, {t.count})" for n, t in topics.items()) or "no topics"
+    there += f"; it is damaged: {bag.damage}" if bag.damage else ""
     if named:
         if named not in topics or topics[named].type not in IMAGE_TYPES:
             raise BagError(f"{bag.path}: expected images on {named}, got {there}")

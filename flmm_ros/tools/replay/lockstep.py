@@ -37,11 +37,13 @@ def replay_lockstep(
     chosen = selected(frames(bag, scenario), scenario.frames, counts)
     commands = all_commands(bag, scenario)
     for moment in due(chosen, commands, counts):
+        is_bad = False
         for number, command in moment.commands:
             heard = asker.ask(moment.frame, number, command)
-            if heard.error == "BAD_IMAGE":
-                counts.dropped["bad_image"] += 1
+            is_bad = is_bad or heard.error == "BAD_IMAGE"
             yield judge.row(moment.frame, number, command.say, command.expect, heard)
+        counts.used -= is_bad
+        counts.dropped["bad_image"] += is_bad
 
 
 def all_commands(bag: Bag, scenario: Scenario) -> tuple[Command, ...]:

@@ -24,6 +24,8 @@ MCAP_MAGIC = b"\x89MCAP0\r\n"
 SQLITE_MAGIC = b"SQLite format 3\x00"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 1, 2, 3, 4, 5, 6, 15
+# What broken bytes make readers raise.
+_BROKEN = (ValueError, KeyError, TypeError, struct.error, RuntimeError, zstandard.ZstdError)
 _MAX_RECORD_BYTES = 1 << 31  # a longer one is a broken length, and would ask for all memory
 
 
@@ -76,9 +78,9 @@ def _from_mcap(path: Path) -> Iterator[Stored]:
                 record = _record(stream)
                 found = list(_messages(*record, schemas, channels))
             except _Truncated as error:
-                yield from _inside(_unpacked_start(error), schemas, channels)
+                yield from _beginning(error, schemas, channels)
                 raise Damage(f"{path.name}, byte {at}: {error}") from error
-            except (ValueError, KeyError, struct.error) as error:
+            except _BROKEN as error:
                 raise Damage(f"{path.name}, byte {at}: {error}") from error
             yield from found
             if record[0] in (_DATA_END, _FOOTER):
@@ -140,17 +142,16 @@ def _inside(
     return sorted(found, key=lambda stored: stored[2])
 
 
-def _unpacked_start(cut: _Truncated) -> bytes:
-    """The beginning of the records of a chunk that was cut off; nothing of any other record."""
-    if cut.kind != _CHUNK or len(cut.content) < 40:
-        return b""
-    compression, at = _text(cut.content, 28)
-    packed = cut.content[at + 8 :]
-    if compression == "zstd":
-        return zstandard.ZstdDecompressor().decompressobj().decompress(packed)
-    if compression == "lz4":
-        return bytes(lz4.frame.LZ4FrameDecompressor().decompress(packed))
-    return packed if not compression else b""
+def _beginning(
+    cut: _Truncated, schemas: dict[int, str], channels: dict[int, tuple[str, str]]
+) -> list[Stored]:
+    """The messages at the beginning of a chunk that was cut off; none of any other record."""
+    if cut.kind != _CHUNK:
+        return []
+    try:
+        return _inside(_chunk(cut.content), schemas, channels)
+    except _BROKEN:
+        return []  # the cut itself is reported
 
 
 def _text(content: bytes, at: int) -> tuple[str, int]:
@@ -159,20 +160,22 @@ def _text(content: bytes, at: int) -> tuple[str, int]:
 
 
 def _chunk(content: bytes) -> bytes:
-    """The records in a chunk: start, end, size, checksum, compression, length, data."""
-    (size,) = struct.unpack_from("<Q", content, 16)
+    """The records in a chunk: start, end, size, checksum, compression, length, data. Of one that
+    was cut off, as many as there are."""
     compression, at = _text(content, 28)
     packed = content[at + 8 :]
-    try:
-        if compression == "zstd":
-            return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
-        if compression == "lz4":
-            return bytes(lz4.frame.decompress(packed))
-    except (zstandard.ZstdError, RuntimeError) as error:
-        raise ValueError(f"a {compression} chunk that cannot be decompressed: {error}") from error
+    if compression == "zstd":
+        return _from_zstd(packed)
+    if compression == "lz4":
+        return bytes(lz4.frame.LZ4FrameDecompressor().decompress(packed))
     if compression:
         raise ValueError(f"chunks compressed with {compression!r}, expected zstd or lz4")
     return packed
+
+
+def _from_zstd(packed: bytes) -> bytes:
+    """In a stream: a size that a broken header claims is not believed."""
+    return zstandard.ZstdDecompressor().decompressobj().decompress(packed)
 
 
 def _from_sqlite(path: Path) -> Iterator[Stored]:
@@ -191,7 +194,7 @@ def _from_sqlite(path: Path) -> Iterator[Stored]:
         rows = connection.execute("SELECT topic_id, timestamp, data FROM messages NOT INDEXED")
         for number, time_ns, data in rows:
             yield (*topics[number], time_ns, _plain(data))
-    except (sqlite3.Error, KeyError, ValueError) as error:
+    except (sqlite3.Error, *_BROKEN) as error:
         raise Damage(f"{path.name}: {error}") from error
     finally:
         connection.close()
@@ -199,9 +202,4 @@ def _from_sqlite(path: Path) -> Iterator[Stored]:
 
 def _plain(data: bytes) -> bytes:
     """A message that was compressed by itself. CDR never begins like zstd."""
-    if not data.startswith(ZSTD_MAGIC):
-        return data
-    try:
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_RECORD_BYTES)
-    except zstandard.ZstdError as error:
-        raise ValueError(f"a message that cannot be decompressed: {error}") from error
+    return _from_zstd(data) if data.startswith(ZSTD_MAGIC) else data
