@@ -118,7 +118,7 @@ def test_refusals_chats_and_recorded_images(bag, grounder, tmp_path, world):
             {"say": "y" * 2000, "expect": {"error": "COMMAND_TOO_LONG"}},
             {"say": f"point at the {thing.name}", "chat": "a"},
             {"say": "pick it up", "chat": "a", "expect": {"objects": [thing.name]}},
-            {"say": "pick it up", "expect": {"error": "BAD_COMMAND"}},
+            {"say": "pick it up", "intent": "ground", "expect": {"error": "BAD_COMMAND"}},
         ],
         thresholds={"refusals.wrong": "== 0", "masks.mIoU": ">= 0.5"},
     )
