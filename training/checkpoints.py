@@ -8,6 +8,7 @@ Does not know about: what is trained.
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from flmm_ros.engine.types import CheckpointError
@@ -77,12 +79,16 @@ def newest(folder: Path, device: torch.device) -> Checkpoint | None:
         rest = torch.load(path / "state.pt", weights_only=True, map_location="cpu")
         weights = load_file(str(path / "weights.safetensors"), device=str(device))
         averaged = load_file(str(path / "averaged.safetensors"), device=str(device))
-    except Exception as error:
+        return Checkpoint(rest["step"], weights, averaged, rest["state"], rest["chances"])
+    except (
+        *(OSError, EOFError, RuntimeError, KeyError, ValueError),
+        *(pickle.UnpicklingError, SafetensorError),
+    ) as error:
+        what = (str(error).splitlines() or [""])[0]
         raise CheckpointError(
-            f"{path}: expected a checkpoint of this run, got {type(error).__name__}: {error}; "
+            f"{path}: expected a checkpoint of this run, got {type(error).__name__}: {what}; "
             "remove this folder to go on from the one before"
         ) from error
-    return Checkpoint(rest["step"], weights, averaged, rest["state"], rest["chances"])
 
 
 def clear_unfinished(folder: Path) -> None:

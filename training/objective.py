@@ -52,6 +52,15 @@ class Objective(nn.Module):
         self.heads = heads
         self.weights = weights
         freeze_unused(heads, weights)
+        self.train()
+
+    def train(self, mode: bool = True) -> Objective:
+        """A frozen image encoder stays in its mode of use: its running means are frozen too."""
+        super().train(mode)
+        encoder = self.heads.mask_refiner.image_encoder
+        if not any(p.requires_grad for p in encoder.parameters()):
+            encoder.eval()
+        return self
 
     def forward(self, readings: Sequence[SampleReading], truths: Sequence[SampleTruth]) -> Outcome:
         """Losses of B samples."""

@@ -103,7 +103,7 @@ def _pack(
     name: str, values: torch.Tensor, precision: str, axes: tuple[int, ...]
 ) -> dict[str, torch.Tensor]:
     """`values` divided by their largest magnitude along `axes`, and these scales."""
-    values = values.detach().to("cpu", torch.float32)
+    values = values.detach().float()
     scale = values.abs().amax(dim=axes, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     share = values / scale
     if precision == "fp16":
@@ -112,7 +112,7 @@ def _pack(
         kept = (share.clamp(min=0).sqrt() * 255).round().to(torch.uint8)
     else:
         kept = (share * 127).round().to(torch.int8)
-    return {f"{name}.values": kept.contiguous(), f"{name}.scale": scale.contiguous()}
+    return {f"{name}.values": kept.cpu().contiguous(), f"{name}.scale": scale.cpu().contiguous()}
 
 
 def _unpack(

@@ -17,83 +17,31 @@ import contextlib
 import dataclasses
 import logging
 import math
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 
 from flmm_ros.engine.types import FlmmError
-from training.assembly import Parts, accelerator_of, assemble
-from training.checkpoints import (
-    Checkpoint,
-    chances_now,
-    clear_unfinished,
-    newest,
-    restore_chances,
-    write,
-)
 from training.data.sample import load_rgb
 from training.monitor import Monitor
-from training.objective import Objective, Outcome, Weights
-from training.order import Order, StepRange
+from training.objective import Outcome
+from training.order import StepRange
 from training.outcome import BEST, LAST, write_heads, write_model_file
 from training.pictures import sheet
 from training.readings import SampleReading, SampleTruth
 from training.recipe import Recipe, load_recipe
 from training.report import Pace, beginning, progress_bar
+from training.run import Run, measured_weights, prepare, rate_of, resume, save, stopped_by_signal
 from training.samples import Ready, ready_loader, ready_on
-from training.schedule import AveragedWeights, rate_at
 from training.validation import Tally, spread
 
 log = logging.getLogger(__name__)
 CHOSEN_BY = "cIoU"  # of the validation data, the best step
-
-
-@dataclass
-class Run:
-    """Everything that changes while a run goes on, and what it runs on.
-
-    objective: prepared, on this process's device. done: steps. best: of CHOSEN_BY, and its step.
-    stop: a signal asked to end after this step.
-    """
-
-    recipe: Recipe
-    accelerator: Any
-    parts: Parts
-    objective: Any
-    optimizer: Any
-    order: Order
-    steps: int
-    average: AveragedWeights | None
-    done: int = 0
-    best: float = -1.0
-    best_step: int = 0
-    stop: bool = False
-    measured: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def device(self) -> torch.device:
-        """Of this process."""
-        device: torch.device = self.accelerator.device
-        return device
-
-    @property
-    def bare(self) -> Objective:
-        """The objective without what spreads it over processes."""
-        bare: Objective = self.accelerator.unwrap_model(self.objective)
-        return bare
-
-    @property
-    def checkpoints(self) -> Path:
-        """Their folder."""
-        return Path(self.recipe.out) / "checkpoints"
 
 
 def train(recipe: Recipe, console: Console | None = None) -> dict[str, float]:
@@ -140,37 +88,6 @@ def train(recipe: Recipe, console: Console | None = None) -> dict[str, float]:
     run.accelerator.wait_for_everyone()
     run.accelerator.end_training()
     return run.measured
-
-
-def prepare(recipe: Recipe) -> Run:
-    """Puts a run together; nothing is trained yet."""
-    accelerator = accelerator_of(recipe)
-    parts = assemble(recipe, accelerator.device)
-    weights = Weights(
-        recipe.coarse_weight, recipe.refined_weight, recipe.score_weight, recipe.selector_weight
-    )
-    objective = Objective(parts.heads, weights)
-    trained = [p for p in objective.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, recipe.peak_rate, betas=(0.9, 0.999), weight_decay=recipe.weight_decay
-    )
-    # The data is shared out by Order, not by accelerate: the same for any number of processes.
-    objective, optimizer = accelerator.prepare(objective, optimizer)
-    order = Order(
-        len(parts.train),
-        recipe.batch,
-        recipe.accumulate,
-        accelerator.num_processes,
-        accelerator.process_index,
-        recipe.seed,
-    )
-    steps = recipe.epochs * order.steps_an_epoch
-    if recipe.max_steps:
-        steps = min(steps, recipe.max_steps)
-    run = Run(recipe, accelerator, parts, objective, optimizer, order, steps, None)
-    if recipe.ema:
-        run.average = AveragedWeights(run.bare, recipe.ema)
-    return run
 
 
 def forwards(run: Run) -> Iterator[tuple[list[list[Ready]], float]]:
@@ -231,12 +148,6 @@ def inputs(run: Run, batch: list[Ready]) -> tuple[list[SampleReading], list[Samp
     )
 
 
-def rate_of(run: Run, number: int) -> float:
-    """The learning rate of a step, counted from 0."""
-    recipe = run.recipe
-    return rate_at(number, run.steps, peak=recipe.peak_rate, warmup=recipe.warmup)
-
-
 @torch.no_grad()
 def validate(run: Run, monitor: Monitor | None) -> None:
     """Measures the heads (their average, where there is one), and keeps them if they are the
@@ -246,7 +157,7 @@ def validate(run: Run, monitor: Monitor | None) -> None:
     mine = spread(len(samples), recipe.validate_count, processes, rank)
     rounds = math.ceil(min(len(samples), recipe.validate_count) / processes / recipe.batch)
     tally = Tally.empty(run.device)
-    with averaged(run):
+    with measured_weights(run):
         for number in range(rounds):
             part = mine[number * recipe.batch : (number + 1) * recipe.batch]
             # With a sharded language model all processes must read equally often.
@@ -265,13 +176,6 @@ def validate(run: Run, monitor: Monitor | None) -> None:
         monitor.numbers(run.done, "validation", run.measured)
 
 
-@contextlib.contextmanager
-def averaged(run: Run) -> Iterator[None]:
-    """The averaged weights in place of the newest, where there are such."""
-    with run.average.used_by(run.bare) if run.average else contextlib.nullcontext():
-        yield
-
-
 def draw(
     monitor: Monitor,
     number: int,
@@ -286,82 +190,15 @@ def draw(
     monitor.picture(number, "attention, predicted, true", picture, f"{truth.key}: {words}")
 
 
-def save(run: Run) -> None:
-    """A checkpoint of all processes; the first one writes it."""
-    from accelerate.utils import gather_object
-
-    chances = gather_object([chances_now()])
-    if run.accelerator.is_main_process:
-        trained = {n: p for n, p in run.bare.named_parameters() if p.requires_grad}
-        average = run.average.average if run.average else {}
-        state = {
-            "optimizer": run.optimizer.state_dict(),
-            "updates": run.average.updates if run.average else 0,
-            "best": run.best,
-            "best_step": run.best_step,
-            "measured": run.measured,
-            "order": dataclasses.asdict(dataclasses.replace(run.order, rank=0)),
-        }
-        write(
-            run.checkpoints,
-            Checkpoint(run.done, trained, average, state, chances),
-            run.recipe.keep,
-        )
-    run.accelerator.wait_for_everyone()
-
-
-def resume(run: Run) -> None:
-    """Goes on from the newest checkpoint, where there is one.
-
-    Raises:
-        FlmmError: it belongs to a run with other data or another number of samples a step.
-    """
-    if run.accelerator.is_main_process:
-        clear_unfinished(run.checkpoints)
-    found = newest(run.checkpoints, run.device)
-    if found is None:
-        return
-    own = dataclasses.asdict(dataclasses.replace(run.order, rank=0))
-    if own != found.state["order"]:
-        raise FlmmError(
-            f"{run.checkpoints}: expected a checkpoint of the same data, batch and number of "
-            f"processes {own}, got {found.state['order']}; choose another folder with out=FOLDER"
-        )
-    parameters = dict(run.bare.named_parameters())
-    with torch.no_grad():
-        for name, value in found.weights.items():
-            parameters[name].copy_(value)
-    run.optimizer.load_state_dict(found.state["optimizer"])
-    if run.average is not None:
-        run.average.restore(found.state["updates"], found.averaged)
-    restore_chances(found.chances[run.accelerator.process_index])
-    run.done, run.measured = found.step, dict(found.state["measured"])
-    run.best, run.best_step = found.state["best"], found.state["best_step"]
-
-
 def finish(run: Run, console: Console) -> None:
     """Writes the heads and a model file that a grounder takes."""
-    with averaged(run):
+    with measured_weights(run):
         write_heads(run.bare.heads, run.recipe, LAST, run.done, run.measured)
     chosen = BEST if run.best_step else LAST
     path = write_model_file(run.recipe, run.parts.model, chosen)
     told = {name: round(value, 4) for name, value in run.measured.items()}
     console.print(f"{run.done} of {run.steps} steps; {told or 'nothing was validated'}")
     console.print(f"heads: {chosen} of step {run.best_step or run.done}; use them: model={path}")
-
-
-@contextlib.contextmanager
-def stopped_by_signal(run: Run) -> Iterator[None]:
-    """SIGTERM, as a cluster sends it before it takes a machine back, ends the run after a step."""
-
-    def ask(*_: object) -> None:
-        run.stop = True
-
-    before = signal.signal(signal.SIGTERM, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _monitor(run: Run) -> Monitor:

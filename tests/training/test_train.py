@@ -1,0 +1,204 @@
+"""The whole loop on a tiny model: killed and gone on, on two processes, what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_training
+import torch
+from safetensors.torch import load_file
+
+from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.types import FlmmError
+from training.monitor import read_log
+from training.recipe import as_text
+from training.train import main, train
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tiny_training.ROOT)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    """As the processes that are compared with this one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def lines(tiny_model_dir: Path, tiny_data_root: Path) -> Any:
+    """A recipe by its folder and further lines."""
+
+    def make(out: Path, **more: Any) -> Any:
+        return tiny_training.recipe(tiny_model_dir, tiny_data_root, out, **more)
+
+    return make
+
+
+def _started(recipe: Any, **environment: str) -> subprocess.Popen[str]:
+    path = Path(recipe.out).with_suffix(".yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(as_text(recipe))
+    return subprocess.Popen(
+        [sys.executable, "-m", "training.train", str(path)],
+        cwd=tiny_training.ROOT,
+        env={**ENVIRONMENT, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _curve(out: Path) -> list[dict[str, Any]]:
+    return read_log(out)
+
+
+def test_a_run_that_was_killed_goes_on_exactly(tmp_path: Path, lines: Any) -> None:
+    setting = {"epochs": 4, "ema": 0.9, "save_every": 3, "selector_weight": 0.1, "keep": 1}
+    whole = lines(tmp_path / "whole", **setting)
+    train(whole)
+    cut = lines(tmp_path / "cut", **setting)
+    process = _started(cut)
+    kill_at = random.SystemRandom().randint(4, 13)
+    deadline = time.monotonic() + 150
+    while len(_curve(tmp_path / "cut")) < kill_at and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, process.stderr and process.stderr.read()
+    train(cut)
+    assert _curve(tmp_path / "cut") == _curve(tmp_path / "whole"), f"killed at line {kill_at}"
+    assert [line["step"] for line in _curve(tmp_path / "cut") if line["group"] == "train"] == list(
+        range(1, 17)
+    )
+    for name in ("heads_best.safetensors", "heads_last.safetensors"):
+        ours, theirs = (load_file(tmp_path / run / name) for run in ("cut", "whole"))
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert [p.name for p in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-000000016"]
+    with pytest.raises(FlmmError, match="same data, batch and number of processes"):
+        train(lines(tmp_path / "cut", **setting, accumulate=2))
+
+
+def test_two_processes_learn_what_one_does_from_the_same_samples(
+    tmp_path: Path, lines: Any
+) -> None:
+    setting = {"data": ["refcoco:train", "grefcoco:train"], "validate_count": 3}
+    alone = lines(tmp_path / "alone", batch=4, **setting)
+    train(alone)
+    both = lines(tmp_path / "both", batch=1, accumulate=2, lmm_sharding="fsdp", **setting)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    processes = [
+        _started(both, RANK=str(rank), LOCAL_RANK=str(rank), **common) for rank in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=170)
+        assert process.returncode == 0, errors[-3000:]
+    ours, theirs = _curve(tmp_path / "both"), _curve(tmp_path / "alone")
+    assert [line["step"] for line in ours] == [line["step"] for line in theirs]
+    for mine, other in zip(ours, theirs, strict=True):
+        for name in set(mine) - {"step", "group"}:
+            assert mine[name] == pytest.approx(other[name], rel=2e-3, abs=2e-4), (name, mine, other)
+    first, second = (
+        load_file(tmp_path / run / "heads_last.safetensors") for run in ("both", "alone")
+    )
+    start = load_file(Path(alone.model) / "heads.safetensors")
+    moved = max(float((second[key] - start[key]).abs().max()) for key in second)
+    apart = max(float((first[key] - second[key]).abs().max()) for key in second)
+    assert moved > 3e-3  # eight steps of a thousandth
+    assert apart < moved / 100
+
+
+def test_what_a_run_leaves_behind_is_a_model(tmp_path: Path, lines: Any) -> None:
+    recipe = lines(
+        tmp_path / "run", max_steps=2, picture_every=1, tensorboard=True, selector_weight=0.5
+    )
+    measured = train(recipe)
+    assert measured["phrases"] == 3
+    grounder = Grounder.from_config(
+        GrounderConfig(model=str(tmp_path / "run" / "model.yaml"), device="cpu")
+    )
+    assert grounder.heads.has_selector
+    scene = grounder.open(np.full((48, 64, 3), 90, np.uint8))
+    assert scene.ground(["the red mug"])[0].mask.shape == (48, 64)
+    before = load_file(Path(recipe.model) / "heads.safetensors")
+    after = load_file(tmp_path / "run" / "heads_last.safetensors")
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert "mask_decoder.out.weight" in changed and "text_layer_weights" in changed
+    assert not any("image_encoder" in key or "positional" in key for key in changed)
+    events = list((tmp_path / "run" / "tensorboard").iterdir())
+    assert len(events) == 1
+    tags = _tags(events[0])
+    assert {"train/coarse", "train/refined", "train/score", "train/selector"} <= tags["scalars"]
+    assert {"train/rate", "validation/cIoU"} <= tags["scalars"]
+    assert "attention, predicted, true" in tags["images"]
+
+
+def _tags(event_file: Path) -> dict[str, set[str]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(event_file))
+    found.Reload()
+    return {kind: set(tags) for kind, tags in found.Tags().items() if isinstance(tags, list)}
+
+
+def test_half_precision_absent_phrases_and_a_trained_encoder(tmp_path: Path, lines: Any) -> None:
+    recipe = lines(
+        tmp_path / "run",
+        data=["grefcoco:train"],
+        precision="bf16",
+        encoder="trained",
+        max_steps=1,
+        validation=[],
+        workers=1,
+    )
+    assert train(recipe) == {}
+    (line,) = _curve(tmp_path / "run")
+    assert 0 < line["total"] < 20
+    before = load_file(Path(recipe.model) / "heads.safetensors")
+    after = load_file(tmp_path / "run" / "heads_last.safetensors")
+    assert any("image_encoder" in k and not torch.equal(before[k], after[k]) for k in before)
+
+
+def test_broken_samples_are_named_and_others_take_their_place(
+    tmp_path: Path, lines: Any, tiny_data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from training.assembly import assemble
+
+    recipe = lines(tmp_path / "run")
+    parts = assemble(recipe, torch.device("cpu"))
+    image = parts.train.sample(1).image_path
+    whole = image.read_bytes()
+    try:
+        image.write_bytes(whole[:100])
+        with caplog.at_level("WARNING"):
+            got = parts.train[(0, 1)]
+            parts.train[(1, 1)]
+    finally:
+        image.write_bytes(whole)
+    assert got.sample.key == parts.train.sample(2).key
+    assert caplog.text.count(parts.train.sample(1).key) == 1
+
+
+def test_the_command_line_says_what_is_wrong(
+    tmp_path: Path, lines: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(as_text(lines(tmp_path / "run")))
+    assert main([str(path), "data=[refcoco]"]) == 1
+    assert "expected NAME:SPLIT" in " ".join(capsys.readouterr().err.split())
+    assert main([str(path), "start=sam"]) == 1
+    assert "segment-anything checkpoint" in " ".join(capsys.readouterr().err.split())
