@@ -19,7 +19,7 @@ from training.data.registry import open_data
 from training.data.rle import Rle
 from training.data.sample import GroundingSample, PhraseTruth, load_rgb
 from training.evaluate import main
-from training.evaluation.benchmark import Request, run_benchmark, write_results
+from training.evaluation.benchmark import Request, run_benchmark, title_of, write_results
 from training.evaluation.measuring import Found, Reader, cases_of
 from training.evaluation.processes import Process
 from training.evaluation.records import Records
@@ -231,3 +231,12 @@ def test_what_is_wrong_with_a_command_is_said(
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(FlmmError, match="torchrun"):
         Process.from_environment()
+
+
+def test_a_part_of_a_publication_is_called_one(tmp_path: Path) -> None:
+    request = request_for(tmp_path, tmp_path, "refcoco", split="val", limit=None)
+    assert title_of(request, 1500) == "RefCOCO val"
+    assert title_of(request, 7) == "RefCOCO val, 7 images instead of the published 1500"
+    assert title_of(dataclasses.replace(request, limit=9), 1500) == (
+        "RefCOCO val, only 9 of 1500 samples"
+    )
