@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.engine.types import Intrinsics, TargetError
 
+_MIN_PART_SHARE = 0.01  # of the largest piece
 _MIN_CORE_SHARE = 0.4  # of a mask; a thin thing is eroded less, down to nothing
 
 
@@ -104,9 +105,16 @@ def _surface(
     main = int(sizes.argmax())
     nearest, farthest = _range(depth_m[(parts == main) & core])
     kept = np.zeros(len(sizes), bool)
-    for part in np.flatnonzero(sizes):  # holes cut a surface in pieces: those at its depth stay
-        near, far = _range(depth_m[(parts == part) & core])
-        kept[part] = near <= farthest + config.depth_gap_m and far >= nearest - config.depth_gap_m
+    kept[main] = True
+    for part in np.flatnonzero(sizes >= _MIN_PART_SHARE * sizes[main]):
+        # Holes cut a surface in pieces: those at its depth stay. A line of pixels that the camera
+        # has mixed of near and far is a piece as well, but a thin one.
+        piece = parts == part
+        if cv2.erode(piece.astype(np.uint8), np.ones((3, 3), np.uint8)).any():
+            near, far = _range(depth_m[piece & core])
+            kept[part] |= (
+                near <= farthest + config.depth_gap_m and far >= nearest - config.depth_gap_m
+            )
     is_kept = valid & kept[parts]
     core &= is_kept
     rim = is_kept & ~core
