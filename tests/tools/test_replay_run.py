@@ -1,9 +1,10 @@
 """Whole runs in lockstep with the embedded model: results, exit codes, pages, many recordings."""
 
-import functools
 import json
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,18 +19,20 @@ from flmm_ros.tools.replay.compare import compare, render_comparison, worse
 from flmm_ros.tools.replay.fleet import (
     BagWorker,
     Finished,
+    Task,
     evaluate_many,
+    is_done,
     is_folder_of_bags,
     make_tasks,
 )
-from flmm_ros.tools.replay.pool import LocalPool
-from flmm_ros.tools.replay.rows import Row, from_json, read_rows, to_json
-from flmm_ros.tools.replay.run import Settings, evaluate
+from flmm_ros.tools.replay.rows import Row, read_rows, to_json
+from flmm_ros.tools.replay.run import Settings, evaluate, rows_in
 from flmm_ros.tools.replay.scenario import load_scenario
 from flmm_ros.tools.replay.summary import read_summary
 
 SEED = 2_000_201
 SETTINGS = Settings("tabletop", ("threads=1",))
+pytestmark = pytest.mark.timeout(600)  # seconds of work, but the machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +181,25 @@ def test_exit_codes(bag, tmp_path, capsys, world):
     assert "expected --scenario" in capsys.readouterr().out.replace("\n", " ")
 
 
+def test_lockstep_needs_no_ros(tmp_path):
+    code = """
+import sys
+names = ("rclpy", "std_msgs", "sensor_msgs", "rosgraph_msgs", "flmm_ros.msg", "flmm_ros.action")
+for name in names:
+    sys.modules[name] = None  # from now on, importing it raises
+from flmm_ros.tools import record
+from flmm_ros.tools.replay import __main__ as replay
+print(replay.main(["nothing", "--mode", "online", "--scenario", sys.argv[1]]))
+"""
+    path = asked(tmp_path / "s.yaml", commands=[{"say": "the cube"}])
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.split()[-1] == "2"
+    assert "mode online: expected ROS 2" in " ".join(found.stdout.split())
+
+
 # Two runs.
 
 
@@ -213,45 +235,78 @@ def test_compare_names_what_became_worse(out, tmp_path, capsys):
 # Many recordings.
 
 
-def test_many_recordings_are_summed_up_and_not_done_twice(bag, out, tmp_path, monkeypatch):
+class Here:
+    """Does tasks in this process, and remembers which."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._worker = BagWorker(settings)
+        self.started: list[str] = []
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+        for task in tasks:
+            self.started.append(task.name)
+            yield Finished(task, self._worker.do(task))
+
+
+@pytest.fixture
+def many(bag: Path, tmp_path: Path) -> Path:
+    """Two recordings and one that is none, one of them in a folder below."""
     folder = tmp_path / "all"
     for name in ("a", "b", "sub/c"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(bag, folder / name)
     (folder / "sub" / "c" / "first.mcap").write_bytes(b"no recording at all, but a long file")
-    assert is_folder_of_bags(folder) and not is_folder_of_bags(bag)
-    path = asked(
+    asked(
         folder / "scenario.yaml",
         topics=TOPICS,
         truth=TRUTH,
         frames={"limit": 1},
         commands=[{"say": "the cube"}],
     )
-    results = tmp_path / "results"
-    tasks = make_tasks(folder, None, results)
+    return folder
+
+
+def test_many_recordings_are_summed_up_and_not_done_twice(bag, many, tmp_path):
+    assert is_folder_of_bags(many) and not is_folder_of_bags(bag)
+    scenario, results = load_scenario(many / "scenario.yaml"), tmp_path / "results"
+    tasks, finished = make_tasks(many, None, results), list[Finished]()
     assert [t.name for t in tasks] == ["a", "b", "sub__c"]
-    pool = LocalPool(1, functools.partial(BagWorker, SETTINGS))
-    finished: list[Finished] = []
-    summary = evaluate_many(tasks, load_scenario(path), SETTINGS, pool, results, finished.append)
+    pool = Here(SETTINGS)
+    summary = evaluate_many(tasks, scenario, SETTINGS, pool, results, finished.append)
     assert sorted(f.task.name for f in finished if not f.error) == ["a", "b"]
     assert summary["rows"] == 2 and summary["status"] == "damaged"
     assert [b["name"] for b in summary["bags"]] == ["a", "b", "sub__c"]
     assert "expected the storage of a rosbag2" in summary["bags"][2]["damage"]
-    assert {from_json(line).bag for p in results.glob("bags/*/result.jsonl")
-            for line in p.read_text().splitlines()} == {"a", "b"}  # fmt: skip
+    assert [row.bag for row in rows_in(results)] == ["a", "b"]
 
     # Again: only what is not done yet.
     before = (results / "bags" / "a" / "summary.json").stat().st_mtime_ns
     shutil.rmtree(results / "bags" / "b")
-    started: list[str] = []
-    run = pool.run
-    monkeypatch.setattr(pool, "run", lambda ts: (started.extend(t.name for t in ts), run(ts))[1])
-    again = evaluate_many(tasks, load_scenario(path), SETTINGS, pool, results)
-    assert started == ["b", "sub__c"] and again["rows"] == 2
+    pool.started.clear()
+    again = evaluate_many(tasks, scenario, SETTINGS, pool, results)
+    assert pool.started == ["b", "sub__c"] and again["rows"] == 2
     assert (results / "bags" / "a" / "summary.json").stat().st_mtime_ns == before
-    # With other settings everything is done anew.
+    # Made in another way, everything is done anew.
     other = Settings("tabletop", ("threads=1", "mask_threshold=0.6"))
-    started.clear()
-    monkeypatch.setattr(pool, "run", lambda ts: (started.extend(t.name for t in ts), iter(()))[1])
-    evaluate_many(tasks, load_scenario(path), other, pool, results)
-    assert started == ["a", "b", "sub__c"]
+    assert not any(is_done(task, other) for task in tasks)
+
+
+def test_workers_of_the_command_line(bag, tmp_path, capsys):
+    """A process of its own evaluates; a recording's own scenario and thresholds count."""
+    folder = tmp_path / "all"
+    shutil.copytree(bag, folder / "a")
+    name = load_scenario(bag / "scenario.yaml").commands[0].expect.objects[0]
+    asked(
+        folder / "a" / "scenario.yaml",
+        topics=TOPICS,
+        truth=TRUTH,
+        frames={"limit": 1},
+        commands=[{"say": f"the {name}", "expect": {"objects": [name]}}],
+        thresholds={"masks.mIoU": ">= 1"},
+    )
+    out = tmp_path / "out"
+    assert command_line.main([str(folder), "--out", str(out), "--workers", "1"]) == 1
+    summary = read_summary(out)
+    assert summary["status"] == "failed" and summary["metrics"]["masks"]["mIoU"] > 0.6
+    assert read_summary(out / "bags" / "a")["parameters"]["threads"] >= 1
+    assert "failed" in capsys.readouterr().out

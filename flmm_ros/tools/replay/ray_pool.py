@@ -70,7 +70,7 @@ class RayPool:
             actor, task = working.pop(done)
             try:
                 error = ray.get(done)
-            except ray.exceptions.RayActorError:  # it died, or its machine did
+            except ray.exceptions.RayError:  # it died, or its machine did
                 tries[task.name] += 1
                 if tries[task.name] < TRIES:
                     waiting.append(task)
