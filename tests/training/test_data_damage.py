@@ -1,4 +1,4 @@
-"""Whatever is changed in an annotation file, a reader refuses the file or names what it leaves out."""
+"""Whatever is changed in annotations, a reader refuses the file or names what it leaves out."""
 
 from __future__ import annotations
 

@@ -87,7 +87,8 @@ class Rle:
         height, width = size_hw
         coco = _coco()
         parts = coco.frPyObjects(segmentation, height, width)
-        return cls(size_hw, bytes(coco.merge(parts)["counts"]))
+        whole = parts[0] if len(parts) == 1 else coco.merge(parts)
+        return cls(size_hw, bytes(whole["counts"]))
 
     @classmethod
     def _from_run_lengths(cls, segmentation: dict[str, Any], size_hw: tuple[int, int]) -> Rle:
@@ -96,24 +97,19 @@ class Rle:
             raise DataError(
                 f"run lengths: expected the size of the image {list(size_hw)}, got {_short(size)}"
             )
-        if isinstance(counts, list):
-            if not all(isinstance(c, int) and c >= 0 for c in counts) or sum(counts) != (
-                size_hw[0] * size_hw[1]
-            ):
-                raise DataError(
-                    f"run lengths: expected counts that sum to {size_hw[0] * size_hw[1]} pixels, "
-                    f"got {_short(counts)}"
-                )
-            counts = _coco().frPyObjects(segmentation, *size_hw)["counts"]
-            return cls(size_hw, counts)
-        if not isinstance(counts, str):
+        if isinstance(counts, str):
+            counts = _unpacked(counts)
+        if (
+            not isinstance(counts, list)
+            or not all(isinstance(c, int) and c >= 0 for c in counts)
+            or sum(counts) != size_hw[0] * size_hw[1]
+        ):  # pycocotools reads beyond its memory, or never returns, where this is not so
             raise DataError(
-                f"run lengths: expected counts as a list or a string, got {_short(counts)}"
+                f"run lengths: expected counts that sum to {size_hw[0] * size_hw[1]} pixels, as a "
+                f"list or as COCO's string, got {_short(segmentation.get('counts'))}"
             )
-        try:  # written anew: pycocotools may never return from a union with damaged run lengths
-            return cls.encode(cls(size_hw, counts.encode("ascii")).decode())
-        except ValueError as error:
-            raise DataError(f"run lengths: {error}: {_short(counts)}") from error
+        whole = {"size": list(size_hw), "counts": counts}
+        return cls(size_hw, bytes(_coco().frPyObjects(whole, *size_hw)["counts"]))
 
     @classmethod
     def union(cls, parts: Sequence[Rle]) -> Rle:
@@ -146,6 +142,24 @@ class Rle:
         return {"size": list(self.size_hw), "counts": self.counts}
 
 
+def _unpacked(text: str) -> list[int]:
+    """The counts in COCO's string: base 32 from the character 0 on, lowest digits first, 32 for
+    "goes on", 16 for the sign; from the fourth on the difference to the last but one."""
+    counts: list[int] = []
+    value = shift = 0
+    for letter in text:
+        digit = ord(letter) - 48
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    return counts
+
+
 def _check_polygon(polygon: Any, size_hw: tuple[int, int]) -> None:
     """Far outside of the image is no polygon either: drawing it would take all memory."""
     limit = 10 * max(size_hw)
@@ -156,8 +170,8 @@ def _check_polygon(polygon: Any, size_hw: tuple[int, int]) -> None:
         or not all(isinstance(v, int | float) and abs(v) <= limit for v in polygon)
     ):
         raise DataError(
-            f"a polygon: expected x, y, x, y, ... of {MIN_CORNERS} corners or more, near the image, "
-            f"got {_short(polygon)}"
+            f"a polygon: expected x, y, x, y, ... of {MIN_CORNERS} corners or more, near the "
+            f"image, got {_short(polygon)}"
         )
 
 
