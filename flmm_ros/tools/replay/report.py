@@ -102,7 +102,8 @@ def _tiles(summary: Mapping[str, Any]) -> str:
         if value is None:
             continue
         is_share = not name.startswith(("times_ms", "masks"))
-        shown = f"{100 * value:.0f} %" if is_share else f"{value:.3g}"
+        plain = f"{value:.0f}" if name.startswith("times_ms") else f"{value:.2f}"
+        shown = f"{100 * value:.0f} %" if is_share else plain
         tiles.append(f'<div class="tile"><b>{shown}</b><span>{escape(words)}</span></div>')
     return f'<div class="tiles">{"".join(tiles)}</div>'
 

@@ -5,6 +5,7 @@ Does not know about: HTML.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from flmm_ros.tools.replay.rows import Row
 from flmm_ros.tools.replay.scenario import Scenario
 
 SHOWN = 12
+SAME = 2  # of one command on one recording; more of them show nothing new
 _TRUE_COLOR = (255, 255, 255)
 
 
@@ -41,8 +43,13 @@ def worst_rows(rows: Sequence[Row], count: int = SHOWN) -> list[Row]:
         iou = row.worst_iou
         return row.is_right(GOOD_IOU) is not False, 1.0 if iou is None else iou
 
-    judged = [row for row in rows if row.is_right(GOOD_IOU) is not None]
-    return sorted(judged, key=order)[:count]
+    shown: list[Row] = []
+    alike = Counter[tuple[str, int]]()
+    for row in sorted((r for r in rows if r.is_right(GOOD_IOU) is not None), key=order):
+        alike[row.bag, row.command] += 1
+        if alike[row.bag, row.command] <= SAME:
+            shown.append(row)
+    return shown[:count]
 
 
 def problem_of(row: Row) -> str:
