@@ -108,6 +108,53 @@ def load_official_heads(heads_path: str | Path, sam_path: str | Path | None) -> 
     return heads.requires_grad_(False).eval()
 
 
+def save_official_heads(
+    path: str | Path, heads: Heads, *, without_selector: bool = False
+) -> dict[str, torch.Tensor]:
+    """Writes heads under the official names, a .pth that the official code and
+    `load_official_heads` read; returns what was written.
+
+    The image encoder is not part of such a file. Neither is what the original does not know: that
+    the predicted IoU was trained, and that each phrase's mask prompt is filled with its own
+    minimum; heads that come back from there are taken for the original's in both.
+
+    Args:
+        without_selector: leave a phrase selector out, for which there is no official name.
+
+    Raises:
+        CheckpointError: the heads hold what has no official name, or shapes it cannot express.
+    """
+    selector = {n for n in heads.state_dict() if n.startswith("phrase_selector.")}
+    if selector and not without_selector:
+        raise CheckpointError(
+            f"{path}: expected heads without a phrase selector, got one; official heads have no "
+            "place for it, leave it out with --without-selector"
+        )
+    if not isinstance(heads.config.refiner.encoder, SamVitShape):
+        raise CheckpointError(
+            f"{path}: expected heads on a segment-anything image encoder, got a convolutional one; "
+            "nobody could load them without its weights"
+        )
+    written = {}
+    for name, value in heads.state_dict().items():
+        official = official_name(name, heads.config)
+        if name not in selector and not official.startswith("image_encoder."):
+            written[official] = value.detach().cpu().contiguous().clone()
+    encoder = {
+        official_name(name, heads.config): value
+        for name, value in heads.state_dict().items()
+        if name.startswith("mask_refiner.image_encoder.")
+    }
+    _, config = infer_shapes(written, encoder)
+    if config.refiner != heads.config.refiner or config.stages != heads.config.stages:
+        raise CheckpointError(
+            f"{path}: expected shapes that official heads can tell, got {heads.config.refiner}, "
+            f"which would come back as {config.refiner}"
+        )
+    torch.save(written, Path(path))
+    return written
+
+
 def load_refiner(path: str | Path) -> MaskRefiner:
     """A mask refiner as it is before anybody trained it with heads: a complete segment-anything
     checkpoint, or the refiner of one of our own head files. It expects no words.

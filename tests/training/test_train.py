@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -97,9 +96,7 @@ def test_two_processes_learn_what_one_does_from_the_same_samples(
     alone = lines(tmp_path / "alone", batch=4, **setting)
     train(alone)
     both = lines(tmp_path / "both", batch=1, accumulate=2, lmm_sharding="fsdp", **setting)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(tiny_training.free_port())
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     processes = [
         _started(both, RANK=str(rank), LOCAL_RANK=str(rank), **common) for rank in range(2)

@@ -5,6 +5,7 @@ The words are those of the embedded model, so that made data can be read.
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,10 @@ def settings(model: Path, data: Path, out: Path, **more: Any) -> dict[str, Any]:
 def recipe(model: Path, data: Path, out: Path, **more: Any) -> Recipe:
     """A recipe for the tiny model."""
     return recipe_from(settings(model, data, out, **more))
+
+
+def free_port() -> int:
+    """For processes that meet on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
