@@ -119,6 +119,7 @@ ENGINE = {
     "conv_tower": set(),
     "framing": set(),
     "heads": {"mask_decoder", "mask_refiner", "phrase_selector"},  # the module that holds them
+    "interruption": set(),
     "intent": {"phrases"},  # a command's form is told by its phrases
     "lmm": {"lmm.base", "lmm.loading", "lmm.prefix", "lmm.reading"},  # the table of families
     # records rows on a prefix; says what the heads will get

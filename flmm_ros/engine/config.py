@@ -179,10 +179,10 @@ def with_overrides(config: T, overrides: Mapping[str, Any] | Sequence[str]) -> T
             key, equals, value = text.partition("=")
             if not equals:
                 raise ConfigError(f"override: expected key=value, got {text!r}")
-            pairs[key.strip()] = yaml.safe_load(value)
+            pairs[key.strip()] = _read_value(text, value)
         overrides = pairs
     prefix = "grounder." if isinstance(config, GrounderConfig) else "model."
-    plain = {key.removeprefix(prefix): value for key, value in overrides.items()}
+    plain = {str(key).removeprefix(prefix): value for key, value in overrides.items()}
     _refuse_unknown(type(config), plain, "override")
     return dataclasses.replace(config, **_converted(type(config), plain))
 
@@ -284,6 +284,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected 'key: value' lines, got {type(content).__name__}")
     return content
+
+
+def _read_value(text: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
+        raise ConfigError(f"override: expected a YAML value in {text!r}, got: {error}") from error
 
 
 def _refuse_unknown(kind: type[Any], content: Mapping[str, Any], source: str) -> None:

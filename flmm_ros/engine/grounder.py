@@ -20,6 +20,7 @@ from flmm_ros.engine.checkpoint import load_heads, load_official_heads, load_ref
 from flmm_ros.engine.compiling import compile_parts
 from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig
 from flmm_ros.engine.heads import AnyHeads, Heads
+from flmm_ros.engine.interruption import Interruption
 from flmm_ros.engine.lmm import Lmm, LoadOptions, load_lmm
 from flmm_ros.engine.localisation_heads import Localisation
 from flmm_ros.engine.memory import require_memory
@@ -43,6 +44,9 @@ class Grounder:
         self._heads: AnyHeads | None = heads
         self._selects = _selects(model, heads)
         self._scenes: SceneCache[Scene] = SceneCache(config.scene_cache)
+        self.interruption = Interruption()
+        if not config.compile:  # a hook would break the compiled graph at every layer
+            self.interruption.watch(lmm.model, heads)
 
     @classmethod
     def from_config(cls, config: GrounderConfig | str | Path) -> Grounder:

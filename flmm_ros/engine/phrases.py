@@ -165,14 +165,15 @@ def refer_back(command: str, named: Sequence[str]) -> str:
     if not named or not is_imperative(command) or find_phrases(command):
         return _with_kind(command, named[-1]) if named and is_imperative(command) else command
     last = _one(named[-1])
-    command = _ALL_OF_THEM.sub(" and ".join(_one(phrase) for phrase in named), command, count=1)
-    return _IT.sub(last, command, count=1)
+    every = " and ".join(_one(phrase) for phrase in named)
+    command = _ALL_OF_THEM.sub(lambda _: every, command, count=1)  # no template: \1 is a text too
+    return _IT.sub(lambda _: last, command, count=1)
 
 
 def _with_kind(command: str, phrase: str) -> str:
     """ "the left one" -> "the left cube" after "the red cube"."""
     words = phrase.split()
-    return _ONE.sub(rf"\g<1>{words[-1]}", command, count=1) if words else command
+    return _ONE.sub(lambda m: f"{m[1]}{words[-1]}", command, count=1) if words else command
 
 
 def _one(phrase: str) -> str:

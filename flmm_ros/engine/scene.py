@@ -82,8 +82,9 @@ class Scene:
         """
         limit = self._grounder.config.max_command_chars
         texts = [checked_command(phrase, limit) for phrase in phrases]
-        with torch.inference_mode():
-            return self._ground_texts(texts, StageClock(on_stage))
+        stages = StageClock(on_stage)
+        with torch.inference_mode(), self._grounder.interruption.during(stages.check):
+            return self._ground_texts(texts, stages)
 
     def ask(
         self,
@@ -105,7 +106,7 @@ class Scene:
         command = checked_command(command, self._grounder.config.max_command_chars)
         intent = intent or find_intent(command)
         stages = StageClock(on_stage)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._grounder.interruption.during(stages.check):
             if intent is Intent.GROUND:
                 text, objects = self._point(command, stages)
             else:
@@ -133,8 +134,9 @@ class Scene:
         Raises:
             Cancelled: raised by `on_stage`; the scene stays usable.
         """
-        with torch.inference_mode():
-            return self._trace(suffix, StageClock(on_stage))
+        stages = StageClock(on_stage)
+        with torch.inference_mode(), self._grounder.interruption.during(stages.check):
+            return self._trace(suffix, stages)
 
     def encode(self, prefix_ids: Sequence[int], *, keep_states: bool = False) -> Prefix:
         """Encodes the image behind ids of the caller's own, ending with the image token."""

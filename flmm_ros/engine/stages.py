@@ -6,7 +6,7 @@ Does not know about: what happens in a stage.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flmm_ros.engine.types import Progress, ProgressCallback, Stage
@@ -19,6 +19,11 @@ class StageClock:
         self._on_stage = on_stage
         self._spent_ms: dict[str, float] = {}
         self._start = time.perf_counter()
+
+    @property
+    def check(self) -> Callable[[], None] | None:
+        """What the callback wants to be asked within a stage, if anything."""
+        return getattr(self._on_stage, "check", None)
 
     @property
     def is_watched(self) -> bool:

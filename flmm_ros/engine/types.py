@@ -104,6 +104,8 @@ class Progress:
     partial_text: str = ""
 
 
+# Where it also has a method `check()`, that is called between the layers within a stage, so that a
+# long one can be left too.
 ProgressCallback = Callable[[Progress], None]
 
 

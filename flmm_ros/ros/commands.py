@@ -185,6 +185,24 @@ def choose_image(
     return received.msg, age_s
 
 
+class Watch:
+    """The engine's progress callback for one job: passes progress on, and ends the work where the
+    job should end, also between the layers within a stage (`check`)."""
+
+    def __init__(self, job: Job[Command]) -> None:
+        self._job = job
+
+    def __call__(self, progress: Progress) -> None:
+        self.check()
+        self._job.request.on_progress(progress.stage.value, progress.partial_text)
+
+    def check(self) -> None:
+        """Raises Cancelled with the reason's name."""
+        reason = self._job.stop_reason()
+        if reason is not None:
+            raise Cancelled(reason.value)
+
+
 def answer(
     job: Job[Command],
     engine: Engine,
@@ -216,17 +234,11 @@ def answer(
         depth = locator.watch(image.header) if locator else None
         return Conversation(engine.open(rgb).chat(), image, rgb, age_s, depth)
 
-    def on_stage(progress: Progress) -> None:
-        reason = job.stop_reason()
-        if reason is not None:
-            raise Cancelled(reason.value)
-        command.on_progress(progress.stage.value, progress.partial_text)
-
     try:
         about = chats.get(command.chat_id, begin, max_chats) if command.chat_id else begin()
         image = about.image
         intent = Intent(command.intent) if command.intent else None
-        result = about.chat.say(command.text, intent=intent, on_stage=on_stage)
+        result = about.chat.say(command.text, intent=intent, on_stage=Watch(job))
         space = locator.find(result.objects, image.header, about.depth) if locator else None
         job.check()  # a cancel during the last stage still counts
     except Cancelled as error:

@@ -89,10 +89,21 @@ def mask_from_runs(runs: Sequence[int], size_hw: tuple[int, int]) -> NDArray[np.
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(size_hw)
 
 
+def _area_and_center(mask: NDArray[np.bool_]) -> tuple[int, tuple[float, float]]:
+    """Pixels of a mask and the mean (x, y) of them, NaN where there are none. By sums over rows and
+    columns: listing every pixel takes ten times as long."""
+    of_rows, of_columns = np.count_nonzero(mask, axis=1), np.count_nonzero(mask, axis=0)
+    area = int(of_rows.sum())
+    if area == 0:
+        return 0, (float("nan"), float("nan"))
+    x = float(of_columns @ np.arange(len(of_columns))) / area
+    return area, (x, float(of_rows @ np.arange(len(of_rows))) / area)
+
+
 def object_to_msg(grounding: Grounding, label: int) -> GroundedObject:
     """One object of an answer."""
-    rows, columns = np.nonzero(grounding.mask)
-    is_empty = len(rows) == 0
+    area_px, (x, y) = _area_and_center(grounding.mask)
+    is_empty = area_px == 0
     x0, y0, x1, y1 = (0, 0, 0, 0) if is_empty else grounding.box_xyxy_px
     start, end = grounding.text_span or (0, 0)
     return GroundedObject(
@@ -105,9 +116,9 @@ def object_to_msg(grounding: Grounding, label: int) -> GroundedObject:
         y_min_px=int(y0),
         x_max_px=int(x1),
         y_max_px=int(y1),
-        center_x_px=float("nan") if is_empty else float(columns.mean()),
-        center_y_px=float("nan") if is_empty else float(rows.mean()),
-        area_px=len(rows),
+        center_x_px=x,
+        center_y_px=y,
+        area_px=area_px,
         mask_runs=array.array("I", runs_from_mask(grounding.mask).tobytes()),
         text_start=start,
         text_end=end,

@@ -61,6 +61,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._load = load
         self._engine: Engine | None = None
         self._failure = ""  # why the last configure failed
+        self._is_ending = False
         self._topic_commands = 0
         self._chats = Chats()
         self._statistics = diagnostics.Statistics()
@@ -158,6 +159,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def stop(self) -> None:
         """The process ends: answers what waits, frees the model."""
+        self._is_ending = True
         self._pause()
         self._worker.close(PAUSE_TIMEOUT_S)
         self._holding.close(PAUSE_TIMEOUT_S)
@@ -257,6 +259,8 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def _refuse(self, job: Job[Command], error: Exception) -> GroundedAnswer:
         because = f"its state is {self.state}" + (f", {self._failure}" if self._failure else "")
+        if self._is_ending:
+            because = "its process ends"
         refusal = commands.refusal_of(error, because)
         name = commands.code_name(refusal.code)
         self.get_logger().warning(f"{job.request.command_id}: {name}: {refusal.text}")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -58,12 +59,15 @@ class SoakCamera:
     def __init__(
         self, node: Node, pictures: Sequence[NDArray[np.uint8]], rate_hz: float, ledger: Ledger
     ) -> None:
-        self._node, self._pictures, self._ledger = node, pictures, ledger
+        self._namespace = node.get_namespace()
+        self._pictures, self._ledger = pictures, ledger
         self._period_s = 1.0 / rate_hz
         self.clock = SimulatedClock()
         self._ticks = node.create_publisher(Clock, "/clock", 10)
         self._lock = threading.Lock()
         self._publisher: Any = None
+        self._frozen: Any = None
+        self._driver: Node | None = None
         self._number = 0
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="soak-camera", daemon=True)
@@ -73,11 +77,16 @@ class SoakCamera:
     def start(
         self, reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE, *, kind: Any = Image
     ) -> None:
-        """Offers the topic, in place of the publisher there is: as a driver that is restarted."""
+        """Offers the topic, in place of the publisher there is: as a driver that is restarted, a
+        participant of its own."""
+        context = Context()
+        context.init()
+        driver = Node("camera", namespace=self._namespace, context=context)
+        profile = QoSProfile(depth=2, reliability=reliability)
         with self._lock:
             self._stop()
-            profile = QoSProfile(depth=2, reliability=reliability)
-            self._publisher = self._node.create_publisher(kind, "image", profile)
+            self._driver = driver
+            self._publisher = driver.create_publisher(kind, "image", profile)
 
     def stop(self) -> None:
         """Goes silent and leaves the topic."""
@@ -94,13 +103,12 @@ class SoakCamera:
         with self._lock:
             self._publisher, self._frozen = self._frozen, None
 
-    _frozen: Any = None
-
     def _stop(self) -> None:
-        for publisher in (self._publisher, self._frozen):
-            if publisher is not None:
-                self._node.destroy_publisher(publisher)
         self._publisher = self._frozen = None
+        if self._driver is not None:
+            self._driver.destroy_node()
+            self._driver.context.shutdown()
+            self._driver = None
 
     def close(self) -> None:
         """Ends the thread."""

@@ -47,10 +47,17 @@ def wait_until(condition: Callable[[], Any], timeout_s: float, what: str) -> Any
 class NodeProcess:
     """One grounding node as a process, in a namespace of its own."""
 
-    def __init__(self, namespace: str, log: Path, *, script: str | None = None, **parameters: Any):
+    def __init__(
+        self,
+        namespace: str,
+        log: Path,
+        *,
+        script: str | None = None,
+        module: str = "flmm_ros.ros.grounding_node",
+        **parameters: Any,
+    ):
         self.namespace, self.log = namespace, log
-        program = [str(ROOT / "tests" / "ros" / script)] if script else []
-        program = program or ["-m", "flmm_ros.ros.grounding_node"]
+        program = [str(ROOT / "tests" / "ros" / script)] if script else ["-m", module]
         arguments = ["--ros-args", "-r", f"__ns:=/{namespace}"]
         for name, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)

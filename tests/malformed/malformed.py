@@ -1,0 +1,70 @@
+"""Malformed input by the thousand, with one rule: understood, or refused with a code and words.
+
+`inputs` makes a test of a function that takes one input; how many each test gets stands in INPUTS
+and adds up to at least TOTAL. Inputs are the same in every run, so that a red test stays red;
+FLMM_FUZZ=20 makes twenty times as many, different ones in every run.
+"""
+
+import os
+from collections import Counter
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flmm_ros.engine.types import FlmmError
+
+TOTAL = 10_000
+TIMES = int(os.environ.get("FLMM_FUZZ", "1"))
+INPUTS = {
+    "raw images": 2600,
+    "compressed images": 1200,
+    "depth images": 1200,
+    "camera infos": 700,
+    "targets": 250,
+    "texts": 1700,
+    "overrides": 900,
+    "model files": 500,
+    "scenarios": 300,
+    "parameters": 800,
+    "commands": 900,
+    "whole commands": 250,
+    "recordings": 150,
+    "recorded messages": 500,
+}
+TAKEN: Counter[str] = Counter()  # by the tests of this run
+
+
+def inputs(name, *strategies):
+    """Runs a test on INPUTS[name] inputs, and counts them."""
+
+    def decorate(test):
+        @settings(
+            max_examples=INPUTS[name] * TIMES,
+            derandomize=TIMES == 1,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(st.tuples(*strategies))
+        def counted(values):
+            TAKEN[name] += 1
+            test(*values)
+
+        counted.__name__ = test.__name__
+        counted.__doc__ = test.__doc__
+        return counted
+
+    return decorate
+
+
+def understood(call, *arguments, **named):
+    """What a call returns, or None where it refused; anything but a refusal is a crash.
+
+    A refusal has a code that is not INTERNAL, and words.
+    """
+    try:
+        return call(*arguments, **named)
+    except FlmmError as refusal:
+        assert refusal.code and refusal.code != "INTERNAL"
+        assert len(str(refusal)) > 10
+        return None

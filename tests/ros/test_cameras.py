@@ -1,0 +1,151 @@
+"""Cameras that come back differently, and clocks that stand still or are set back."""
+
+import time
+
+import numpy as np
+import pytest
+from harness import ANSWER_S, wait_until
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.camera import Cameras
+from flmm_ros.ros.conversions import image_to_msg
+from flmm_ros.ros.parameters import NodeConfig
+
+RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+RGB = np.zeros((48, 64, 3), np.uint8)
+
+
+class Stage:
+    """A driver and the node's cameras in one process, spun by hand."""
+
+    def __init__(self, name):
+        self.node = Node(name, namespace=f"/{name}")
+        self.context = Context()  # one participant cannot offer a topic in two types
+        self.context.init()
+        self.driver = Node("driver", namespace=f"/{name}", context=self.context)
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.cameras = Cameras(self.node)
+        self.publisher = None
+
+    def offer(self, reliability, kind=Image):
+        """A driver that was restarted with another QoS or type."""
+        if self.publisher is not None:
+            self.driver.destroy_publisher(self.publisher)
+        profile = QoSProfile(depth=1, reliability=reliability)
+        self.publisher = self.driver.create_publisher(kind, "image", profile)
+        topic, name = f"{self.node.get_namespace()}/image", f"sensor_msgs/msg/{kind.__name__}"
+
+        def is_seen():
+            found = self.node.get_publishers_info_by_topic(topic)
+            return [(i.topic_type, i.qos_profile.reliability) for i in found] == [
+                (name, reliability)
+            ]
+
+        self.until(is_seen)
+
+    def until(self, condition):
+        wait_until(lambda: self.executor.spin_once(timeout_sec=0.02) or condition(), 20, "")
+
+    def asked_for(self):
+        return self.cameras._heard[0].profile.reliability
+
+    def receives(self):
+        """Whether a picture arrives within a second."""
+        before, end_s = self.cameras[""].count, time.monotonic() + 1.0
+        while self.cameras[""].count == before and time.monotonic() < end_s:
+            self.publisher.publish(image_to_msg(RGB, Header()))
+            self.executor.spin_once(timeout_sec=0.05)
+        return self.cameras[""].count > before
+
+    def close(self):
+        self.cameras.close()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.driver.destroy_node()
+        self.context.shutdown()
+
+
+@pytest.fixture
+def stage(_rclpy, request):
+    stage = Stage(f"cameras_{abs(hash(request.node.name)) % 10**8}")
+    yield stage
+    stage.close()
+
+
+def test_a_camera_that_comes_back_with_less_is_asked_for_less(stage):
+    stage.offer(RELIABLE)
+    stage.cameras.open(NodeConfig())
+    assert stage.asked_for() is RELIABLE and stage.receives()
+    stage.cameras.hear_again()
+    assert stage.asked_for() is RELIABLE  # nothing has changed
+    stage.offer(BEST_EFFORT)
+    assert not stage.receives()
+    problem = stage.cameras.facts(0)[0].publishers[0].problem
+    assert problem.startswith("it offers best effort, the node asks for reliable")
+    stage.cameras.hear_again()
+    assert stage.asked_for() is BEST_EFFORT and stage.receives()
+    stage.offer(RELIABLE)
+    stage.cameras.hear_again()
+    assert stage.receives()
+
+
+def test_what_was_asked_for_by_parameter_stays(stage):
+    stage.offer(BEST_EFFORT)
+    stage.cameras.open(NodeConfig(image_qos="reliable"))
+    stage.cameras.hear_again()
+    assert stage.asked_for() is RELIABLE and not stage.receives()
+    fact = stage.cameras.facts(0)[0]
+    assert (fact.received, fact.age_s) == (0, None)
+    assert fact.publishers[0].node.endswith("/driver")
+
+
+def test_a_topic_of_the_other_type_is_named(stage):
+    stage.cameras.open(NodeConfig())
+    stage.offer(RELIABLE, CompressedImage)
+    problem = stage.cameras.facts(0)[0].publishers[0].problem
+    assert problem == "set the parameter image_transport to compressed"
+
+
+def test_the_node_works_while_the_clock_stands_still_and_forgets_when_it_is_set_back(start):
+    """No tick has come when it starts itself; then the time repeats."""
+    _, robot = start(
+        module="flmm_ros.tools.plain_node", autostart=True, use_sim_time=True, max_image_age=1.0
+    )
+    robot.wait_for_state("active")
+    ticks = robot.node.create_publisher(Clock, "/clock", 1)
+    wait_until(ticks.get_subscription_count, ANSWER_S, "the node's clock")
+
+    def tick(second):
+        clock = Clock()
+        clock.clock.sec = second
+        ticks.publish(clock)
+        time.sleep(0.2)
+
+    def show(second):
+        header = Header()
+        header.stamp.sec = second
+        robot.show(RGB, header)
+
+    tick(100)
+    show(100)
+    assert robot.ask("point at the rectangle").error_code == GroundedAnswer.OK
+    tick(50)
+    assert robot.ask("point at the rectangle").error_code == GroundedAnswer.NO_IMAGE
+    show(100)  # still on its way when the clock was set back
+    late = robot.ask("point at the rectangle")
+    assert late.error_code == GroundedAnswer.IMAGE_TOO_OLD
+    assert "50.000 s in the future" in late.error_text
+    show(50)
+    good = robot.ask("point at the rectangle")
+    assert (good.error_code, good.header.stamp.sec) == (GroundedAnswer.OK, 50)
+    said = wait_until(lambda: robot.seen.diagnostics, 5, "diagnostics")[-1].status[0]
+    values = {v.key: v.value for v in said.values}
+    assert float(values["memory MiB"]) > 50 and "image published by" in values
