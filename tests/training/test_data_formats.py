@@ -252,7 +252,9 @@ def write_referring(root: Path, name: str, refs: Any, annotations: list[Any]) ->
     Image.new("RGB", (WIDTH, HEIGHT)).save(root / "train2014" / images[0]["file_name"])
 
 
-def test_what_is_broken_in_refcoco_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_what_is_broken_in_refcoco_is_named_and_the_rest_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     refs = [
         ref(0, 10, raw=("The Dog.", "dog")),
         ref(1, 11),  # no such annotation
@@ -279,6 +281,7 @@ def test_what_is_broken_in_refcoco_is_named_and_the_rest_is_read(tmp_path: Path)
         ],
     )
     data = open_data("refcoco", tmp_path)
+    assert "refcoco/train: 8 left out (refcoco/unc/train/" in caplog.text
     assert len(data) == 1
     sample = data[0]
     assert sample.key == "refcoco/unc/train/1"
@@ -308,6 +311,10 @@ def test_files_that_are_no_annotations_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected split 'val', got only train"):
         open_data("refcoco", tmp_path, "val")
     instances = tmp_path / "refcoco" / "instances.json"
+    content = instances.read_text()
+    instances.write_text(content.replace('"id": 10', '"id": 11'))
+    with pytest.raises(DataError, match=r"1 left out .*annotation 10 .* nothing is left"):
+        open_data("refcoco", tmp_path)
     instances.write_text("[]")
     with pytest.raises(DataError, match=r'a list of objects as "images", got list'):
         open_data("refcoco", tmp_path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from typing import Any
 
 from training.data.rle import DataError
 from training.data.sample import DataSet
+
+log = logging.getLogger(__name__)
+NAMED = 3  # broken samples that a warning names; the check names all
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,17 @@ def open_data(name: str, root: Path | str, split: str = "train", **options: Any)
     for option in options:
         if option not in known:
             raise DataError(f"{name}: option {option!r} is unknown; known are: {', '.join(known)}")
+    advice = f"says: python -m training.data check {root} --sets {name}"
     try:
-        return data_set.open(Path(root), split=split, **options)
+        data = data_set.open(Path(root), split=split, **options)
     except DataError as error:
         raise DataError(
-            f"{error}\nWhat else is missing, and where it is published, says: "
-            f"python -m training.data check {root} --sets {name}"
+            f"{error}\nWhat else is missing, and where it is published, {advice}"
         ) from error
+    if data.skipped:
+        first = "; ".join(f"{s.key}: {s.reason}" for s in data.skipped[:NAMED])
+        text = f"{name}/{split}: {len(data.skipped):,} left out ({first}, ...)"
+        if not len(data):
+            raise DataError(f"{text}, and nothing is left. What is missing {advice}")
+        log.warning("%s; all of them %s", text, advice)
+    return data
