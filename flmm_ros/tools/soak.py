@@ -78,17 +78,20 @@ def soak(args: argparse.Namespace, bar: Progress) -> soak_report.Outcome:
         start_s = time.monotonic()
         robot.talk()
         events: list[Event] = []
-        world = World(process, robot, camera, ledger)
-        for name in _names_of_events(60 * args.minutes, start_s):
-            bar.update(task, description=name or "calm", completed=time.monotonic() - start_s)
-            if name:
-                events.append(happen(name, world))
-            else:
-                process.check()
-                time.sleep(0.5)
+        world, failure = World(process, robot, camera, ledger), ""
+        try:
+            for name in _names_of_events(60 * args.minutes, start_s):
+                bar.update(task, description=name or "calm", completed=time.monotonic() - start_s)
+                if name:
+                    events.append(happen(name, world))
+                else:
+                    process.check()
+                    time.sleep(0.5)
+        except (RuntimeError, TimeoutError) as error:  # what was measured until then counts
+            failure = str(error)
         robot.be_quiet()
         bar.update(task, description="waiting for the last answers")
-        _drain(ledger, process)
+        _drain(ledger)
         count = ledger.count()
     return soak_report.Outcome(
         start_s=start_s,
@@ -104,6 +107,7 @@ def soak(args: argparse.Namespace, bar: Progress) -> soak_report.Outcome:
         events=events,
         samples=process.samples,
         unanswered_probes=robot.unanswered_probes,
+        failure=failure,
     )
 
 
@@ -142,11 +146,10 @@ def _names_of_events(duration_s: float, start_s: float) -> Iterator[str]:
             yield ""
 
 
-def _drain(ledger: Ledger, process: SoakProcess) -> None:
+def _drain(ledger: Ledger) -> None:
     """Until every command is answered, or nobody will answer any more."""
     end_s = time.monotonic() + DRAIN_S
     while ledger.open_keys() and time.monotonic() < end_s:
-        process.check()
         time.sleep(0.1)
 
 

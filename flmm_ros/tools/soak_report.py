@@ -44,7 +44,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything a soak has measured. Times are monotonic seconds; the soak began at start_s."""
+    """Everything a soak has measured. Times are monotonic seconds; the soak began at start_s.
+
+    failure: why it ended before its time, e.g. because the node ended by itself.
+    """
 
     start_s: float
     minutes: float
@@ -55,6 +58,7 @@ class Outcome:
     events: Sequence[Event]
     samples: Sequence[Sample]
     unanswered_probes: int
+    failure: str = ""
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -81,8 +85,8 @@ class Outcome:
 
     @property
     def is_passed(self) -> bool:
-        """Every floor holds."""
-        return all(check.is_met for check in self.checks)
+        """Every floor holds, to the end."""
+        return not self.failure and all(check.is_met for check in self.checks)
 
 
 def show(outcome: Outcome, console: Console) -> None:
@@ -111,6 +115,8 @@ def show(outcome: Outcome, console: Console) -> None:
         value = "not measured" if math.isnan(check.value) else f"{check.value:.4g}"
         checks.add_row(check.name, value, f"{check.most:g}", mark)
     console.print(checks)
+    if outcome.failure:
+        console.print(f"[red]ended early[/red]: {outcome.failure}", highlight=False)
     for line in (*count.lost[:10], *outcome.stale.examples[:10]):
         console.print(f"  {line}", markup=False, highlight=False)
 
@@ -141,6 +147,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "is_passed": outcome.is_passed,
         "minutes": outcome.minutes,
+        "failure": outcome.failure,
         "settings": outcome.settings,
         "machine": outcome.machine,
         "checks": [{**asdict(check), "is_met": check.is_met} for check in outcome.checks],

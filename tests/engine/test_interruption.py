@@ -55,7 +55,7 @@ def test_every_long_stage_is_asked_within_and_a_stop_leaves_the_scene_as_it_was(
     stages = set(watched.stages)
     assert {Stage.ENCODE, Stage.READ} <= stages or {Stage.ENCODE, Stage.GENERATE} <= stages
     assert watched.asked > 10
-    for at in {1, 2, watched.asked // 3, watched.asked // 2, watched.asked - 1, watched.asked}:
+    for at in (1, watched.asked // 2, watched.asked):
         scene, stopper = grounder.open(image), Stopper(at)
         with pytest.raises(Cancelled):
             scene.ask(command, on_stage=stopper)
