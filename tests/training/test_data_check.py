@@ -21,6 +21,7 @@ from training.data.registry import open_data, published
 from training.data.rle import DataError
 from training.data.sample import read_sample
 from training.data.show import draw_sample
+from training.data.speed import measure
 
 RECIPE = ("png", "refcoco", "refcoco+", "refcocog")
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,6 +193,17 @@ def test_a_sample_is_drawn_with_its_masks_in_colour(
         assert image.width > 600
     assert main([*options, "--first", "7"]) == 1
     assert "png/val has samples 0 to 0; got --first 7" in capsys.readouterr().out
+
+
+def test_speed_counts_what_was_read(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = open_data("refcoco+", whole)
+    phrases = len(data[0].phrases)
+    found = measure(whole, "refcoco+", "train", 5)
+    assert (len(data), found.samples, found.phrases) == (1, 5, phrases)
+    assert 0 < found.processor_s < found.clock_s * 1.5 and found.open_s > 0
+    assert main(["speed", str(whole), "--set", "png", "--count", "3"]) == 0
+    assert "3 samples with" in capsys.readouterr().out
+    assert main(["speed", str(whole), "--set", "png", "--count", "0"]) == 1
 
 
 def test_make_and_list_as_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
