@@ -28,7 +28,7 @@ from rich.progress import track
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from flmm_ros.tools.record_commands import commands_for
-from flmm_ros.tools.replay.bag import message_types
+from flmm_ros.tools.replay.bag import STORAGE_SUFFIXES, message_types
 from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX, Tabletop, TabletopScene
 
 START_S = 1_700_000_000  # of the first image: any time will do, as long as it is always the same
@@ -41,6 +41,7 @@ COMPRESSIONS = {
     "chunk": CompressionMode.STORAGE,  # MCAP only
 }
 JPEG_QUALITY = 95
+MIN_SIZE_PX = (96, 72)  # width and height
 _TOPICS = {
     "image": ("/camera/image", "sensor_msgs/msg/Image"),
     "jpeg": ("/camera/image/compressed", "sensor_msgs/msg/CompressedImage"),
@@ -75,10 +76,15 @@ def record(out: Path, plan: Plan, *, is_shown: bool = False) -> Path:
 
     Raises:
         FileExistsError: there is something already.
-        ValueError: SQLite cannot be compressed by chunk.
+        ValueError: the pictures are too small, or SQLite cannot be compressed by chunk.
     """
     if out.exists():
         raise FileExistsError(f"{out}: expected a new folder, something is there; remove it")
+    if plan.width_px < MIN_SIZE_PX[0] or plan.height_px < MIN_SIZE_PX[1]:
+        raise ValueError(
+            f"size: expected at least {MIN_SIZE_PX[0]}x{MIN_SIZE_PX[1]} pixels, where every thing "
+            f"can be seen, got {plan.width_px}x{plan.height_px}"
+        )
     if plan.compression == "chunk" and plan.storage != "mcap":
         raise ValueError("compression chunk: expected storage mcap, got sqlite3")
     writer = Writer(out, version=9, storage_plugin=STORAGES[plan.storage])
@@ -256,7 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         depth_encoding="" if args.depth == "none" else args.depth,
         ask_every_s=args.ask_every,
     )
-    if args.overwrite and (args.out / "metadata.yaml").is_file():
+    if args.overwrite and _is_recording(args.out):
         shutil.rmtree(args.out)
     try:
         record(args.out, plan, is_shown=True)
@@ -267,6 +273,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     count = len(plan.seeds) * plan.frames
     print(f"{args.out}: {count} images of {len(plan.seeds)} scenes, {size_mb:.1f} MB")
     return 0
+
+
+def _is_recording(folder: Path) -> bool:
+    """Whether there is nothing in a folder but a recording, finished or not."""
+    own = ("metadata.yaml", "scenario.yaml")
+    return folder.is_dir() and all(
+        p.name in own or p.suffix in STORAGE_SUFFIXES for p in folder.iterdir()
+    )
 
 
 def _seeds(text: str) -> range:

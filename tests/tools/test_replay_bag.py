@@ -268,6 +268,8 @@ def test_an_existing_folder_is_not_overwritten(tmp_path):
     bag = made(tmp_path)
     with pytest.raises(FileExistsError, match="expected a new folder"):
         record(bag, SMALL)
+    with pytest.raises(ValueError, match="at least 96x72"):
+        made(tmp_path / "other", width_px=48, height_px=36)
     with pytest.raises(ValueError, match="chunk"):
         made(tmp_path / "other", storage="sqlite3", compression="chunk")
     shutil.rmtree(bag)

@@ -145,7 +145,7 @@ def test_the_target_error_is_in_metres():
     assert row.pairs[0].target_error_m == pytest.approx(0.03, abs=1e-6)
     heard = Heard("", objects=(seen("the red mug", RED),))
     row = judged(Expectation(objects=("red mug",)), heard, depth=depth, camera_info=info)
-    assert row.pairs[0].target_error_m == pytest.approx(0.0, abs=1e-9)
+    assert row.pairs[0].target_error_m == pytest.approx(0.0, abs=1e-6)
 
 
 def some_rows() -> list[Row]:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from flmm_ros.engine.types import ConfigError
-from flmm_ros.tools.replay.fleet import Finished, Task
 from flmm_ros.tools.replay.pool import LocalPool
 from flmm_ros.tools.replay.ray_pool import RayPool
+from flmm_ros.tools.replay.task import Finished, Task
+
+pytestmark = pytest.mark.timeout(600)  # seconds of work, but the machine may be busy
 
 
 class Mortal:

@@ -18,8 +18,6 @@ from flmm_ros.tools.replay import __main__ as command_line
 from flmm_ros.tools.replay.compare import compare, render_comparison, worse
 from flmm_ros.tools.replay.fleet import (
     BagWorker,
-    Finished,
-    Task,
     evaluate_many,
     is_done,
     is_folder_of_bags,
@@ -29,6 +27,7 @@ from flmm_ros.tools.replay.rows import Row, read_rows, to_json
 from flmm_ros.tools.replay.run import Settings, evaluate, rows_in
 from flmm_ros.tools.replay.scenario import load_scenario
 from flmm_ros.tools.replay.summary import read_summary
+from flmm_ros.tools.replay.task import Finished, Task
 
 SEED = 2_000_201
 SETTINGS = Settings("tabletop", ("threads=1",))

@@ -30,8 +30,6 @@ from flmm_ros.engine.types import ConfigError, FlmmError
 from flmm_ros.tools.replay.compare import compare, render_comparison, worse
 from flmm_ros.tools.replay.fleet import (
     BagWorker,
-    Finished,
-    Pool,
     evaluate_many,
     is_folder_of_bags,
     make_tasks,
@@ -44,6 +42,7 @@ from flmm_ros.tools.replay.run import LOCKSTEP, ONLINE, Settings, evaluate
 from flmm_ros.tools.replay.scenario import Scenario, load_scenario
 from flmm_ros.tools.replay.schedule import FrameCounts
 from flmm_ros.tools.replay.summary import EXIT_CODES, PASSED, check_thresholds
+from flmm_ros.tools.replay.task import Finished, Pool
 
 CANNOT_RUN = 2
 _SHOWN = (

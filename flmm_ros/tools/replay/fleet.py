@@ -11,9 +11,8 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from flmm_ros.engine.types import ConfigError, FlmmError
 from flmm_ros.tools.replay.bag import STORAGE_SUFFIXES, Bag
@@ -21,32 +20,7 @@ from flmm_ros.tools.replay.rows import ResultError, Row
 from flmm_ros.tools.replay.run import Settings, conclude, evaluate, rows_in
 from flmm_ros.tools.replay.scenario import Scenario, load_scenario
 from flmm_ros.tools.replay.summary import DAMAGED, FAILED, PASSED, BagFacts, read_summary
-
-
-@dataclass(frozen=True)
-class Task:
-    """One recording to evaluate; paths as texts, so that they can be sent to other machines."""
-
-    name: str
-    bag: str
-    scenario: str
-    out: str
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A task that has ended. error: empty where its results are there."""
-
-    task: Task
-    error: str = ""
-
-
-class Pool(Protocol):
-    """Workers. Every task comes back once, in whatever order; whatever happens to a worker."""
-
-    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
-        """Does all of them."""
-        ...
+from flmm_ros.tools.replay.task import Finished, Pool, Task
 
 
 class BagWorker:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, cast
+from typing import cast
 
-from flmm_ros.tools.replay.fleet import Finished, Task
-
-TRIES = 2
-MakeWorker = Callable[[], Any]  # something with do(task) -> error; made in the process itself
+from flmm_ros.tools.replay.task import TRIES, Finished, MakeWorker, Task
 
 
 class LocalPool:

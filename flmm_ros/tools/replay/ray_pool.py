@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flmm_ros.engine.types import ConfigError
-from flmm_ros.tools.replay.fleet import Finished, Task
-from flmm_ros.tools.replay.pool import TRIES, MakeWorker
+from flmm_ros.tools.replay.task import TRIES, Finished, MakeWorker, Task
 
 LOCAL = "local"
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flmm_ros.engine.targets.depth import points_from_depth, surface_of, valid_depth
+from flmm_ros.engine.targets.range_image import RangeImage
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.engine.types import ConfigError, TargetError
 from flmm_ros.ros.depth_decoding import depth_m_from_msg, intrinsics_from_msg
@@ -27,21 +27,20 @@ def target_error_m(
     Raises:
         ConfigError: the messages cannot be used, or are of another size.
     """
-    size_hw, config = (mask.shape[0], mask.shape[1]), TargetConfig()
+    size_hw = (mask.shape[0], mask.shape[1])
     try:
         depth_m = depth_m_from_msg(depth)
-        points = points_from_depth(depth_m, intrinsics_from_msg(camera_info, size_hw))
+        intrinsics = intrinsics_from_msg(camera_info, size_hw)
+        if depth_m.shape != size_hw:
+            raise TargetError(f"depth: expected the size {size_hw}, got {depth_m.shape}")
     except TargetError as error:
         raise ConfigError(f"topics: {error}") from error
-    if depth_m.shape != size_hw:
-        raise ConfigError(
-            f"topics.depth: expected the size {size_hw} of the image, got {depth_m.shape}"
-        )
-    true_points = points[true & valid_depth(depth_m, config.max_depth_m)]
+    image = RangeImage(depth_m, intrinsics, TargetConfig(grasps=False))
+    true_points = image.points_m[true & image.valid]
     try:
-        found = points[surface_of(mask, depth_m, config)]
-    except TargetError:
+        found_m = image.target(mask).centroid_m
+    except TargetError:  # too little depth under the mask
         return None
     if not len(true_points):
         return None
-    return float(np.linalg.norm(found.mean(axis=0) - true_points.mean(axis=0)))
+    return float(np.linalg.norm(found_m - true_points.mean(axis=0)))
