@@ -50,7 +50,9 @@ class Recipe:
     )
 
     data_root: str = _setting("data", "Folder with the published data sets.")
-    data: tuple[str, ...] = _setting((), "Data to train on, each NAME:SPLIT.")
+    data: tuple[str, ...] = _setting(
+        (), "Data to train on, each NAME:SPLIT or NAME:SPLIT:OPTION=VALUE."
+    )
     validation: tuple[str, ...] = _setting((), "Data to choose the best step by, each NAME:SPLIT.")
     max_phrases: int = _setting(
         16, "Phrases of one sample in one step, drawn anew each epoch.", bounds=(1, 1024)

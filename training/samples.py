@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
@@ -24,6 +25,7 @@ from flmm_ros.engine.lmm import Lmm
 from flmm_ros.engine.lmm.tokens import Span
 from flmm_ros.engine.mask_refiner import MaskRefiner
 from flmm_ros.engine.types import ConfigError, PromptError
+from training.data.registry import open_data
 from training.data.rle import DataError
 from training.data.sample import DESCRIBE, BrokenSampleError, DataSet, GroundingSample, load_rgb
 from training.order import Draw, StepRange
@@ -219,17 +221,21 @@ def ready_on(ready: Ready, device: torch.device) -> Ready:
 
 
 def opened(names: Sequence[str], root: str) -> list[DataSet]:
-    """Data sets by NAME:SPLIT.
+    """Data sets by NAME:SPLIT, or NAME:SPLIT:OPTION=VALUE,... with the data set's own options.
 
     Raises:
         ConfigError: not of this form. DataError: unknown, or files missing.
     """
-    from training.data.registry import open_data
-
     found = []
     for name in names:
-        title, colon, split = name.partition(":")
-        if not colon or not split:
-            raise ConfigError(f"data: expected NAME:SPLIT, for example refcoco:train, got {name!r}")
-        found.append(open_data(title, root, split=split))
+        title, _, rest = name.partition(":")
+        split, _, texts = rest.partition(":")
+        pairs = [text.partition("=") for text in texts.split(",") if text]
+        if not split or not all(equals for _, equals, _ in pairs):
+            raise ConfigError(
+                "data: expected NAME:SPLIT or NAME:SPLIT:OPTION=VALUE, for example refcoco:train "
+                f"or refcoco:train:expressions=one, got {name!r}"
+            )
+        options = {key: yaml.safe_load(value) for key, _, value in pairs}
+        found.append(open_data(title, root, split=split, **options))
     return found

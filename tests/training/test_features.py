@@ -239,6 +239,7 @@ def test_a_changed_text_is_not_read_as_the_old_one(cached: Any) -> None:
         parts.train.source.ready(replace(sample, key="other"), [0])
 
 
+@pytest.mark.timeout(900)
 def test_two_processes_killed_and_started_as_one_make_it_whole(
     tmp_path: Path, cached: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -265,7 +266,7 @@ def test_two_processes_killed_and_started_as_one_make_it_whole(
         for rank in range(2)
     ]
     indices = [tmp_path / "cache" / f"part-{rank:03}-00000.index" for rank in range(2)]
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 400
     while not all(path.exists() and path.stat().st_size for path in indices):
         assert time.monotonic() < deadline and all(p.poll() is None for p in processes)
         time.sleep(0.002)

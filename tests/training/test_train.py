@@ -63,6 +63,7 @@ def _curve(out: Path) -> list[dict[str, Any]]:
     return read_log(out)
 
 
+@pytest.mark.timeout(900)
 def test_a_run_that_was_killed_goes_on_exactly(tmp_path: Path, lines: Any) -> None:
     setting = {"epochs": 4, "ema": 0.9, "save_every": 3, "selector_weight": 0.1, "keep": 1}
     whole = lines(tmp_path / "whole", **setting)
@@ -70,7 +71,7 @@ def test_a_run_that_was_killed_goes_on_exactly(tmp_path: Path, lines: Any) -> No
     cut = lines(tmp_path / "cut", **setting)
     process = _started(cut)
     kill_at = random.SystemRandom().randint(4, 13)
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 400
     while len(_curve(tmp_path / "cut")) < kill_at and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -89,6 +90,7 @@ def test_a_run_that_was_killed_goes_on_exactly(tmp_path: Path, lines: Any) -> No
         train(lines(tmp_path / "cut", **setting, accumulate=2))
 
 
+@pytest.mark.timeout(900)
 def test_two_processes_learn_what_one_does_from_the_same_samples(
     tmp_path: Path, lines: Any
 ) -> None:
@@ -102,7 +104,7 @@ def test_two_processes_learn_what_one_does_from_the_same_samples(
         _started(both, RANK=str(rank), LOCAL_RANK=str(rank), **common) for rank in range(2)
     ]
     for process in processes:
-        _, errors = process.communicate(timeout=170)
+        _, errors = process.communicate(timeout=400)
         assert process.returncode == 0, errors[-3000:]
     ours, theirs = _curve(tmp_path / "both"), _curve(tmp_path / "alone")
     assert [line["step"] for line in ours] == [line["step"] for line in theirs]

@@ -48,12 +48,12 @@ def write_data(root: Path) -> Path:
     return root
 
 
-def settings(model: Path, data: Path, out: Path, **more: Any) -> dict[str, Any]:
-    """A recipe's lines."""
-    return {
-        "model": str(model),
+def recipe(model_dir: Path, data_root: Path, out: Path, **more: Any) -> Recipe:
+    """A recipe for the tiny model; `more` replaces lines."""
+    lines = {
+        "model": str(model_dir),
         "start": "model",
-        "data_root": str(data),
+        "data_root": str(data_root),
         "data": ["refcoco:train"],
         "validation": ["refcoco:val"],
         "device": "cpu",
@@ -68,13 +68,8 @@ def settings(model: Path, data: Path, out: Path, **more: Any) -> dict[str, Any]:
         "picture_every": 0,
         "tensorboard": False,
         "out": str(out),
-        **more,
     }
-
-
-def recipe(model: Path, data: Path, out: Path, **more: Any) -> Recipe:
-    """A recipe for the tiny model."""
-    return recipe_from(settings(model, data, out, **more))
+    return recipe_from({**lines, **more})
 
 
 def free_port() -> int:
