@@ -7,6 +7,7 @@ language model is, bit by bit, the one it was.
 python -m training.evaluate --tabletop 1000000:1000300
 python -m training.evaluate --tabletop 1000000:1000020 --model path/to/model.yaml --json out/e.json
 python -m training.evaluate --tabletop 1000000:1000300 --plots docs    # docs/reliability.png
+python -m training.evaluate --tabletop 1000000:1000300 --out out/scenes # a page of pictures
 python -m training.evaluate --tabletop 1000000:1000300 --beside other/model.yaml # a second column
 python -m training.evaluate --data refcoco --root DATA --split val --model llava_1_5_7b
 torchrun --nproc-per-node 8 -m training.evaluate --data png --root DATA --split val --model MODEL
@@ -34,6 +35,7 @@ from training.evaluation.benchmark import Request, run_benchmark, write_results
 from training.evaluation.measuring import READINGS, Reader
 from training.evaluation.processes import Process
 from training.evaluation.retention import check_retention
+from training.evaluation.scenes import write_scene_page
 from training.metrics import score_bins
 from training.plots import draw_reliability
 from training.tabletop.evaluation import examine
@@ -116,6 +118,9 @@ def evaluate_tabletop(args: argparse.Namespace) -> dict[str, Any]:
         found["beside"] = results[1][1]
     if args.mistakes:
         print("\n".join(notes.mistakes))
+    if args.out:
+        seeds, rows = args.tabletop, rows_of(found)
+        write_scene_page(grounders[0], seeds, rows, args.out, args.shown)
     if args.plots:
         draw_reliability(score_bins(notes.scores, notes.right), args.plots / "reliability.png")
     return found
@@ -195,6 +200,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="tabletop", help="model name, YAML or directory")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="also write the JSON here")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="table and page of the worst, random and best phrases go here (--data: "
+        "out/evaluation/...; --tabletop: none)",
+    )
+    parser.add_argument(
+        "--shown", type=positive, default=6, metavar="N", help="phrases of each sort on the page"
+    )
     scenes = parser.add_argument_group("tabletop")
     scenes.add_argument(
         "--beside", metavar="MODEL", help="another model to compare with, examined the same way"
@@ -207,7 +222,6 @@ def build_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data (also under torchrun; goes on where it was cut off)")
     data.add_argument("--root", type=Path, help="folder of the data sets, see training/README.md")
     data.add_argument("--split", default="val")
-    data.add_argument("--out", type=Path, metavar="DIR", help="default: out/evaluation/...")
     data.add_argument(
         "--reading",
         choices=READINGS,
@@ -229,9 +243,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="option of the data set, such as expressions=all (RefCOCO: default first)",
     )
     data.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
-    data.add_argument(
-        "--shown", type=positive, default=6, metavar="N", help="cases of each sort on the page"
-    )
     return parser
 
 

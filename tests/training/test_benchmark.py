@@ -14,6 +14,7 @@ import pytest
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.types import ConfigError, FlmmError, Grounding, tight_box
+from flmm_ros.tools.tabletop import Tabletop
 from training.data.make import make
 from training.data.registry import open_data
 from training.data.rle import Rle
@@ -23,6 +24,7 @@ from training.evaluation.benchmark import Request, run_benchmark, title_of, writ
 from training.evaluation.measuring import Found, Reader, cases_of
 from training.evaluation.processes import Process
 from training.evaluation.records import Records
+from training.evaluation.scenes import sample_of, write_scene_page
 
 ROOT = Path(__file__).resolve().parents[2]
 ALONE = Process()
@@ -46,7 +48,7 @@ def request_for(data: Path, out: Path, name: str = "refcoco", **more: object) ->
     return dataclasses.replace(base, **more)
 
 
-def sample_of(*phrases: PhraseTruth, **more: object) -> GroundingSample:
+def one_sample(*phrases: PhraseTruth, **more: object) -> GroundingSample:
     return GroundingSample("one", Path("x.jpg"), (4, 6), "the red mug", phrases, **more)
 
 
@@ -60,7 +62,7 @@ def test_a_case_holds_what_the_data_set_says() -> None:
     mask[:2, :2], truth[1:3, :2] = True, True
     there = PhraseTruth((4, 11), Rle.encode(truth), is_thing=True, is_plural=False)
     missing = PhraseTruth((0, 11), Rle.empty((4, 6)), is_absent=True)
-    sample = sample_of(there, missing, is_sentence=True)
+    sample = one_sample(there, missing, is_sentence=True)
     found = [Found(grounding(mask, is_present=True)), Found(grounding(mask, is_present=False))]
     one, other = cases_of(3, sample, found)
     assert (one.intersection_px, one.union_px, one.words) == (2, 6, "red mug")
@@ -74,7 +76,7 @@ def test_words_a_model_refuses_are_wrong_either_way() -> None:
     missing = PhraseTruth((0, 11), Rle.empty((4, 6)), is_absent=True)
     blank = grounding(np.zeros((4, 6), bool), is_present=False)
     refused = Found(blank, refused="expected words this model knows")
-    one, other = cases_of(0, sample_of(there, missing), [refused, refused])
+    one, other = cases_of(0, one_sample(there, missing), [refused, refused])
     assert one.said_absent and not other.said_absent
     assert one.iou == other.iou == 0
 
@@ -240,3 +242,22 @@ def test_a_part_of_a_publication_is_called_one(tmp_path: Path) -> None:
     assert title_of(dataclasses.replace(request, limit=9), 1500) == (
         "RefCOCO val, only 9 of 1500 samples"
     )
+
+
+def test_a_scene_is_a_sample_with_its_things_and_what_is_missing(
+    grounder: Grounder, tmp_path: Path
+) -> None:
+    with Tabletop() as world:
+        truth = world.render(900_003)
+    sample = sample_of(truth)
+    names = {f"the {o.name}": truth.mask(o) for o in truth.objects}
+    for phrase in sample.phrases:
+        mask, words = phrase.mask.decode(), sample.words_of(phrase)
+        assert bool(mask.any()) is not phrase.is_absent
+        if words in names:
+            np.testing.assert_array_equal(mask, names.pop(words))
+    assert not names and sum(p.is_absent for p in sample.phrases) == 2
+    write_scene_page(grounder, (900_003, 900_004), {"cIoU": "0.900"}, tmp_path, 1)
+    page = (tmp_path / "index.html").read_text()
+    assert "<td>0.900</td>" in page and page.count("data:image/jpeg;base64,") == 9
+    assert "| cIoU | 0.900 |" in (tmp_path / "evaluation.md").read_text()

@@ -205,6 +205,7 @@ def summary(request: Request, reader: Reader, measured: Measured, samples: int) 
     bins = score_bins([c.score for c in cases], [c.iou > 0.5 for c in cases])
     return {
         **about(request, reader, samples),
+        "measured": len({case.index for case in cases}),
         "phrases": len(cases),
         "scores": measured.scores,
         "calibration_error": calibration_error(bins),
@@ -217,6 +218,7 @@ def _facts(found: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     options = ", ".join(f"{k}={v}" for k, v in found["options"].items())
     facts = [
         ("model", str(found["model"])),
+        ("samples", str(found["measured"])),
         ("phrases", str(found["phrases"])),
         ("read", str(found["reading"])),
         ("refused", str(found["refused"]["phrases"])),

@@ -168,7 +168,7 @@ def _scores(table: ScoreTable) -> str:
         f"<tr{'' if n else ' class=ours'}>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>"
         for n, row in enumerate(table.rows)
     )
-    notes = " ".join(escape(note) for note in ("In percent.", *table.notes))
+    notes = " ".join(escape(note) for note in (f"{table.unit.capitalize()}.", *table.notes))
     rows = f"<tr>{head}</tr>{body}"
     return f'<div class="scores"><table>{rows}</table></div><p class="facts">{notes}</p>'
 

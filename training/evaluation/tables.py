@@ -23,10 +23,11 @@ class ScoreTable:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    unit: str = "in percent"
 
     def markdown(self) -> str:
         """A Markdown table with its title and notes."""
-        lines = [f"**{self.title}**, in percent", "", _line(self.columns)]
+        lines = [f"**{self.title}**, {self.unit}", "", _line(self.columns)]
         lines.append("|---|" + "---:|" * (len(self.columns) - 1))
         lines += [_line(row) for row in self.rows]
         if self.notes:
@@ -35,7 +36,7 @@ class ScoreTable:
 
     def rich(self) -> Table:
         """For a terminal."""
-        table = Table(title=f"{self.title}, in percent", caption="\n".join(self.notes))
+        table = Table(title=f"{self.title}, {self.unit}", caption="\n".join(self.notes))
         for number, column in enumerate(self.columns):
             table.add_column(column, justify="right" if number else "left")
         for row in self.rows:
