@@ -26,7 +26,7 @@ from flmm_ros.engine.types import TargetError
 KEPT_DEPTHS = 8
 KEPT_INFOS = 30
 WAIT_S = 0.5  # for depth that comes later than its image, while depth comes at all
-ALIVE_S = 1.0
+ALIVE_S = 3.0
 INFO_TOLERANCE_S = 1.0  # lenses change slowly, and small messages are the first to get lost
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from solids import CAMERA, SIZE_HW, Ball, Floor, SolidBox, look, rotation, spoilt
@@ -173,8 +174,6 @@ def test_a_mask_that_reaches_over_the_edge_and_mixed_pixels_change_nothing():
     floor, up = table(50, 0.7)
     solid = standing([0.08, 0.06, 0.10], np.array([0.0, -0.02, 0.7]), 10, up, floor)
     depth_m, labels = look(solid, floor)
-    import cv2
-
     exact = (labels == 1).astype(np.uint8)
     wide = cv2.dilate(exact, np.ones((11, 11), np.uint8)) > 0
     edge = cv2.dilate(exact, np.ones((5, 5), np.uint8)) > exact
@@ -183,19 +182,19 @@ def test_a_mask_that_reaches_over_the_edge_and_mixed_pixels_change_nothing():
     mixed[edge] = 0.5 * (cv2.erode(depth_m, np.ones((7, 7), np.uint8))[edge] + background[edge])
     clean = target_of(depth_m, labels == 1)
     spoilt_target = target_of(mixed, wide)
-    # What leaks onto the table at the object's foot is continuous with it, and stays.
-    top = spoilt_target.points_m @ up - floor.offset_m > 0.02
-    outside = np.abs((spoilt_target.points_m[top] - solid.middle_m) @ solid.R) - solid.size_m / 2
-    assert outside.max() < 0.012
-    assert np.abs(spoilt_target.box.size_m[2] - clean.box.size_m[2]) < 2 * MM
+    outside = np.abs((spoilt_target.points_m - solid.middle_m) @ solid.R) - solid.size_m / 2
+    assert np.percentile(outside.max(axis=1), 98) < MM
+    assert outside.max() < 8 * MM
+    assert np.abs(spoilt_target.box.size_m - clean.box.size_m).max() < 8 * MM
+    assert np.abs(clean.box.size_m - solid.size_m).max() < MM
 
 
 def test_of_two_things_in_one_mask_the_larger_one_stays():
     near = SolidBox(np.array([-0.06, 0, 0.5]), np.array([0.08, 0.08, 0.05]), np.eye(3))
     far = SolidBox(np.array([0.05, 0, 0.8]), np.array([0.05, 0.05, 0.05]), np.eye(3))
     depth_m, labels = look(near, far)
-    surface = surface_of(labels > 0, depth_m, TargetConfig())
-    assert surface[labels == 1].mean() > 0.99
+    surface = surface_of(labels > 0, depth_m, TargetConfig(), 1 / 600)
+    assert surface[labels == 1].mean() > 0.97
     assert not surface[labels == 2].any()
 
 

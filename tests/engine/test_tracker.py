@@ -36,7 +36,7 @@ def scene(t: float, size_hw=SIZE_HW):
     """Two boxes: one moves and turns, one grows as it comes nearer."""
     image = background(size_hw)
     first = draw(image, (90 + 60 * t, 80 + 20 * np.sin(3 * t)), 15 + 60 * t, 56, ROSE)
-    second = draw(image, (220, 170 - 40 * t), -10, 60 * (1 + 0.4 * t), LEAF)
+    second = draw(image, (220, 195 - 20 * t), -10, 60 * (1 + 0.4 * t), LEAF)
     return image, [first, second]
 
 

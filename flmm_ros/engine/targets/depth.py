@@ -19,6 +19,9 @@ from scipy.sparse.csgraph import connected_components
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.engine.types import Intrinsics, TargetError
 
+_STEEPEST = 10.0  # depth over width of a pixel: 84 degrees; mixed pixels look steeper than that
+_MIN_GAP_M = 0.004  # noise makes steps as well
+_VEIL_PX = 3
 _MIN_PART_SHARE = 0.01  # of the largest piece
 _MIN_CORE_SHARE = 0.4  # of a mask; a thin thing is eroded less, down to nothing
 
@@ -52,16 +55,21 @@ def points_from_depth(depth_m: NDArray[np.float32], intrinsics: Intrinsics) -> N
     return rays(intrinsics, (depth_m.shape[0], depth_m.shape[1])) * depth_m[..., None]
 
 
-def valid_depth(depth_m: NDArray[np.float32], max_depth_m: float) -> NDArray[np.bool_]:
+def valid_depth(depth_m: NDArray[np.floating], max_depth_m: float) -> NDArray[np.bool_]:
     """The pixels [H, W] that have a depth at all."""
     with np.errstate(invalid="ignore"):
         return np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= max_depth_m)
 
 
 def surface_of(
-    mask: NDArray[np.bool_], depth_m: NDArray[np.float32], config: TargetConfig
+    mask: NDArray[np.bool_],
+    depth_m: NDArray[np.float32],
+    config: TargetConfig,
+    pixel_rad: float,
 ) -> NDArray[np.bool_]:
     """The pixels [H, W] of a mask that show the object's surface.
+
+    pixel_rad: the angle that a pixel covers.
 
     Raises:
         TargetError: mask and depth differ in size, or too few pixels are left.
@@ -75,9 +83,9 @@ def surface_of(
     surface = np.zeros_like(mask)
     if mask.any():
         window = _window(mask)
-        surface[window] = _surface(
-            mask[window], depth_m[window].astype(np.float64, copy=False), config
-        )
+        depth = depth_m[window].astype(np.float64)
+        depth[~np.isfinite(depth)] = np.nan
+        surface[window] = _surface(mask[window], depth, config, pixel_rad)
     count = int(surface.sum())
     if count < config.min_depth_px:
         raise TargetError(
@@ -89,18 +97,21 @@ def surface_of(
 
 
 def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Around the mask, with what veils are told by."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    top, left = max(0, rows[0] - _VEIL_PX), max(0, columns[0] - _VEIL_PX)
+    return slice(top, rows[-1] + 1 + _VEIL_PX), slice(left, columns[-1] + 1 + _VEIL_PX)
 
 
 def _surface(
-    mask: NDArray[np.bool_], depth_m: NDArray[np.float64], config: TargetConfig
+    mask: NDArray[np.bool_], depth_m: NDArray[np.float64], config: TargetConfig, pixel_rad: float
 ) -> NDArray[np.bool_]:
-    valid = mask & valid_depth(depth_m, config.max_depth_m)  # type: ignore[arg-type]
+    gap_m = np.minimum(np.maximum(_STEEPEST * pixel_rad * depth_m, _MIN_GAP_M), config.depth_gap_m)
+    valid = mask & valid_depth(depth_m, config.max_depth_m) & ~_veils(depth_m, gap_m)
     core = _eroded(mask, config.erosion_px) & valid
     if not core.any():
         return core
-    parts = _continuous_parts(valid, depth_m, config.depth_gap_m)
+    parts = _continuous_parts(valid, depth_m, gap_m)
     sizes = np.bincount(parts[core], minlength=parts.max() + 1)
     main = int(sizes.argmax())
     nearest, farthest = _range(depth_m[(parts == main) & core])
@@ -119,10 +130,26 @@ def _surface(
     core &= is_kept
     rim = is_kept & ~core
     if rim.any():
-        _, (rows, columns) = distance_transform_edt(~core, return_indices=True)
+        away_px, (rows, columns) = distance_transform_edt(~core, return_indices=True)
         jump_m = np.abs(depth_m - depth_m[rows, columns])
-        is_kept &= core | (jump_m <= config.depth_gap_m / 2)
+        is_kept &= core | (jump_m <= gap_m[rows, columns] * np.minimum(away_px, 3))
     return np.asarray(is_kept, bool)
+
+
+def _veils(depth_m: NDArray[np.float64], gap_m: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Pixels [H, W] that hang between something near and something far: the camera has mixed the
+    two. They lie in lines along edges, one or two pixels wide."""
+    is_veil = np.zeros(depth_m.shape, bool)
+    far = np.nan_to_num(depth_m, nan=0.0)
+    for axis in (0, 1):
+        before, after = np.roll(far, _VEIL_PX, axis), np.roll(far, -_VEIL_PX, axis)
+        down, up = far - before, after - far
+        hangs = (np.minimum(np.abs(down), np.abs(up)) > 2 * gap_m) & (down * up > 0)
+        hangs &= (before > 0) & (after > 0)
+        ends = np.arange(depth_m.shape[axis])  # rolled around from the other side
+        is_inside = (ends >= _VEIL_PX) & (ends < len(ends) - _VEIL_PX)
+        is_veil |= hangs & np.expand_dims(is_inside, 1 - axis)
+    return is_veil
 
 
 def _range(depth_m: NDArray[np.float64]) -> tuple[float, float]:
@@ -148,9 +175,9 @@ def _eroded(mask: NDArray[np.bool_], erosion_px: int) -> NDArray[np.bool_]:
 
 
 def _continuous_parts(
-    valid: NDArray[np.bool_], depth_m: NDArray[np.float64], gap_m: float
+    valid: NDArray[np.bool_], depth_m: NDArray[np.float64], gap_m: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Labels [H, W] of pixels that are joined by steps of at most gap_m; 0 where not valid.
+    """Labels [H, W] of pixels that are joined by steps of at most gap_m [H, W]; 0 where not valid.
 
     Steps lead to the four neighbours, and over one missing pixel: speckle does not cut a surface.
     """
@@ -162,7 +189,7 @@ def _continuous_parts(
             ((slice(None, -step), slice(None)), (slice(step, None), slice(None))),
         ):
             near = valid[a] & valid[b]
-            near &= np.abs(np.where(near, depth_m[a] - depth_m[b], np.inf)) <= gap_m
+            near &= np.abs(np.where(near, depth_m[a] - depth_m[b], np.inf)) <= gap_m[a]
             starts.append(ids[a][near])
             ends.append(ids[b][near])
     row, column = np.concatenate(starts), np.concatenate(ends)

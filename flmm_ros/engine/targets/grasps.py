@@ -9,7 +9,7 @@ x = y cross z. Does not know about: images, robots, how a grasp is reached.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,12 @@ _PALM_HALF_M = (0.03, 0.08, 0.03)  # beyond the fingers, along x, y and z
 _ON_PLANE_M = 0.006  # points this close to the support are the support
 _MIN_SLAB_POINTS = 6
 _WALL_FACTOR = 0.75  # a grasp of one wall of a hollow thing turns in the fingers more easily
+
+
+_MAX_HIDDEN = 0.1  # of the fingers, inside the object where nobody has seen it
+_FILL = np.stack(np.meshgrid(*[np.linspace(-0.9, 0.9, 4)] * 3), axis=-1).reshape(-1, 3)
+
+Hidden = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class GraspFinder:
         points_m: [P, 3] of the object's surface, in the camera's frame.
         obstacles_m: [Q, 3] of everything else that is near.
         support: the plane it stands on, if it was found.
+        is_hidden: of points [P, 3], which [P] lie behind something that the camera sees. Inside
+            the object's box that is taken for the object, and no finger goes there.
     """
 
     def __init__(
@@ -61,7 +69,9 @@ class GraspFinder:
         box: Box,
         support: Plane | None,
         config: TargetConfig,
+        is_hidden: Hidden = lambda points: np.zeros(len(points), bool),
     ) -> None:
+        self._is_hidden = is_hidden
         self._points = _thinned(points_m, _VOXEL_M)
         self._obstacles = _thinned(obstacles_m, 2 * _VOXEL_M)
         if support is not None and len(self._obstacles):
@@ -161,6 +171,8 @@ class GraspFinder:
             return 0.0
         if sum(int((_distances_m(points, part) <= 0).sum()) for part in parts) > 2:
             return 0.0
+        if self._meets_hidden(R, parts[:2]):
+            return 0.0
         nearest = [float(_distances_m(others, part).min()) for part in parts if len(others)]
         return min([MAX_CLEARANCE_M, *nearest])
 
@@ -171,6 +183,14 @@ class GraspFinder:
         corners = np.concatenate([middle + signs * half for middle, half in parts])
         heights = self._support.heights_m(self._middle + corners @ R.T)
         return bool(heights.min() < self._config.finger_clearance_m - 1e-6)
+
+    def _meets_hidden(self, R: NDArray[np.float64], fingers: tuple[_Part, ...]) -> bool:
+        """A finger would go into what is likely the far side of the object."""
+        samples = np.concatenate([middle + _FILL * half for middle, half in fingers])
+        samples = self._middle + samples @ R.T
+        inside = (samples - self._middle) @ self._box.T_camera_box[:3, :3]
+        is_inside = (np.abs(inside) < self._box.size_m / 2 - _MIN_CLEARANCE_M).all(axis=1)
+        return bool(self._is_hidden(samples[is_inside]).sum() > _MAX_HIDDEN * len(samples))
 
     def _score(
         self,
@@ -185,7 +205,7 @@ class GraspFinder:
         off = np.abs(origin[:2]) / np.maximum(size[:2] / 2, 1e-3)
         centred = float(np.exp(-0.7 * off[0] ** 2 - (0.0 if span.is_wall else 0.7 * off[1] ** 2)))
         room = 0.5 + 0.5 * min(1.0, clearance_m / 0.02)
-        fits = min(1.0, 0.4 + 5.0 * (1.0 - span.width_m / self._config.gripper_opening_m))
+        fits = 1.0 - 0.4 * (span.width_m / self._config.gripper_opening_m) ** 4
         # Along the line of sight the far contact was not seen.
         seen = 1.0 - 0.3 * float(R[:, 1] @ self._looking) ** 2
         if span.is_wall:

@@ -20,13 +20,15 @@ from flmm_ros.engine.targets.ball import find_ball
 from flmm_ros.engine.targets.box import box_of, box_of_ball
 from flmm_ros.engine.targets.depth import points_from_depth, surface_of, valid_depth
 from flmm_ros.engine.targets.grasps import GraspFinder
-from flmm_ros.engine.targets.planes import find_support
+from flmm_ros.engine.targets.planes import Plane, find_support, tolerance_m
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.engine.types import Grasp, Intrinsics, Target, TargetError
 
 _AROUND_M = 0.15  # how far the plane below an object is looked for
 _NEAR_M = 0.25  # what stands nearer than this can be in a gripper's way
+_BEHIND_M = 0.008  # how far behind a surface something is hidden, and not on it
 _RIM_PX = 4  # around a mask, where pixels may still show the object
+_MIN_ABOVE = 0.5  # of a mask; less than that above the plane: a flat thing
 _MAX_FIT_POINTS = 20_000  # more make a box no better
 
 
@@ -61,21 +63,23 @@ class RangeImage:
         Raises:
             TargetError: the mask has too few pixels of valid depth, or another size than the depth.
         """
-        surface = surface_of(mask, self.depth_m, self.config)
-        points = self.points_m[surface]
-        step = 1 + len(points) // _MAX_FIT_POINTS
-        fitted = points[::step].astype(np.float64)
-        near = self._near(mask, fitted)
-        around = near & ~self._grown(np.logical_or.reduce([mask, *others]))
-        support = find_support(fitted, self.points_m[around], self._up)
         pixel_rad = 2.0 / (self.intrinsics.fx_px + self.intrinsics.fy_px)
+        surface = surface_of(mask, self.depth_m, self.config, pixel_rad)
+        near = self._near(self.points_m[surface])
+        around = near & ~self._grown(np.logical_or.reduce([mask, *others]))
+        support = find_support(_some(self.points_m[surface]), self.points_m[around], self._up)
+        if support is not None:
+            surface = self._without_support(surface, support)
+        points = self.points_m[surface]
+        fitted = _some(points)
         ball = find_ball(fitted, support)
         box = box_of(fitted, pixel_rad, support) if ball is None else box_of_ball(ball, support)
         grasps: tuple[Grasp, ...] = ()
         if self.config.grasps:
             obstacles = self.points_m[near & ~self._grown(mask)]
             touched = fitted if ball is None else ball.surface_m()
-            grasps = GraspFinder(touched, obstacles, box, support, self.config).find()
+            finder = GraspFinder(touched, obstacles, box, support, self.config, self._is_hidden)
+            grasps = finder.find()
         return Target(
             surface=surface,
             points_m=points,
@@ -91,12 +95,36 @@ class RangeImage:
             return self.valid.copy()
         return self.valid & ~self._grown(np.logical_or.reduce(list(masks)))
 
-    def _near(self, mask: NDArray[np.bool_], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def _without_support(self, surface: NDArray[np.bool_], support: Plane) -> NDArray[np.bool_]:
+        """The surface [H, W] less what lies on the plane, where the mask has leaked onto it; all of
+        it for a thing that is as flat as that."""
+        points = self.points_m[surface]
+        kept = surface.copy()
+        kept[surface] = support.heights_m(points) > tolerance_m(points)
+        return kept if kept.sum() >= _MIN_ABOVE * surface.sum() else surface
+
+    def _near(self, points: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Pixels [H, W] whose points are close to the object: on its plane, or in the way."""
         low, high = points.min(axis=0) - _AROUND_M, points.max(axis=0) + _AROUND_M
         inside = ((self.points_m >= low) & (self.points_m <= high)).all(axis=-1)
         return np.asarray(self.valid & inside, bool)
 
+    def _is_hidden(self, points_m: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which points [P, 3] lie behind what the camera sees; lenses are taken for straight."""
+        height, width = self.depth_m.shape
+        camera, z = self.intrinsics, np.maximum(points_m[:, 2], 1e-6)
+        columns = np.round(camera.fx_px * points_m[:, 0] / z + camera.cx_px).astype(int)
+        rows = np.round(camera.fy_px * points_m[:, 1] / z + camera.cy_px).astype(int)
+        is_in_view = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        seen_m = self.depth_m[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+        with np.errstate(invalid="ignore"):
+            return np.asarray(is_in_view & (points_m[:, 2] > seen_m + _BEHIND_M))
+
     def _grown(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         kernel = np.ones((2 * _RIM_PX + 1, 2 * _RIM_PX + 1), np.uint8)
         return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
+
+
+def _some(points: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of very many points, as many as make a fit good."""
+    return points[:: 1 + len(points) // _MAX_FIT_POINTS].astype(np.float64)
