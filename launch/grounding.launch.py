@@ -35,6 +35,17 @@ def generate_launch_description() -> LaunchDescription:
                 "full name of the compressed topic, such as /camera/image_raw/compressed.",
             ),
             DeclareLaunchArgument(
+                "depth_topic",
+                default_value="depth",
+                description="Topic of the depth registered to the image, such as "
+                "/camera/aligned_depth_to_color/image_raw; without it there are no 3D targets.",
+            ),
+            DeclareLaunchArgument(
+                "camera_info_topic",
+                default_value="camera_info",
+                description="Topic of the camera's intrinsics.",
+            ),
+            DeclareLaunchArgument(
                 "command_topic",
                 default_value="command",
                 description="Topic of the sentences, std_msgs/msg/String.",
@@ -142,6 +153,8 @@ def _start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ],
             remappings=[
                 ("image", LaunchConfiguration("image_topic")),
+                ("depth", LaunchConfiguration("depth_topic")),
+                ("camera_info", LaunchConfiguration("camera_info_topic")),
                 ("command", LaunchConfiguration("command_topic")),
             ],
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
