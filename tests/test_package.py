@@ -74,7 +74,7 @@ def test_launch_description_can_be_made():
     names: dict[str, object] = {}
     exec(compile(LAUNCH_FILE.read_text(), LAUNCH_FILE, "exec"), names)
     description = names["generate_launch_description"]()  # type: ignore[operator]
-    assert len(description.entities) == 14
+    assert len(description.entities) == 16
 
 
 def _parameter_file() -> dict[str, object]:

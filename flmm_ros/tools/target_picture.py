@@ -1,6 +1,6 @@
 """Draws what the engine makes of depth: boxes, their axes and the best grasps, on a tabletop scene.
 
-    python -m flmm_ros.tools.target_picture 1000002 --out docs/targets.png
+    python -m flmm_ros.tools.target_picture 1000025 --out docs/targets.png
 
 The masks are the simulator's, so that the picture shows geometry and nothing else.
 Does not know about: models, ROS.
@@ -109,7 +109,7 @@ def _line(
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(description="Draw boxes and grasps on a tabletop scene.")
-    parser.add_argument("seed", type=int, nargs="?", default=1_000_002)
+    parser.add_argument("seed", type=int, nargs="?", default=1_000_025)
     parser.add_argument("--out", type=Path, default=Path("targets.png"), help="PNG to write")
     args = parser.parse_args(argv)
     with Tabletop(WIDTH_PX, HEIGHT_PX) as table:
