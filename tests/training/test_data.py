@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import AutoTokenizer
 
+from flmm_ros.engine.lmm.tokens import PromptTokens
 from flmm_ros.tools.tabletop import Tabletop, TabletopScene
 from training.data.make import MAKERS, make
 from training.data.registry import open_data, published
@@ -18,6 +20,7 @@ from training.data.rle import DataError
 from training.data.sample import DataSet, GroundingSample, load_rgb, read_sample
 
 SEEDS = tuple(range(40, 48))
+MODEL = Path(__file__).resolve().parents[2] / "models" / "tabletop" / "lmm"
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +220,21 @@ def test_reasonseg_asks_and_leaves_pixels_out(root: Path, scenes: dict[int, Tabl
     assert seen == {True, False}
     train = open_data("reasonseg", root, "train", texts="all")
     assert len(train) > len(open_data("reasonseg", root, "train"))
+
+
+@pytest.mark.parametrize("name", ["refcoco", "refcocog", "grefcoco", "png"])
+def test_the_tokens_of_a_phrase_are_its_words_and_no_more(name: str, root: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    tokens = PromptTokens(tokenizer, "user : <image> {text} assistant :", image)
+    data = open_data(name, root)
+    for i in range(len(data)):
+        sample = data[i]
+        suffix = tokens.reading(sample.prompt, sample.text, [p.text_span for p in sample.phrases])
+        assert len(suffix.spans) == len(sample.phrases) > 0
+        for phrase, (first, stop) in zip(sample.phrases, suffix.spans, strict=True):
+            found = tokenizer.decode(suffix.ids[first:stop]).replace(" ", "")
+            assert found == sample.words_of(phrase).replace(" ", "")
 
 
 def test_the_pickles_are_python_2s_and_the_rest_has_the_published_keys(root: Path) -> None:
