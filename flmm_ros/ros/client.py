@@ -35,7 +35,7 @@ from std_msgs.msg import Header
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer, GroundedObject
 from flmm_ros.ros import conversions
-from flmm_ros.ros.commands import code_name
+from flmm_ros.ros.refusals import code_name
 from flmm_ros.ros.target_messages import FoundTarget, target_from_msg
 
 OnFeedback = Callable[[str, str, float], None]  # stage, partial text, elapsed seconds

@@ -28,6 +28,7 @@ from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import conversions
 from flmm_ros.ros.chats import Chat, Chats, Conversation
 from flmm_ros.ros.newest_image import ImageMsg, NewestImage
+from flmm_ros.ros.refusals import Refusal, code_of
 from flmm_ros.ros.target_messages import add_targets
 from flmm_ros.ros.worker import Job, Stop, Stopped
 
@@ -35,18 +36,6 @@ if TYPE_CHECKING:  # programs that only ask load none of what finds targets
     from flmm_ros.ros.target_finding import Locator, Space
 
 INTENTS: tuple[str, ...] = tuple(intent.value for intent in Intent)
-
-_STOP_TEXTS = {
-    Stop.BUSY: "another command is at work and no more may wait; ask again after its answer, or "
-    "see the parameters busy and max_queue",
-    Stop.PREEMPTED: "a newer command took the place of this one (parameter busy: preempt)",
-    Stop.CANCELED: "cancelled by the client",
-    Stop.TIMEOUT: "not done within the time that was given",
-    Stop.NOT_ACTIVE: "the node is not active",
-}
-
-# Names that the engine's errors carry and that are codes of GroundedAnswer too.
-_ENGINE_CODES = ("BAD_COMMAND", "UNKNOWN_WORD", "BAD_IMAGE")
 
 
 class Scene(Protocol):
@@ -81,14 +70,6 @@ class Engine(Protocol):
     def close(self) -> None:
         """Frees the model."""
         ...
-
-
-class Refusal(Exception):
-    """A command that gets no answer but a code and a text; `image` is the one it was about."""
-
-    def __init__(self, code: int, text: str, image: ImageMsg | None = None) -> None:
-        super().__init__(text)
-        self.code, self.text, self.image = code, text, image
 
 
 @dataclass(frozen=True)
@@ -244,7 +225,7 @@ def answer(
     except Cancelled as error:
         raise Stopped(Stop(str(error))) from error
     except FlmmError as error:
-        raise Refusal(_code_of(error), str(error), image) from error
+        raise Refusal(code_of(error), str(error), image) from error
     msg = answer_to_msg(result, about.image.header, about.rgb.shape[:2])
     msg.command_id, msg.command, msg.chat_id = command.command_id, command.text, command.chat_id
     msg.model, msg.image_age_s = engine.model_name, float(about.age_s)
@@ -273,88 +254,3 @@ def answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> G
         stage_ms=stage_ms,
         error_code=GroundedAnswer.OK,
     )
-
-
-def refusal_of(error: Exception, not_active_because: str = "") -> Refusal:
-    """The refusal that reports an exception; INTERNAL for anything unforeseen."""
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, Stopped):
-        text = _STOP_TEXTS[error.reason]
-        if error.reason is Stop.NOT_ACTIVE and not_active_because:
-            text = f"{text}: {not_active_because}"
-        return Refusal(getattr(GroundedAnswer, error.reason.value), text)
-    if isinstance(error, FlmmError):
-        return Refusal(_code_of(error), str(error))
-    if _is_out_of_memory(error):
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        return Refusal(
-            GroundedAnswer.MODEL_ERROR,
-            f"out of memory: {first}; use smaller images, fewer remembered ones (scene_cache), a "
-            "smaller model, or quantisation",
-        )
-    return Refusal(
-        GroundedAnswer.INTERNAL,
-        f"{type(error).__name__}: {error}; the node's log holds the details",
-    )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """An allocation failed, on whatever device. PyTorch raises a RuntimeError that says so; its
-    type is not asked for, because programs that only ask load no PyTorch."""
-    text = str(error)
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("out of memory" in text or "can't allocate memory" in text)
-    )
-
-
-def _code_of(error: FlmmError) -> int:
-    """The message's number for an engine error; what is not the user's doing is the model's."""
-    is_known = error.code in _ENGINE_CODES
-    return int(getattr(GroundedAnswer, error.code)) if is_known else GroundedAnswer.MODEL_ERROR
-
-
-def refusal_to_msg(
-    command: Command, refusal: Refusal, *, model: str, max_chars: int
-) -> GroundedAnswer:
-    """The answer message of a refusal. A far too long command is not sent back in full."""
-    header = Header() if refusal.image is None else refusal.image.header
-    return GroundedAnswer(
-        header=header,
-        command_id=command.command_id,
-        command=command.text[:max_chars],
-        chat_id=command.chat_id,
-        model=model,
-        image_age_s=-1.0,
-        error_code=refusal.code,
-        error_text=refusal.text,
-    )
-
-
-def code_name(code: int) -> str:
-    """The constant's name: 10 -> "NO_IMAGE"."""
-    return CODE_NAMES.get(code, str(code))
-
-
-CODE_NAMES: dict[int, str] = {
-    GroundedAnswer.OK: "OK",
-    GroundedAnswer.EMPTY_COMMAND: "EMPTY_COMMAND",
-    GroundedAnswer.COMMAND_TOO_LONG: "COMMAND_TOO_LONG",
-    GroundedAnswer.BAD_COMMAND: "BAD_COMMAND",
-    GroundedAnswer.UNKNOWN_WORD: "UNKNOWN_WORD",
-    GroundedAnswer.BAD_INTENT: "BAD_INTENT",
-    GroundedAnswer.BAD_CAMERA: "BAD_CAMERA",
-    GroundedAnswer.NO_IMAGE: "NO_IMAGE",
-    GroundedAnswer.IMAGE_TOO_OLD: "IMAGE_TOO_OLD",
-    GroundedAnswer.BAD_IMAGE: "BAD_IMAGE",
-    GroundedAnswer.NOT_ACTIVE: "NOT_ACTIVE",
-    GroundedAnswer.BUSY: "BUSY",
-    GroundedAnswer.PREEMPTED: "PREEMPTED",
-    GroundedAnswer.CANCELED: "CANCELED",
-    GroundedAnswer.TIMEOUT: "TIMEOUT",
-    GroundedAnswer.MODEL_ERROR: "MODEL_ERROR",
-    GroundedAnswer.INTERNAL: "INTERNAL",
-    GroundedAnswer.NO_DEPTH: "NO_DEPTH",
-    GroundedAnswer.TF_ERROR: "TF_ERROR",
-}

@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
@@ -27,17 +26,17 @@ from std_msgs.msg import Header, String
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.memory import available, used_by_process
-from flmm_ros.engine.overlay import draw_heatmaps, draw_overlay
 from flmm_ros.engine.types import FlmmError
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import camera, commands, conversions, diagnostics, endpoints, parameters
+from flmm_ros.ros import camera, commands, diagnostics, endpoints, parameters, refusals
+from flmm_ros.ros.answer_topics import AnswerTopics
 from flmm_ros.ros.chats import Chats
-from flmm_ros.ros.commands import Command, Engine, Refusal, Reply
-from flmm_ros.ros.endpoints import Endpoint
+from flmm_ros.ros.commands import Command, Engine, Reply
 from flmm_ros.ros.goals import GoalServer
 from flmm_ros.ros.holding import Holding
 from flmm_ros.ros.parameters import NodeConfig
 from flmm_ros.ros.process import run
+from flmm_ros.ros.refusals import Refusal
 from flmm_ros.ros.surroundings import Surroundings
 from flmm_ros.ros.worker import Busy, Job, Worker
 
@@ -91,13 +90,10 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def _create_endpoints(self) -> None:
         """What exists in every state, so that a command always gets an answer."""
-        self._grounding = self._publisher(endpoints.GROUNDING)
-        self._answer = self._publisher(endpoints.ANSWER)
-        self._mask = self._publisher(endpoints.MASK)
-        self._overlay = self._publisher(endpoints.OVERLAY)
-        self._heatmap = self._publisher(endpoints.HEATMAP)
-        self._diagnostics = self._publisher(endpoints.DIAGNOSTICS)
-        group, command = MutuallyExclusiveCallbackGroup, endpoints.COMMAND
+        self._answers = AnswerTopics(self)
+        health, command = endpoints.DIAGNOSTICS, endpoints.COMMAND
+        self._diagnostics = self.create_publisher(health.type, health.name, health.depth)
+        group = MutuallyExclusiveCallbackGroup
         self.create_subscription(
             command.type, command.name, self._on_command, command.depth, callback_group=group()
         )
@@ -108,9 +104,6 @@ class GroundingNode(LifecycleNodeMixin, Node):
             locator=partial(self._surroundings.locator, grasps=False),
             ground=self._ground_again,
         )
-
-    def _publisher(self, endpoint: Endpoint) -> Any:
-        return self.create_publisher(endpoint.type, endpoint.name, endpoint.depth)
 
     # Transitions. rclpy hides what these raise, so each reports for itself.
 
@@ -238,37 +231,26 @@ class GroundingNode(LifecycleNodeMixin, Node):
             self._holding.grounded(job.request, outcome)
             return
         reply = outcome if isinstance(outcome, Reply) else Reply(self._refuse(job, outcome))
-        msg = reply.msg
-        self._statistics.add(msg)
-        self._grounding.publish(msg)
-        self._answer.publish(String(data=msg.answer or msg.error_text))
-        if reply.rgb is not None:
-            self._mask.publish(msg.mask)
-        job.request.on_done(msg)
+        self._statistics.add(reply.msg)
+        self._answers.publish(reply)
+        job.request.on_done(reply.msg)
         self._surroundings.publish(reply)
         self._holding.answered(job.request, reply)
-        if reply.rgb is not None and self._settings().publish_overlay:
-            self._draw(self._overlay, draw_overlay, reply)
-            self._draw(self._heatmap, draw_heatmaps, reply)
-
-    def _draw(self, publisher: Any, draw: Callable[..., Any], reply: Reply) -> None:
-        """A picture for people, only made where somebody looks and there is something to see."""
-        if publisher.get_subscription_count() > 0 and (reply.objects or draw is draw_overlay):
-            drawn = draw(reply.rgb, reply.objects)
-            publisher.publish(conversions.image_to_msg(drawn, reply.msg.header))
+        if self._settings().publish_overlay:
+            self._answers.draw(reply)
 
     def _refuse(self, job: Job[Command], error: Exception) -> GroundedAnswer:
         because = f"its state is {self.state}" + (f", {self._failure}" if self._failure else "")
         if self._is_ending:
             because = "its process ends"
-        refusal = commands.refusal_of(error, because)
-        name = commands.code_name(refusal.code)
+        refusal = refusals.refusal_of(error, because)
+        name = refusals.code_name(refusal.code)
         self.get_logger().warning(f"{job.request.command_id}: {name}: {refusal.text}")
         if refusal.code in (GroundedAnswer.MODEL_ERROR, GroundedAnswer.INTERNAL):
             lines = traceback.format_exception(type(error), error, error.__traceback__)
             self.get_logger().error("".join(lines))
         model = self._engine.model_name if self._engine is not None else ""
-        return commands.refusal_to_msg(
+        return refusals.refusal_to_msg(
             job.request, refusal, model=model, max_chars=self._max_chars()
         )
 

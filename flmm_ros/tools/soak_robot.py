@@ -26,7 +26,7 @@ from unique_identifier_msgs.msg import UUID
 
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.commands import code_name
+from flmm_ros.ros.refusals import code_name
 from flmm_ros.tools.frame_number import Sight
 from flmm_ros.tools.soak_ledger import NO_NODE, Ledger, Seen
 

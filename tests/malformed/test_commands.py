@@ -16,11 +16,12 @@ from test_images import PICTURES, damaged, raw_images
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.types import Answer, Grounding, Intent, UnknownWordError
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import commands
+from flmm_ros.ros import commands, refusals
 from flmm_ros.ros.chats import Chats
-from flmm_ros.ros.commands import CODE_NAMES, Command, Refusal
+from flmm_ros.ros.commands import Command
 from flmm_ros.ros.newest_image import NewestImage
 from flmm_ros.ros.parameters import SETTINGS
+from flmm_ros.ros.refusals import CODE_NAMES, Refusal
 from flmm_ros.ros.worker import Job, Stop, Stopped
 
 TEXTS = st.one_of(
@@ -42,7 +43,7 @@ def test_commands(command, max_chars):
         commands.check_command(command, max_chars, ("", "wrist"))
     except Refusal as refusal:
         assert has_a_name(refusal)
-        msg = commands.refusal_to_msg(command, refusal, model="m", max_chars=max_chars)
+        msg = refusals.refusal_to_msg(command, refusal, model="m", max_chars=max_chars)
         assert len(msg.command) <= max_chars and msg.error_code == refusal.code
         return
     assert command.text.strip() and len(command.text) <= max_chars
@@ -150,7 +151,7 @@ def test_whole_commands(command, own_image, newest_image, failure, max_age_s):
             max_chats=2,
         )
     except Exception as error:  # noqa: BLE001 - as the node's `_finish` does
-        refusal = commands.refusal_of(error)
+        refusal = refusals.refusal_of(error)
         assert has_a_name(refusal)
         assert refusal.code != GroundedAnswer.INTERNAL or failure is not None
         return
@@ -162,7 +163,7 @@ def test_whole_commands(command, own_image, newest_image, failure, max_age_s):
 
 def test_a_lack_of_memory_is_the_models_and_says_what_to_do():
     for error in (MemoryError(), RuntimeError("[enforce fail] can't allocate memory: 5 bytes")):
-        refusal = commands.refusal_of(error)
+        refusal = refusals.refusal_of(error)
         assert refusal.code == GroundedAnswer.MODEL_ERROR
         assert refusal.text.startswith("out of memory: ") and "scene_cache" in refusal.text
-    assert commands.refusal_of(RuntimeError("mat1 and mat2")).code == GroundedAnswer.INTERNAL
+    assert refusals.refusal_of(RuntimeError("mat1 and mat2")).code == GroundedAnswer.INTERNAL

@@ -16,7 +16,7 @@ from flmm_ros.engine.config import find_model
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import ask, conversions
 from flmm_ros.ros.client import GroundingClient, GroundingError
-from flmm_ros.ros.commands import CODE_NAMES
+from flmm_ros.ros.refusals import CODE_NAMES
 
 SEED = 1_000_007
 

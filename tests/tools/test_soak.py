@@ -10,7 +10,7 @@ from flmm_ros.tools.frame_number import MAX_NUMBER, Sight, number_of, with_numbe
 
 pytest.importorskip("rclpy")
 
-from flmm_ros.ros.commands import refusal_of
+from flmm_ros.ros.refusals import refusal_of
 from flmm_ros.tools import soak_report
 from flmm_ros.tools.faulty_node import Faults, FaultyChat, parse_faults
 from flmm_ros.tools.soak_events import DISTURBANCES, FATAL, Event
