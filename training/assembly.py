@@ -38,9 +38,8 @@ def accelerator_of(recipe: Recipe) -> Any:
             "training needs the package accelerate, which is not installed; run: pip install "
             "'flmm_ros[train]'"
         ) from error
-    device = usable_device(recipe.device)
-    half = recipe.precision == "bf16" or (recipe.precision == "auto" and device != "cpu")
-    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if half else "no")
+    # bf16 is the objective's own matter: accelerate allows one precision in a process's life.
+    return Accelerator(cpu=usable_device(recipe.device) == "cpu", mixed_precision="no")
 
 
 @dataclass(frozen=True)

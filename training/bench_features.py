@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--random-model", action="store_true", help="frozen parts that cost what real ones do"
     )
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     console = Console(stderr=True)
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -45,10 +45,15 @@ class Outcome:
 
 
 class Objective(nn.Module):
-    """Heads and what they are held to; its forward is what DistributedDataParallel wraps."""
+    """Heads and what they are held to; its forward is what DistributedDataParallel wraps.
 
-    def __init__(self, heads: Heads, weights: Weights) -> None:
+    half: the heads compute in bfloat16 where torch thinks it safe; weights, normalisation and
+    losses stay in float32.
+    """
+
+    def __init__(self, heads: Heads, weights: Weights, *, half: bool = False) -> None:
         super().__init__()
+        self.half = half
         self.heads = heads
         self.weights = weights
         freeze_unused(heads, weights)
@@ -64,8 +69,10 @@ class Objective(nn.Module):
 
     def forward(self, readings: Sequence[SampleReading], truths: Sequence[SampleTruth]) -> Outcome:
         """Losses of B samples."""
-        coarse = self._coarse(readings, truths)
-        low, score = self._refined(readings, truths, coarse)
+        device = truths[0].masks.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.half):
+            coarse = self._coarse(readings, truths)
+            low, score = self._refined(readings, truths, coarse)
         upscale = self.heads.mask_refiner.upscale
         refined = [upscale(one, t.image_hw) for one, t in zip(low, truths, strict=True)]
         losses = self._losses(readings, truths, coarse, refined, score)

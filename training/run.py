@@ -78,7 +78,9 @@ def prepare(recipe: Recipe) -> Run:
     weights = Weights(
         recipe.coarse_weight, recipe.refined_weight, recipe.score_weight, recipe.selector_weight
     )
-    objective = Objective(parts.heads, weights)
+    on_gpu = accelerator.device.type != "cpu"
+    half = recipe.precision == "bf16" or (recipe.precision == "auto" and on_gpu)
+    objective = Objective(parts.heads, weights, half=half)
     trained = [p for p in objective.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, recipe.peak_rate, betas=(0.9, 0.999), weight_decay=recipe.weight_decay

@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("recipe", help="a file of config/training")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="replaces a line of it")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         train(load_recipe(given.recipe, given.settings))
