@@ -37,7 +37,8 @@ class PublisherFacts:
     problem: str = ""
 
     def __str__(self) -> str:
-        return f"{self.node} ({self.type}, {self.reliability}, {self.durability})"
+        qos = f"{self.reliability}, {self.durability}".replace("_", " ")
+        return f"{self.node} ({self.type}, {qos})"
 
 
 def publishers_of(
@@ -58,8 +59,8 @@ def _facts(info: Any, transport: str, profile: QoSProfile) -> PublisherFacts:
     return PublisherFacts(
         node="a node that is not discovered yet" if _UNNAMED in info.node_name else name,
         type=kind,
-        reliability=_name(offered.reliability),
-        durability=_name(offered.durability),
+        reliability=offered.reliability.name.lower(),
+        durability=offered.durability.name.lower(),
         depth=int(offered.depth),
         problem=_problem(kind, offered, transport, profile),
     )
@@ -88,7 +89,3 @@ def _problem(kind: str, offered: QoSProfile, transport: str, profile: QoSProfile
     if compatibility == QoSCompatibility.ERROR:
         return f"its QoS does not match the node's: {reason.strip()}"
     return ""
-
-
-def _name(policy: Any) -> str:
-    return str(policy.name).lower().replace("_", " ")

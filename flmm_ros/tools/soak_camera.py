@@ -79,12 +79,12 @@ class SoakCamera:
     ) -> None:
         """Offers the topic, in place of the publisher there is: as a driver that is restarted, a
         participant of its own."""
+        self.stop()
         context = Context()
         context.init()
         driver = Node("camera", namespace=self._namespace, context=context)
         profile = QoSProfile(depth=2, reliability=reliability)
         with self._lock:
-            self._stop()
             self._driver = driver
             self._publisher = driver.create_publisher(kind, "image", profile)
 

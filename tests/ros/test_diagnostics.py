@@ -12,7 +12,7 @@ from flmm_ros.ros.diagnostics import Snapshot, Statistics
 from flmm_ros.ros.newest_image import NewestImage
 from flmm_ros.ros.publishers import PublisherFacts, _problem
 
-DRIVER = PublisherFacts("/driver", "sensor_msgs/msg/Image", "best effort", "volatile", 5)
+DRIVER = PublisherFacts("/driver", "sensor_msgs/msg/Image", "best_effort", "volatile", 5)
 OTHER = PublisherFacts("/jpeg", "sensor_msgs/msg/CompressedImage", "reliable", "volatile", 1, "why")
 FRESH = CameraFacts("/image", (DRIVER,), received=9, rate_hz=10.0, age_s=0.1)
 
