@@ -13,7 +13,7 @@ the characters where it stands in the caption.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from training.data.coco import (
     records_of,
     whole_number,
 )
+from training.data.packed import Packed
 from training.data.registry import Need, Published
 from training.data.rle import DataError, MissingFileError, Rle
 from training.data.sample import BrokenSampleError, GroundingSample, PhraseTruth, Skipped
@@ -91,16 +92,8 @@ class Png:
         self._photos = CocoPhotos(root, f"{split}2017")
         self._masks = annotations / f"panoptic_{split}2017"
         self._mask_names = set(os.listdir(self._masks)) if self._masks.is_dir() else set()
-        self._narratives: list[_Narrative] = []
-        quick = len(narratives) < 5_000
-        title = f"reading png/{split}"
-        for number, record in enumerate(track(narratives, title, transient=True, disable=quick)):
-            key = f"png/{split}/{record.get('image_id')}/{number}"
-            try:
-                self._narratives.append(self._narrative(key, record))
-            except DataError as error:
-                self.skipped.append(Skipped.because_of(key, error))
-        del self._segments, self._sizes, self._photos, self._mask_names
+        self._narratives = Packed(self._all_narratives(narratives))
+        del self._segments, self._sizes, self._photos, self._mask_names  # only this is kept
 
     def __len__(self) -> int:
         return len(self._narratives)
@@ -131,6 +124,16 @@ class Png:
         """The image files of a sample, without reading them."""
         narrative = self._narratives[index]
         return narrative.image_path, narrative.panoptic_path
+
+    def _all_narratives(self, records: Sequence[Mapping[str, Any]]) -> Iterator[_Narrative]:
+        quick = len(records) < 5_000
+        title = f"reading png/{self.split}"
+        for number, record in enumerate(track(records, title, transient=True, disable=quick)):
+            key = f"png/{self.split}/{record.get('image_id')}/{number}"
+            try:
+                yield self._narrative(key, record)
+            except DataError as error:
+                self.skipped.append(Skipped.because_of(key, error))
 
     def _narrative(self, key: str, record: Mapping[str, Any]) -> _Narrative:
         image_id = whole_number(record.get("image_id"), "image_id")

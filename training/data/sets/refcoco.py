@@ -21,6 +21,7 @@ import numpy as np
 from rich.progress import track
 
 from training.data.coco import CocoPhotos, Instances, whole_number
+from training.data.packed import Packed
 from training.data.pickles import read_pickle
 from training.data.registry import Need, Published
 from training.data.rle import DataError, Rle
@@ -77,7 +78,7 @@ class RefCoco:
         refs = self._refs_of(self._read_refs(refs_path), refs_path)
         self._instances = Instances(folder / "instances.json")
         self._photos = CocoPhotos(root, "train2014")
-        self._samples = list(self._all_samples(refs, phrases_a_sample))
+        self._samples = Packed(self._all_samples(refs, phrases_a_sample))
         del self._instances, self._photos  # only samples are kept: workers get a copy of this
 
     def __len__(self) -> int:

@@ -1,0 +1,45 @@
+"""Many small objects as one block of bytes.
+
+A list of a hundred thousand samples keeps the memory of the whole JSON it came from in pieces, and
+every loader process that looks at it gets a copy of its own, page by page. One block does neither.
+Does not know about: what the objects are.
+"""
+
+from __future__ import annotations
+
+import pickle
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar, overload
+
+T = TypeVar("T")
+
+
+class Packed(Sequence[T], Generic[T]):
+    """A sequence that is written once; every look at it makes the object anew."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        block = bytearray()
+        self._ends = array("Q", [0])
+        for item in items:
+            block += pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)
+            self._ends.append(len(block))
+        self._block = bytes(block)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        number = range(len(self))[index]  # counts from the end, and says where there is nothing
+        return pickle.loads(self._block[self._ends[number] : self._ends[number + 1]])
+
+    def __iter__(self) -> Iterator[T]:
+        return (self[i] for i in range(len(self)))
