@@ -37,6 +37,7 @@ class Run:
 
     objective: prepared, on this process's device. done: steps. best: the highest measure of the
     validation data, of step best_step. stop: a signal asked to end after this step.
+    left_out: broken samples by name, and what is wrong with them.
     """
 
     recipe: Recipe
@@ -52,6 +53,7 @@ class Run:
     best_step: int = 0
     stop: bool = False
     measured: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -127,6 +129,8 @@ def save(run: Run) -> None:
     from accelerate.utils import gather_object
 
     chances = gather_object([chances_now()])
+    for found in gather_object([run.left_out]):
+        run.left_out.update(found)
     if run.accelerator.is_main_process:
         trained = {n: p for n, p in run.bare.named_parameters() if p.requires_grad}
         trained |= dict(run.bare.named_buffers())
@@ -137,6 +141,7 @@ def save(run: Run) -> None:
             "best": run.best,
             "best_step": run.best_step,
             "measured": run.measured,
+            "left_out": run.left_out,
             "order": dataclasses.asdict(dataclasses.replace(run.order, rank=0)),
         }
         write(
@@ -173,6 +178,7 @@ def resume(run: Run) -> None:
         run.average.restore(found.state["updates"], found.averaged)
     restore_chances(found.chances[run.accelerator.process_index])
     run.done, run.measured = found.step, dict(found.state["measured"])
+    run.left_out = dict(found.state["left_out"])
     run.best, run.best_step = found.state["best"], found.state["best_step"]
 
 

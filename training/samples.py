@@ -1,7 +1,7 @@
 """Gets samples ready for the frozen parts, in worker processes: pixels, ids, masks.
 
 What cannot be used (a broken image, words the model has no token for) is replaced by the next
-sample, named in the log once, and counted.
+sample; that one says what it stands in for, and the run counts and names it.
 Does not know about: losses, heads' weights, checkpoints.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,6 @@ from training.data.sample import DESCRIBE, BrokenSampleError, DataSet, Grounding
 from training.order import Draw, StepRange
 from training.readings import SampleReading, SampleTruth
 
-log = logging.getLogger(__name__)
 REPLACEMENTS = 100  # broken samples in a row before the data as a whole is called broken
 
 
@@ -57,13 +55,15 @@ class ReadyInput:
 class Ready:
     """One sample, ready: truth, and what the heads will look at or what makes it.
 
-    Exactly one of `given` and `reading` is there. sample: as the data set gives it.
+    Exactly one of `given` and `reading` is there. sample: as the data set gives it. left_out: names
+    of broken samples it takes the place of, and what is wrong with them.
     """
 
     sample: GroundingSample
     truth: SampleTruth
     given: ReadyInput | None = None
     reading: SampleReading | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 class Source(Protocol):
@@ -163,7 +163,6 @@ class ReadySamples(Dataset[Any]):
     def __init__(self, data: Sequence[DataSet], source: Source, drawing: Drawing) -> None:
         self.data, self.source, self.drawing = list(data), source, drawing
         self._ends = list(np.cumsum([len(each) for each in self.data]))
-        self._named: set[str] = set()
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if self._ends else 0
@@ -176,23 +175,21 @@ class ReadySamples(Dataset[Any]):
 
     def __getitem__(self, draw: Draw) -> Ready:
         epoch, index = draw
+        left_out: list[tuple[str, str]] = []
         for _ in range(REPLACEMENTS):
+            name = f"sample {index}"
             try:
                 sample = self.sample(index)
-                return self.source.ready(sample, self.drawing.of(sample, (epoch, index)))
+                name = sample.key
+                ready = self.source.ready(sample, self.drawing.of(sample, (epoch, index)))
+                return dataclasses.replace(ready, left_out=tuple(left_out))
             except (BrokenSampleError, PromptError) as error:
-                self._name(index, error)
+                left_out.append((name, str(error)))
                 index = (index + 1) % len(self)
         raise DataError(
-            f"data: expected usable samples, got {REPLACEMENTS} broken ones in a row; run "
-            "python -m training.data check"
+            f"data: expected usable samples, got {REPLACEMENTS} broken ones in a row, the last: "
+            f"{left_out[-1]}; run python -m training.data check"
         )
-
-    def _name(self, index: int, error: Exception) -> None:
-        place = f"{index}"
-        if place not in self._named:
-            self._named.add(place)
-            log.warning("sample %s left out, the next one takes its place: %s", place, error)
 
 
 def ready_loader(samples: ReadySamples, steps: StepRange, workers: int) -> DataLoader[list[Ready]]:

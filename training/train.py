@@ -41,6 +41,7 @@ from training.samples import Ready, ready_loader, ready_on
 from training.validation import Tally, spread
 
 log = logging.getLogger(__name__)
+NAMED = 10  # broken samples, at the end
 CHOSEN_BY = "cIoU"  # of the validation data, the best step
 
 
@@ -142,6 +143,11 @@ def step(run: Run, batches: Sequence[list[Ready]]) -> tuple[dict[str, float], Sh
 
 def inputs(run: Run, batch: list[Ready]) -> tuple[list[SampleReading], list[SampleTruth]]:
     """Readings and truths of ready samples, on this process's device."""
+    for each in batch:
+        for name, reason in each.left_out:
+            if name not in run.left_out:
+                log.warning("%s is left out, another takes its place: %s", name, reason)
+            run.left_out[name] = reason
     return (
         run.parts.readings(batch, run.device),
         [ready_on(each, run.device).truth for each in batch],
@@ -196,6 +202,9 @@ def finish(run: Run, console: Console) -> None:
         write_heads(run.bare.heads, run.recipe, LAST, run.done, run.measured)
     chosen = BEST if run.best_step else LAST
     path = write_model_file(run.recipe, run.parts.model, chosen)
+    if run.left_out:
+        names = ", ".join(list(run.left_out)[:NAMED])
+        console.print(f"{len(run.left_out)} broken samples were left out: {names}")
     told = {name: round(value, 4) for name, value in run.measured.items()}
     console.print(f"{run.done} of {run.steps} steps; {told or 'nothing was validated'}")
     console.print(f"heads: {chosen} of step {run.best_step or run.done}; use them: model={path}")

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.types import FlmmError
+from training.assembly import assemble
 from training.monitor import read_log
 from training.recipe import as_text
 from training.train import main, train
@@ -172,24 +173,23 @@ def test_half_precision_absent_phrases_and_a_trained_encoder(tmp_path: Path, lin
     assert any("image_encoder" in k and not torch.equal(before[k], after[k]) for k in before)
 
 
-def test_broken_samples_are_named_and_others_take_their_place(
-    tmp_path: Path, lines: Any, tiny_data_root: Path, caplog: pytest.LogCaptureFixture
+def test_broken_samples_are_named_counted_and_others_take_their_place(
+    tmp_path: Path, lines: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from training.assembly import assemble
-
-    recipe = lines(tmp_path / "run")
+    recipe = lines(tmp_path / "run", epochs=1, validation=[])
     parts = assemble(recipe, torch.device("cpu"))
-    image = parts.train.sample(1).image_path
-    whole = image.read_bytes()
+    broken = parts.train.sample(1)
+    whole = broken.image_path.read_bytes()
     try:
-        image.write_bytes(whole[:100])
-        with caplog.at_level("WARNING"):
-            got = parts.train[(0, 1)]
-            parts.train[(1, 1)]
+        broken.image_path.write_bytes(whole[:100])
+        got = parts.train[(0, 1)]
+        train(recipe)
     finally:
-        image.write_bytes(whole)
+        broken.image_path.write_bytes(whole)
     assert got.sample.key == parts.train.sample(2).key
-    assert caplog.text.count(parts.train.sample(1).key) == 1
+    assert [name for name, _ in got.left_out] == [broken.key]
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"1 broken samples were left out: {broken.key}" in told
 
 
 def test_the_command_line_says_what_is_wrong(
