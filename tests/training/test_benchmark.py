@@ -1,5 +1,6 @@
 """Whole evaluations on small data sets in the published formats, alone, in parts and in company."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.types import ConfigError, FlmmError, Grounding, tight_box
 from flmm_ros.tools.tabletop import Tabletop
 from training.data.make import make
@@ -163,6 +165,12 @@ def test_an_evaluation_goes_on_where_it_was_cut_off(
     other = dataclasses.replace(request, split="val")
     with pytest.raises(ConfigError, match="another"):
         run_benchmark(other, reader, ALONE)
+    retrained = copy.deepcopy(grounder.heads)
+    assert isinstance(retrained, Heads)
+    retrained.text_proj.bias.data += 1e-3
+    model = Grounder(grounder.config, grounder.model, grounder.lmm, retrained)
+    with pytest.raises(ConfigError, match="weights"):
+        run_benchmark(request, Reader(model, "apart"), ALONE)
 
 
 def test_broken_images_are_named_and_left_out(

@@ -10,7 +10,6 @@ Does not know about: variants, training.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.lmm.tokens import branched
 from flmm_ros.engine.types import ConfigError
 from flmm_ros.tools.tabletop import Tabletop, TabletopScene
+from training.fingerprint import fingerprint
 from training.tabletop.evaluation import absent_names
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,11 @@ def prepare(grounder: Grounder, first: int, stop: int, path: Path) -> Phrases:
     Raises:
         ConfigError: the file was prepared with another model or other scenes.
     """
-    about = {"format": FORMAT, "model": digest_of(grounder), "seeds": f"{first}:{stop}"}
+    about = {
+        "format": FORMAT,
+        "model": fingerprint(grounder.lmm.model, trained_heads(grounder)),
+        "seeds": f"{first}:{stop}",
+    }
     if not path.exists():
         found = _read_scenes(grounder, range(first, stop))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,15 +81,6 @@ def prepare(grounder: Grounder, first: int, stop: int, path: Path) -> Phrases:
             "delete the file, or give another --out"
         )
     return Phrases(**content)
-
-
-def digest_of(grounder: Grounder) -> str:
-    """Tells one trained model from another: a digest of all its weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    for module in (grounder.lmm.model, trained_heads(grounder)):
-        for value in module.state_dict().values():
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def trained_heads(grounder: Grounder) -> Heads:

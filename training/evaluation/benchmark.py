@@ -32,6 +32,7 @@ from training.evaluation.scores import (
     referring,
 )
 from training.evaluation.tables import ScoreTable, score_table
+from training.fingerprint import fingerprint
 from training.metrics import calibration_error, score_bins
 
 log = logging.getLogger(__name__)
@@ -140,6 +141,7 @@ def about(request: Request, reader: Reader, samples: int) -> dict[str, Any]:
         "model": grounder.model_name,
         "lmm": Path(grounder.model.lmm).name,
         "heads": Path(grounder.model.heads).name,
+        "weights": fingerprint(grounder.lmm.model, grounder.heads),
         "mask_threshold": grounder.config.mask_threshold,
         "score_threshold": grounder.score_threshold,
         "data": request.data,
