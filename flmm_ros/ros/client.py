@@ -30,11 +30,13 @@ from numpy.typing import NDArray
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer, GroundedObject
 from flmm_ros.ros import conversions
+from flmm_ros.ros.endpoints import GROUND
 from flmm_ros.ros.refusals import code_name
 from flmm_ros.ros.target_messages import FoundTarget, target_from_msg
 
@@ -166,7 +168,16 @@ class GroundingClient:
             use_global_arguments=False,
         )
         self._action = f"{name}/ground"
-        self._client: Any = ActionClient(self._own, Ground, self._action)
+        # Room for the answers of many threads at once, see endpoints.BURST.
+        profile = QoSProfile(depth=GROUND.depth)
+        self._client: Any = ActionClient(
+            self._own,
+            Ground,
+            self._action,
+            goal_service_qos_profile=profile,
+            result_service_qos_profile=profile,
+            cancel_service_qos_profile=profile,
+        )
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(self._own)
         self._is_closed = threading.Event()

@@ -17,6 +17,11 @@ from visualization_msgs.msg import MarkerArray
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
 
+# A burst of commands must find room before an executor thread looks: ROS's usual 10 loses the
+# eleventh without a word.
+BURST = 100
+ANSWERS = 50  # as long as a listener may sleep; each may hold a mask
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -45,14 +50,16 @@ DEPTH = Endpoint(
 CAMERA_INFO = Endpoint(
     "camera_info", CameraInfo, 30, "Intrinsics of `image`. NAME/camera_info for a further camera."
 )
-COMMAND = Endpoint("command", String, 10, "A sentence about the newest image.")
+COMMAND = Endpoint("command", String, BURST, "A sentence about the newest image.")
 GROUNDING = Endpoint(
     "~/grounding",
     GroundedAnswer,
-    10,
+    ANSWERS,
     "The whole answer; exactly one for every command and every goal, refusals included.",
 )
-ANSWER = Endpoint("~/answer", String, 10, "The answer's text, or why there is none: to be spoken.")
+ANSWER = Endpoint(
+    "~/answer", String, ANSWERS, "The answer's text, or why there is none: to be spoken."
+)
 MASK = Endpoint("~/mask", Image, 5, "Label image of the answer, mono8 (mono16 above 254 objects).")
 OVERLAY = Endpoint(
     "~/overlay",
@@ -114,7 +121,7 @@ DIAGNOSTICS = Endpoint(
 GROUND = Endpoint(
     "~/ground",
     Ground,
-    0,
+    BURST,
     "One command with feedback and cancel, about the newest image or one of its own.",
 )
 HOLD = Endpoint(

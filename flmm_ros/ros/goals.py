@@ -13,6 +13,7 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
@@ -44,6 +45,9 @@ class GoalServer:
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=ReentrantCallbackGroup(),
             result_timeout=RESULT_KEPT_S,
+            goal_service_qos_profile=QoSProfile(depth=GROUND.depth),
+            result_service_qos_profile=QoSProfile(depth=GROUND.depth),
+            cancel_service_qos_profile=QoSProfile(depth=GROUND.depth),
         )
 
     def destroy(self) -> None:

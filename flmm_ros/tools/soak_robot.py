@@ -26,6 +26,7 @@ from unique_identifier_msgs.msg import UUID
 
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.endpoints import COMMAND, GROUND
 from flmm_ros.ros.refusals import code_name
 from flmm_ros.tools.frame_number import Sight
 from flmm_ros.tools.soak_ledger import NO_NODE, Ledger, Seen
@@ -71,8 +72,16 @@ class SoakRobot:
             GroundedAnswer, f"{NODE}/grounding", self._on_answer, QoSProfile(depth=200)
         )
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self._command = node.create_publisher(String, "command", 10)
-        self._action: Any = ActionClient(node, Ground, f"{NODE}/ground")
+        self._command = node.create_publisher(String, "command", COMMAND.depth)
+        room = QoSProfile(depth=GROUND.depth)
+        self._action: Any = ActionClient(
+            node,
+            Ground,
+            f"{NODE}/ground",
+            goal_service_qos_profile=room,
+            result_service_qos_profile=room,
+            cancel_service_qos_profile=room,
+        )
         self._get_state = node.create_client(GetState, f"{NODE}/get_state")
         self._change_state = node.create_client(ChangeState, f"{NODE}/change_state")
         self._executor = SingleThreadedExecutor(context=node.context)

@@ -110,10 +110,10 @@ class Robot:
         sensor = qos_profile_sensor_data
         self.camera = node.create_publisher(Image, "image", sensor)
         self.compressed_camera: Any = None
-        self.microphone = node.create_publisher(String, "command", 10)
+        self.microphone = node.create_publisher(String, "command", 100)
         for kind, name in ((GroundedAnswer, "grounding"), (String, "answer"), (Image, "mask")):
             store = getattr(self.seen, name).append
-            node.create_subscription(kind, f"grounding_node/{name}", store, 10)
+            node.create_subscription(kind, f"grounding_node/{name}", store, 100)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnose, 10)
         self.action = ActionClient(node, Ground, "grounding_node/ground", callback_group=group)
         self._state = node.create_client(GetState, "grounding_node/get_state")
