@@ -46,7 +46,7 @@ class RayPool:
             where["num_cpus"] = self._workers
         try:
             ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level="error")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - Ray raises plain ones where it is slow
             raise ConfigError(
                 f"--ray: expected a Ray cluster at {self._address!r}, got: {error}; "
                 f"use {LOCAL!r} to start one on this machine"
@@ -69,12 +69,13 @@ class RayPool:
             actor, task = working.pop(done)
             try:
                 error = ray.get(done)
-            except ray.exceptions.RayError:  # it died, or its machine did
+            except ray.exceptions.RayError as end:  # it died, or its machine did
                 tries[task.name] += 1
                 if tries[task.name] < TRIES:
                     waiting.append(task)
                     continue
-                error = f"{TRIES} workers ended while they were at it"
+                why = str(end).strip().splitlines() or [repr(end)]
+                error = f"{TRIES} workers ended while they were at it: {why[-1].strip()}"
             else:
                 idle.append(actor)
             yield Finished(task, error)
