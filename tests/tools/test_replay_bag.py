@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flmm_ros.engine.types import ConfigError
-from flmm_ros.tools.record import Plan, record
+from flmm_ros.tools.recording import Plan, record
 from flmm_ros.tools.replay import rle
 from flmm_ros.tools.replay.bag import Bag, BagError
 from flmm_ros.tools.replay.frames import Frame, frames, load_sidecar

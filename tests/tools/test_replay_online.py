@@ -10,7 +10,7 @@ import yaml
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.tools.processes import Child
-from flmm_ros.tools.record import Plan, record
+from flmm_ros.tools.recording import Plan, record
 from flmm_ros.tools.replay.node_link import NodeLink, OnlineError, find_process
 from flmm_ros.tools.replay.online import Playing
 from flmm_ros.tools.replay.rows import Row, read_rows

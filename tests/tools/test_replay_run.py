@@ -13,7 +13,7 @@ import yaml
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.tools.record import Plan, record
+from flmm_ros.tools.recording import Plan, record
 from flmm_ros.tools.replay import __main__ as command_line
 from flmm_ros.tools.replay.compare import compare, render_comparison, worse
 from flmm_ros.tools.replay.fleet import (
