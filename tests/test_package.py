@@ -36,10 +36,12 @@ def test_every_launch_argument_is_described():
         arguments[ast.literal_eval(call.args[0])] = _literal_words(keywords.get("description"))
     assert set(arguments) == {
         "autostart",
+        "camera_info_topic",
         "command_topic",
         "console",
         "console_host",
         "console_port",
+        "depth_topic",
         "device",
         "image_topic",
         "image_transport",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 WORK_SIDE_PX = 480  # larger images are followed at this size
 
+_FARTHEST_PX = 64  # from one image to the next
 _MAX_POINTS = 80
 _MIN_POINTS = 6  # fewer tell a shift only
 _BACK_PX = 1.0  # a point that flow does not bring back is not on the object
@@ -45,9 +46,9 @@ class Tracker:
         self._size_hw = rgb.shape[:2]
         self._scale = min(1.0, WORK_SIDE_PX / max(self._size_hw))
         small = self._shrunk(rgb)
-        self._gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        self._last = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         colors = _color_bins(small)
-        everything = np.zeros(self._gray.shape, bool)
+        everything = np.zeros(colors.shape, bool)
         shrunk = [self._shrunk_mask(mask) for mask in masks]
         for mask in shrunk:
             everything |= mask
@@ -62,12 +63,12 @@ class Tracker:
         if rgb.shape[:2] != self._size_hw:
             raise ValueError(f"tracker: expected an image {self._size_hw}, got {rgb.shape[:2]}")
         small = self._shrunk(rgb)
-        gray, colors = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), _color_bins(small)
+        now, colors = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), _color_bins(small)
         tracks = []
         for followed in self._objects:
-            confidence = followed.step(self._gray, gray, colors)
+            confidence = followed.step(self._last, now, colors)
             tracks.append(Track(self._grown_mask(followed.mask), confidence))
-        self._gray = gray
+        self._last = now
         return tracks
 
     def _shrunk(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -105,22 +106,22 @@ class _Object:
         if not self.mask.any():
             return 0.0
         motion, agreement = _motion(old, new, self.mask)
-        height, width = new.shape
-        moved = cv2.warpAffine(self.mask.astype(np.uint8), motion, (width, height)) > 0
-        if not moved.any():
-            self.mask = moved
-            return 0.0
+        size = (colors.shape[1], colors.shape[0])
+        self.mask = cv2.warpAffine(self.mask.astype(np.uint8), motion, size) > 0
         self._area_px *= abs(float(np.linalg.det(motion[:, :2])))
-        found = self._outlined(moved, colors)
+        if not self.mask.any():
+            return 0.0
+        window = _window(self.mask, 3 * self._reach_px())
+        moved, near_colors = self.mask[window], colors[window]
+        found = self._outlined(moved, near_colors)
         if found.sum() < _MIN_AREA_SHARE * self._area_px:
-            self.mask = moved
             return 0.0
         overlap = float((found & moved).sum() / (found | moved).sum())
-        likeness = _likeness(self._own, _histogram(colors[found]))
+        likeness = _likeness(self._own, _histogram(near_colors[found]))
         left = min(1.0, float(found.sum()) / self._area_px)
-        self.mask = found
+        self.mask[window] = found
         ring = _dilated(found, self._reach_px() * 2) & ~_dilated(found, 2)
-        self._around = 0.9 * self._around + 0.1 * _histogram(colors[ring])
+        self._around = 0.9 * self._around + 0.1 * _histogram(near_colors[ring])
         return float(likeness * np.sqrt(left) * (0.5 + 0.5 * overlap) * (0.6 + 0.4 * agreement))
 
     def _reach_px(self) -> int:
@@ -144,12 +145,22 @@ class _Object:
         return _closed(np.isin(labels, kept))
 
 
+def _window(mask: NDArray[np.bool_], margin_px: int) -> tuple[slice, slice]:
+    """Rows and columns around a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = max(0, rows[0] - margin_px), max(0, columns[0] - margin_px)
+    return slice(top, rows[-1] + 1 + margin_px), slice(left, columns[-1] + 1 + margin_px)
+
+
 def _motion(
     old: NDArray[np.uint8], new: NDArray[np.uint8], mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], float]:
     """The affine map [2, 3] of the points on an object, and the share of them that agree, 0..1."""
     still = np.eye(2, 3)
-    inside = _dilated(mask, 1).astype(np.uint8)
+    window = _window(mask, _FARTHEST_PX)  # optical flow of all the image would take longer
+    corner = np.array([window[1].start, window[0].start], np.float32)
+    old, new = np.ascontiguousarray(old[window]), np.ascontiguousarray(new[window])
+    inside = _dilated(mask[window], 1).astype(np.uint8)
     points = cv2.goodFeaturesToTrack(old, _MAX_POINTS, 0.005, 3, mask=inside, blockSize=3)
     if points is None:
         return still, 0.0
@@ -157,7 +168,7 @@ def _motion(
     back, is_back = _flow(new, old, there)
     error_px = np.linalg.norm((back - points).reshape(-1, 2), axis=1)
     is_good = is_found & is_back & (error_px < _BACK_PX)
-    start, end = points.reshape(-1, 2)[is_good], there.reshape(-1, 2)[is_good]
+    start, end = points.reshape(-1, 2)[is_good] + corner, there.reshape(-1, 2)[is_good] + corner
     share = float(is_good.mean())
     if len(start) >= _MIN_POINTS:
         motion, is_inlier = cv2.estimateAffinePartial2D(

@@ -25,7 +25,7 @@ from flmm_ros.engine.types import TargetError
 
 KEPT_DEPTHS = 8
 KEPT_INFOS = 30
-WAIT_S = 0.5  # for depth that comes later than its image, while depth comes at all
+WAIT_S = 0.5
 ALIVE_S = 3.0
 INFO_TOLERANCE_S = 1.0  # lenses change slowly, and small messages are the first to get lost
 
@@ -65,14 +65,16 @@ class DepthWatch:
         if self._info is None or self._info_off(info) < self._info_off(self._info):
             self._info = info
 
-    def match(self, tolerance_s: float) -> DepthFrame:
+    def match(self, tolerance_s: float, wait_s: float = WAIT_S) -> DepthFrame:
         """What belongs to the image.
+
+        wait_s: for depth that comes later than its image; not where depth has stopped coming.
 
         Raises:
             TargetError: there is none, or the nearest is too far off in time.
         """
         with self._source.changed:
-            self._source.changed.wait_for(lambda: self._is_settled(tolerance_s), WAIT_S)
+            self._source.changed.wait_for(lambda: self._is_settled(tolerance_s), wait_s)
             raw, info = self._depth, self._info
         if self._stamp_ns == 0:
             raise TargetError(

@@ -14,7 +14,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from functools import partial
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
@@ -101,7 +100,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._holding = Holding(
             self,
             newest=lambda name: self._cameras[name],
-            locator=partial(self._surroundings.locator, grasps=False),
+            locator=self._surroundings.quick_locator,
             ground=self._ground_again,
         )
 

@@ -15,10 +15,17 @@ from flmm_ros.ros import camera, parameters
 from flmm_ros.ros.commands import Reply
 from flmm_ros.ros.depth_cameras import DepthCameras
 from flmm_ros.ros.parameters import NodeConfig, SpaceConfig
-from flmm_ros.ros.target_finding import Locator, find_targets, settings_from
+from flmm_ros.ros.target_finding import (
+    Locator,
+    TargetSettings,
+    find_targets,
+    settings_from,
+)
 from flmm_ros.ros.target_topics import TargetTopics
 from flmm_ros.ros.transforms import Transforms
 from flmm_ros.ros.vision_messages import VisionTopics
+
+QUICK_WAIT_S = 0.1
 
 
 class Surroundings:
@@ -56,11 +63,24 @@ class Surroundings:
         threshold = float(self._node.get_parameter("score_threshold").value)
         self._vision.publish(reply.msg, threshold)
 
-    def locator(self, camera_name: str, *, grasps: bool = True) -> Locator:
+    def locator(self, camera_name: str) -> Locator:
         """Finds the objects of a camera in space, by the parameters of now."""
+        return self._locator(camera_name, self._settings())
+
+    def quick_locator(self, camera_name: str) -> Locator:
+        """The same at camera rate: seeks no grasps, and hardly waits for depth."""
+        settings = self._settings()
+        engine = replace(settings.engine, grasps=False)
+        return self._locator(
+            camera_name, replace(settings, engine=engine, depth_wait_s=QUICK_WAIT_S)
+        )
+
+    def _settings(self) -> TargetSettings:
         engine = parameters.read(self._node, TargetConfig)
         space = parameters.read(self._node, SpaceConfig)
-        settings = settings_from(replace(engine, grasps=engine.grasps and grasps), space)
+        return settings_from(engine, space)
+
+    def _locator(self, camera_name: str, settings: TargetSettings) -> Locator:
         return Locator(
             self._depths.watcher(camera_name),
             partial(find_targets, frames=self._transforms, settings=settings),

@@ -19,7 +19,7 @@ from flmm_ros.engine.targets.range_image import RangeImage
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.engine.types import Grounding, Target, TargetError
 from flmm_ros.ros.depth_decoding import depth_m_from_msg, intrinsics_from_msg
-from flmm_ros.ros.depth_images import DepthWatch
+from flmm_ros.ros.depth_images import WAIT_S, DepthWatch
 
 
 class FrameSource(Protocol):
@@ -39,6 +39,7 @@ class TargetSettings:
     is_rectified: bool
     target_frame: str
     tf_timeout_s: float
+    depth_wait_s: float = WAIT_S
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _range_image(
     size_hw: tuple[int, ...] | None,
     up: NDArray[np.float64] | None,
 ) -> RangeImage:
-    frame = watch.match(settings.depth_tolerance_s)
+    frame = watch.match(settings.depth_tolerance_s, settings.depth_wait_s)
     depth_m = depth_m_from_msg(frame.depth)
     height, width = size_hw or depth_m.shape
     intrinsics = intrinsics_from_msg(

@@ -3,11 +3,13 @@
 import pytest
 
 from flmm_ros.engine.config import GrounderConfig
-from flmm_ros.ros.parameters import SETTINGS, NodeConfig, settings_of
+from flmm_ros.engine.targets.settings import TargetConfig
+from flmm_ros.ros.parameters import SETTINGS, NodeConfig, SpaceConfig, settings_of
 
 
-def test_every_field_of_both_dataclasses_is_a_parameter():
-    names = [s.name for c in (GrounderConfig, NodeConfig) for s in settings_of(c)]
+def test_every_field_of_the_dataclasses_is_a_parameter():
+    configs = (GrounderConfig, TargetConfig, NodeConfig, SpaceConfig)
+    names = [s.name for c in configs for s in settings_of(c)]
     assert list(SETTINGS) == names and len(names) == len(set(names))
     assert {"model", "score_threshold", "busy", "max_image_age", "autostart"} <= set(names)
 
