@@ -23,7 +23,7 @@ from flmm_ros.engine.heads import AnyHeads, Heads
 from flmm_ros.engine.interruption import Interruption
 from flmm_ros.engine.lmm import Lmm, LoadOptions, load_lmm
 from flmm_ros.engine.localisation_heads import Localisation
-from flmm_ros.engine.memory import require_memory
+from flmm_ros.engine.memory import give_back, require_memory
 from flmm_ros.engine.models import locate_model
 from flmm_ros.engine.onnx.loading import load_onnx_heads
 from flmm_ros.engine.scene import Scene
@@ -138,6 +138,7 @@ class Grounder:
         self._lmm = self._heads = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        give_back()
 
 
 def open_lmm(model: ModelConfig, config: GrounderConfig) -> Lmm:
