@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import tiny_training
 import torch
 
+from training.bench_features import Paired, paired
 from training.cached import fingerprint
 from training.data.sample import BrokenSampleError
 from training.feature_store import FeatureError, FeatureStore, FeatureWriter
@@ -194,8 +196,6 @@ def cached(
 def test_training_from_the_cache_is_training(
     cached: Any, tmp_path: Path, tiny_model_dir: Path
 ) -> None:
-    from dataclasses import replace
-
     (tmp_path / "gone").mkdir()
     lmm = tiny_model_dir / "lmm"
     lmm.rename(tiny_model_dir / "away")  # the language model is not even looked at
@@ -213,8 +213,6 @@ def test_training_from_the_cache_is_training(
 
 
 def test_what_is_there_is_not_made_again_and_what_changed_is(cached: Any) -> None:
-    from dataclasses import replace
-
     assert make(cached).records == 0
     store = FeatureStore.open(cached.cache)
     store.forget({store.keys()[0]})
@@ -224,8 +222,6 @@ def test_what_is_there_is_not_made_again_and_what_changed_is(cached: Any) -> Non
 
 
 def test_a_changed_text_is_not_read_as_the_old_one(cached: Any) -> None:
-    from dataclasses import replace
-
     from training.assembly import assemble
 
     parts = assemble(cached, torch.device("cpu"))
@@ -243,8 +239,6 @@ def test_a_changed_text_is_not_read_as_the_old_one(cached: Any) -> None:
 def test_two_processes_killed_and_started_as_one_make_it_whole(
     tmp_path: Path, cached: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dataclasses import replace
-
     recipe = replace(cached, cache=str(tmp_path / "cache"), batch=1)
     path = tmp_path / "recipe.yaml"
     path.write_text(as_text(recipe))
@@ -286,3 +280,18 @@ def test_two_processes_killed_and_started_as_one_make_it_whole(
         for name, value in theirs.items():
             torch.testing.assert_close(ours[name].float(), value.float(), atol=2e-3, rtol=0)
     assert main([str(path), "--verify"]) == 0
+
+
+def test_the_benchmark_compares_runs_on_the_same_samples(cached: Any, tmp_path: Path) -> None:
+    found = paired(replace(cached, cache_maps="8bit", cache="", out=str(tmp_path), batch=4), 2)
+    assert len(found.live_s) == len(found.cached_s) == 7  # two epochs of four, the first warms up
+    assert (found.steps_an_epoch, found.steps_a_block) == (4, 1)
+    live, from_disk = (found.measured[name] for name in ("live", "cached"))
+    assert from_disk["cIoU"] == pytest.approx(live["cIoU"], abs=0.02)
+    assert found.cache_bytes > 0
+
+
+def test_the_benchmarks_arithmetic() -> None:
+    found = Paired((4.0, 6.0, 9.0), (1.0, 1.0, 1.0), 2, 10, {}, 0, 0.0)
+    assert found.ratio == 6.0
+    assert found.epoch_s((1.0, 3.0)) == 10.0

@@ -26,6 +26,7 @@ from training.losses import mask_loss, score_loss
 from training.monitor import Monitor, read_log
 from training.objective import Objective, Weights
 from training.order import Order, StepRange
+from training.pictures import sheet, small
 from training.readings import SampleReading, SampleTruth
 from training.recipe import Recipe, as_text, load_recipe, recipe_from
 from training.schedule import AveragedWeights, rate_at
@@ -247,6 +248,23 @@ def test_a_tally_counts_present_and_absent_phrases() -> None:
     assert got["P@0.5"] == pytest.approx(1 / 2)
     assert got["presence"] == pytest.approx(2 / 3)
     assert got["phrases"] == 3
+
+
+# --- pictures ---
+
+
+def test_a_picture_shows_attention_prediction_and_truth() -> None:
+    reading, truth = _sample(6, (48, 64), (1, 2))
+    refined = torch.full((2, 48, 64), -1.0)
+    refined[0, :10, :10] = 1.0
+    rgb = np.full((48, 64, 3), 100, np.uint8)
+    picture = sheet(rgb, reading, truth, refined)
+    assert picture.shape == (2 * 48 + 4, 3 * 64 + 2 * 4, 3)
+    predicted, true = picture[:48, 68:132], picture[:48, 136:]
+    assert (predicted[:10, :10, 0] > 150).all() and (predicted[10:, 10:] == 100).all()
+    green = (true[..., 1] > 130) & (true[..., 0] < 80)
+    assert np.array_equal(green, truth.masks[0].numpy())
+    assert small(np.zeros((100, 2000, 3), np.uint8)).shape == (48, 960, 3)
 
 
 # --- checkpoints and logs ---
