@@ -135,7 +135,7 @@ class Holder:
         held = self._held
         newest = self._links.newest(held.command.camera)
         received = newest.wait_for_newer(held.received, IMAGE_WAIT_S)
-        if received is not None:
+        if received is not None and self._events.empty():  # what came meanwhile comes first
             held.received = received
             self._follow(held, received)
             self._ground_again(held)
