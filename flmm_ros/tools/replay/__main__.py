@@ -144,7 +144,9 @@ def _compare(argv: Sequence[str], console: Console) -> int:
     for column in ("metric", str(args.before), str(args.after), ""):
         table.add_column(column)
     for c in found.changes:
-        word = "" if not c.gain else "better" if c.gain > 0 else "worse"
+        if c.metric.endswith((".n", ".max")):  # on the page
+            continue
+        word = c.verdict
         style = {"better": "green", "worse": "red"}.get(word, "")
         table.add_row(c.metric, described(c.before), described(c.after), Text(word, style=style))
     console.print(table)

@@ -22,7 +22,10 @@ from flmm_ros.tools.replay.summary import read_summary
 from flmm_ros.tools.replay.worst import problem_of
 from flmm_ros.tools.report_style import STYLE
 
+NOISE = 0.01  # a number that changed by a smaller share is the same
 IOU_STEP = 0.05  # a mask that changed by less is the same
+_WORDS = {True: "better", False: "worse"}
+_STYLES = {"better": "met", "worse": "missed", "": ""}
 _LESS_IS_BETTER = ("times_ms.", "target.", "resources.", "frames.dropped_")
 _LESS = ("masks.false_alarms", "refusals.wrong", "steadiness.changes")
 _NEUTRAL = (".n", "steadiness.true_iou", "frames.in_bag", "frames.used")
@@ -36,6 +39,12 @@ class Change:
     before: float | None
     after: float | None
     gain: float | None
+
+    @property
+    def verdict(self) -> str:
+        """ "better" or "worse"; empty where it is neither, or next to nothing."""
+        least = NOISE * abs(self.before or 0.0)
+        return "" if self.gain is None or abs(self.gain) <= least else _WORDS[self.gain > 0]
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,8 @@ def render_comparison(comparison: Comparison, names: Sequence[str]) -> str:
     a, b = (escape(name) for name in names)
     numbers = "".join(
         f'<tr><td>{escape(c.metric)}</td><td class="n">{described(c.before)}</td>'
-        f'<td class="n">{described(c.after)}</td><td class="{_class(c.gain)}">{_sign(c)}</td></tr>'
+        f'<td class="n">{described(c.after)}</td>'
+        f'<td class="{_STYLES[c.verdict]}">{_sign(c)}</td></tr>'
         for c in comparison.changes
     )
     answers = "".join(
@@ -129,21 +139,16 @@ def render_comparison(comparison: Comparison, names: Sequence[str]) -> str:
 <body><header><h1>{a} and {b}</h1>{facts}
 <p class="lead">{comparison.common} answers are in both runs; {len(comparison.turned)} of them
 turned.</p></header><main>
-<h2>Numbers that differ</h2><table><tr><th>metric</th>{head}{numbers}</table>
 <h2>Answers that turned</h2><table><tr><th>where</th><th>command</th>{head}{answers}</table>
+<h2>Numbers that differ</h2><table><tr><th>metric</th>{head}{numbers}</table>
 </main></body></html>
 """
-
-
-def _class(gain: float | None) -> str:
-    return "" if not gain else "met" if gain > 0 else "missed"
 
 
 def _sign(change: Change) -> str:
     if change.before is None or change.after is None:
         return ""
-    words = "" if not change.gain else " better" if change.gain > 0 else " worse"
-    return f"{change.after - change.before:+.4g}{words}"
+    return f"{change.after - change.before:+.4g} {change.verdict}"
 
 
 def _described_row(row: Row) -> str:
