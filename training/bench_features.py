@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m training.bench_features",
         description="Compares epochs with the frozen parts with epochs from a feature cache.",
     )
-    parser.add_argument("recipe", help="a file of config/training")
+    parser.add_argument("recipe", help="a file of config/training, or its name")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="replaces a line of it")
     parser.add_argument("--epochs", type=int, default=2, help="of each run (default: 2)")
     parser.add_argument(

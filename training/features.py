@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.features", description="Makes or checks a feature cache."
     )
-    parser.add_argument("recipe", help="a file of config/training")
+    parser.add_argument("recipe", help="a file of config/training, or its name")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="replaces a line of it")
     parser.add_argument("--verify", action="store_true", help="compare all checksums, make nothing")
     parser.add_argument(

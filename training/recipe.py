@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from flmm_ros.engine.config import model_roots
 from flmm_ros.engine.types import ConfigError
 
 Bounds = tuple[float, float]
@@ -133,13 +134,15 @@ class Recipe:
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe file with some lines replaced by "key=value" texts.
+    """A recipe file, or the name of one that comes with the package, with some lines replaced by
+    "key=value" texts.
 
     Raises:
         ConfigError: missing file, broken YAML, unknown key, wrong value.
     """
+    path = _located(path)
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: expected a readable YAML recipe, got: {error}") from error
     if not isinstance(content, dict):
@@ -163,6 +166,15 @@ def recipe_from(content: Mapping[str, Any], source: str = "recipe") -> Recipe:
                 f"{source}: unknown key {key!r}{hint}; known: {', '.join(sorted(hints))}"
             )
     return Recipe(**{key: _converted(hints[key], value) for key, value in content.items()})
+
+
+def _located(path: str | Path) -> Path:
+    """The file itself, or config/training/NAME.yaml of the repository or the installed package."""
+    given = Path(path)
+    named = [root / "config" / "training" / f"{given.name}.yaml" for root in model_roots()]
+    if not given.suffix and not given.exists():
+        return next((file for file in named if file.is_file()), given)
+    return given
 
 
 def as_text(recipe: Recipe) -> str:

@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="settings: "
         + "; ".join(f"{f.name}: {f.metadata['doc']}" for f in dataclasses.fields(Recipe)),
     )
-    parser.add_argument("recipe", help="a file of config/training")
+    parser.add_argument("recipe", help="a file of config/training, or its name")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="replaces a line of it")
     given = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -116,7 +116,8 @@ def test_every_recipe_loads_and_comes_back_as_it_was(path: Path, tmp_path: Path)
 
 
 def test_the_papers_recipe_has_the_papers_numbers() -> None:
-    found = load_recipe(CONFIG / "refcoco_png.yaml")
+    found = load_recipe("refcoco_png")
+    assert found == load_recipe(CONFIG / "refcoco_png.yaml")
     assert found.data == ("png:train", "refcoco:train", "refcoco+:train", "refcocog:train")
     numbers = (found.epochs, found.batch, found.peak_rate, found.warmup, found.clip)
     assert numbers == (8, 1, 1e-4, 0.03, 1.0)
