@@ -210,7 +210,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shown", type=positive, default=6, metavar="N", help="phrases of each sort on the page"
     )
-    scenes = parser.add_argument_group("tabletop")
+    _add_scene_options(parser.add_argument_group("tabletop"))
+    _add_data_options(
+        parser.add_argument_group("data (also under torchrun; goes on where it was cut off)")
+    )
+    return parser
+
+
+def _add_scene_options(scenes: argparse._ArgumentGroup) -> None:
     scenes.add_argument(
         "--beside", metavar="MODEL", help="another model to compare with, examined the same way"
     )
@@ -219,7 +226,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     scenes.add_argument("--masks-only", action="store_true", help="skip the questions")
     scenes.add_argument("--mistakes", action="store_true", help="list the wrong answers")
-    data = parser.add_argument_group("data (also under torchrun; goes on where it was cut off)")
+
+
+def _add_data_options(data: argparse._ArgumentGroup) -> None:
     data.add_argument("--root", type=Path, help="folder of the data sets, see training/README.md")
     data.add_argument("--split", default="val")
     data.add_argument(
@@ -243,7 +252,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="option of the data set, such as expressions=all (RefCOCO: default first)",
     )
     data.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
-    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
