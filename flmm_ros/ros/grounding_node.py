@@ -231,8 +231,10 @@ class GroundingNode(LifecycleNodeMixin, Node):
             return
         reply = outcome if isinstance(outcome, Reply) else Reply(self._refuse(job, outcome))
         self._statistics.add(reply.msg)
-        self._answers.publish(reply)
-        job.request.on_done(reply.msg)
+        try:
+            self._answers.publish(reply)
+        finally:  # whoever sent a goal gets its end, whatever becomes of the topics
+            job.request.on_done(reply.msg)
         self._surroundings.publish(reply)
         self._holding.answered(job.request, reply)
         if self._settings().publish_overlay:

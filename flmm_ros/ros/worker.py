@@ -232,6 +232,9 @@ class Worker(Generic[RequestT, ResultT]):
             outcome = self._work(job)
         except Exception as error:  # noqa: BLE001 - not hidden: `finish` receives it
             outcome = error
+        except BaseException as error:  # noqa: BLE001 - a library's sys.exit ends threads in silence
+            outcome = RuntimeError(f"{type(error).__name__} in the model: {error}")
+            outcome.__cause__ = error
         try:
             self._finish(job, outcome)
         except Exception:  # noqa: BLE001 - logged with its traceback

@@ -29,6 +29,8 @@ class Line:
             job.check()
         if job.request == "faulty":
             raise ZeroDivisionError("one of those")
+        if job.request == "exit":
+            raise SystemExit(3)
         return f"result of {job.request}"
 
     def _finish(self, job, outcome):
@@ -162,6 +164,33 @@ def test_a_fault_ends_its_job_but_not_the_thread(line):
     line.release["b"].set()
     assert line.wait_for(2)[1] == ("b", "result of b")
     assert line.worker.is_idle
+
+
+def test_a_library_that_exits_does_not_end_the_thread(line):
+    line.run("exit")
+    line.release["exit"].set()
+    (_, error) = line.wait_for(1)[0]
+    assert isinstance(error, RuntimeError) and str(error) == "SystemExit in the model: 3"
+    line.run("b")
+    line.release["b"].set()
+    assert line.wait_for(2)[1] == ("b", "result of b")
+
+
+def test_how_long_the_present_job_is_at_work_and_whether_the_line_is_full():
+    line = Line(max_queue=1)
+    assert line.worker.busy_s == 0.0 and not line.worker.is_full
+    line.run("a")
+    time.sleep(0.02)
+    assert 0.02 <= line.worker.busy_s < 5.0 and not line.worker.is_full
+    line.submit("b")
+    assert line.worker.is_full
+    line.release["a"].set()
+    line.wait_for(1)
+    assert not line.worker.is_full
+    line.release["b"].set()
+    line.wait_for(2)
+    assert line.worker.busy_s == 0.0
+    assert line.worker.close(2)
 
 
 def test_close_with_a_job_inside_finishes_it():
