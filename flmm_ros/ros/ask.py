@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -22,6 +23,7 @@ from rclpy.utilities import remove_ros_args
 
 from flmm_ros.ros.client import GroundingClient, GroundingError, GroundingResult
 from flmm_ros.ros.commands import INTENTS
+from flmm_ros.ros.target_messages import FoundTarget
 
 REFUSED, BAD_ARGUMENTS, NO_NODE, INTERRUPTED = 1, 2, 3, 130
 
@@ -112,9 +114,24 @@ def _as_text(result: GroundingResult) -> str:
             f"  {found.phrase:<{width}}  {found.score:5.2f}  {found.label:5d}  {box:<27} "
             f"{int(found.mask.sum()):7d}"
         )
+        if found.target is not None:
+            lines.append(f"    {_place_of(found.target)}")
+    if result.target_error == "TF_ERROR":  # that there is no depth at all is no news on most robots
+        lines.append(f"  no targets: {result.target_text}")
     times = ", ".join(f"{name} {ms:.0f}" for name, ms in result.timings_ms.items())
     lines.append(f"  intent {result.intent}; ms: {times}; image {result.image_age_s:.2f} s old")
     return "\n".join(lines)
+
+
+def _place_of(target: FoundTarget) -> str:
+    """One line: where it is, how large, how to grasp it."""
+    place = ", ".join(f"{value:.3f}" for value in target.position_m)
+    size = " x ".join(f"{value:.3f}" for value in target.size_m)
+    grasps = f"{len(target.grasps)} grasps" if target.grasps else "no grasp"
+    if target.grasps:
+        best = target.grasps[0]
+        grasps += f", the best {best.width_m:.3f} m wide, score {best.score:.2f}"
+    return f"at ({place}) m in {target.frame}, {size} m, {grasps}"
 
 
 def _as_json(result: GroundingResult) -> str:
@@ -127,6 +144,7 @@ def _as_json(result: GroundingResult) -> str:
             "label": o.label,
             "box_xyxy_px": o.box_xyxy_px,
             "area_px": int(o.mask.sum()),
+            "target": None if o.target is None else _target_fields(o.target),
         }
         for o in result.objects
     ]
@@ -138,5 +156,28 @@ def _as_json(result: GroundingResult) -> str:
         "error_text",
         "timings_ms",
         "image_age_s",
+        "target_error",
+        "target_text",
     )
     return json.dumps({name: getattr(result, name) for name in fields} | {"objects": objects})
+
+
+def _target_fields(target: FoundTarget) -> dict[str, Any]:
+    """Poses as 4x4 lists of rows, lengths in metres."""
+    return {
+        "frame": target.frame,
+        "centroid_m": target.centroid_m.tolist(),
+        "T_frame_box": target.T_frame_box.tolist(),
+        "size_m": target.size_m.tolist(),
+        "is_upright": target.is_upright,
+        "valid_depth_ratio": round(target.valid_depth_ratio, 4),
+        "grasps": [
+            {
+                "T_frame_grasp": grasp.T_frame_grasp.tolist(),
+                "width_m": grasp.width_m,
+                "clearance_m": grasp.clearance_m,
+                "score": round(grasp.score, 4),
+            }
+            for grasp in target.grasps
+        ],
+    }

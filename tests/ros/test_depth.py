@@ -2,6 +2,7 @@
 
 import array
 import importlib
+import json
 import struct
 import threading
 import time
@@ -18,7 +19,8 @@ from std_msgs.msg import Header
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.engine.types import Grounding, TargetError
 from flmm_ros.msg import GroundedAnswer, GroundedObject
-from flmm_ros.ros import target_messages
+from flmm_ros.ros import ask, conversions, target_messages
+from flmm_ros.ros.client import result_from_msg
 from flmm_ros.ros.depth_decoding import depth_m_from_msg, intrinsics_from_msg
 from flmm_ros.ros.depth_images import DepthImages, serialized_stamp_ns
 from flmm_ros.ros.poses import matrix_of, pose_to_msg, quaternion_of, rotation_of
@@ -405,6 +407,25 @@ def test_markers_show_the_box_the_phrase_and_the_grasp():
         sorted([scale.x, scale.y, scale.z]), sorted(space.targets[0].box.size_m)
     )
     assert by_name["phrase"].text == "the block"
+
+
+def test_the_command_line_says_where_things_are():
+    settings = TargetSettings(TargetConfig(), 0.05, True, "base", 0.1)
+    space = find_targets([BLOCK], header(SECOND), watch_of(block_scene()), FixedFrames(), settings)
+    msg = GroundedAnswer(answer="here", objects=[conversions.object_to_msg(BLOCK, 1)])
+    msg.mask = conversions.image_to_msg(BLOCK.mask.astype(np.uint8), header(SECOND))
+    target_messages.add_targets(msg, space)
+    result = result_from_msg(msg)
+    place = ask._as_text(result).splitlines()[3]
+    assert place.startswith("    at (0.49")
+    assert "m in base, 0.1" in place
+    (found,) = json.loads(ask._as_json(result))["objects"]
+    np.testing.assert_allclose(
+        np.array(found["target"]["T_frame_box"])[:3, 3], result.objects[0].target.position_m
+    )
+    assert found["target"]["frame"] == "base"
+    msg.objects[0].has_target = False
+    assert json.loads(ask._as_json(result_from_msg(msg)))["objects"][0]["target"] is None
 
 
 # Messages of others.
