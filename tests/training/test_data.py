@@ -309,3 +309,7 @@ def test_make_refuses_what_it_cannot_make(tmp_path: Path) -> None:
         make(tmp_path, SEEDS, ["ade20k"])
     with pytest.raises(DataError, match="expected 4 different seeds or more, got 2"):
         make(tmp_path, [1, 1, 2])
+    (tmp_path / "annotations").mkdir()
+    with pytest.raises(DataError, match="holds annotations, which may be downloaded data"):
+        make(tmp_path, SEEDS, ["png"])
+    assert list(tmp_path.iterdir()) == [tmp_path / "annotations"]

@@ -176,7 +176,7 @@ def _look_at(path: Path, *, deep: bool) -> str:
         with path.open("rb") as file:
             start = file.read(2)
         if start not in IMAGE_ENDS:
-            return "neither JPEG nor PNG"
+            return f"{path.stat().st_size:,} bytes, neither JPEG nor PNG"
         if IMAGE_ENDS[start] not in _last_bytes(path):
             return f"{path.stat().st_size:,} bytes, cut off: it has no end"
         with Image.open(path) as image:

@@ -32,6 +32,7 @@ MAKERS: dict[str, Maker] = {
     "reasonseg": make_reasonseg,
 }
 MIN_SCENES = 4  # one for each split of RefCOCO
+MARK = "made_from_tabletop.txt"  # lies where data was made, so that downloads are not overwritten
 
 
 def make(
@@ -46,13 +47,26 @@ def make(
     size_px: width and height of the photos.
 
     Raises:
-        DataError: a name that cannot be made, or fewer than MIN_SCENES seeds.
+        DataError: a name that cannot be made, fewer than MIN_SCENES seeds, or real data there.
     """
     root, seeds = Path(root), tuple(seeds)
     if unknown := [name for name in sets if name not in MAKERS]:
         raise DataError(f"cannot make {', '.join(unknown)}; can make: {', '.join(MAKERS)}")
     if len(set(seeds)) != len(seeds) or len(seeds) < MIN_SCENES:
         raise DataError(f"expected {MIN_SCENES} different seeds or more, got {len(set(seeds))}")
+    _refuse_real_data(root)
     shots = draw_shots(seeds, size_px)
     for name in sets:
         MAKERS[name](root, shots)
+
+
+def _refuse_real_data(root: Path) -> None:
+    folders = ("annotations", "reason_seg", "train2014", "train2017", "val2017", *MAKERS)
+    there = [name for name in folders if (root / name).exists()]
+    if there and not (root / MARK).exists():
+        raise DataError(
+            f"{root} holds {', '.join(there)}, which may be downloaded data; make small data sets "
+            "in another folder"
+        )
+    root.mkdir(parents=True, exist_ok=True)
+    (root / MARK).write_text("python -m training.data make wrote all of this; it can be deleted.\n")
