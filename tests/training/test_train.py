@@ -22,6 +22,7 @@ from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.types import FlmmError
 from training.assembly import assemble
 from training.monitor import read_log
+from training.order import Order
 from training.recipe import as_text
 from training.train import main, train
 
@@ -178,15 +179,16 @@ def test_broken_samples_are_named_counted_and_others_take_their_place(
 ) -> None:
     recipe = lines(tmp_path / "run", epochs=1, validation=[])
     parts = assemble(recipe, torch.device("cpu"))
-    broken = parts.train.sample(1)
+    index = Order(len(parts.train), recipe.batch, seed=recipe.seed).draws(0)[0][0][1]
+    broken, after = (parts.train.sample((index + n) % len(parts.train)) for n in range(2))
     whole = broken.image_path.read_bytes()
     try:
         broken.image_path.write_bytes(whole[:100])
-        got = parts.train[(0, 1)]
+        got = parts.train[(0, index)]
         train(recipe)
     finally:
         broken.image_path.write_bytes(whole)
-    assert got.sample.key == parts.train.sample(2).key
+    assert got.sample.key == after.key
     assert [name for name, _ in got.left_out] == [broken.key]
     told = " ".join(capsys.readouterr().err.split())
     assert f"1 broken samples were left out: {broken.key}" in told
