@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.rosbag2 import Writer
 
 from flmm_ros.engine.types import ConfigError
 from flmm_ros.tools.recording import Plan, record
 from flmm_ros.tools.replay import rle
-from flmm_ros.tools.replay.bag import Bag, BagError
+from flmm_ros.tools.replay.bag import Bag, BagError, message_types
 from flmm_ros.tools.replay.frames import Frame, frames, load_sidecar
 from flmm_ros.tools.replay.scenario import (
     Command,
@@ -20,6 +21,7 @@ from flmm_ros.tools.replay.scenario import (
     TruthSource,
     load_scenario,
 )
+from flmm_ros.tools.replay.schedule import all_commands
 from flmm_ros.tools.tabletop import Tabletop
 
 SEED = 2_000_200
@@ -90,6 +92,35 @@ def test_one_storage_file_is_a_recording_too(tmp_path):
     bag = made(tmp_path)
     found, damage = all_frames(bag / "bag.mcap", load_scenario(bag / "scenario.yaml"))
     assert len(found) == 3 and damage == ""
+
+
+def test_sentences_that_were_recorded_are_asked_again(tmp_path):
+    store = message_types()
+    types = store.types
+    with Writer(tmp_path / "bag", version=9) as writer:
+        image_at = writer.add_connection("/image", "sensor_msgs/msg/Image", typestore=store)
+        said_at = writer.add_connection("/command", "std_msgs/msg/String", typestore=store)
+        for time_ns in (10**18, 10**18 + 500_000_000):
+            sec, nanosec = divmod(time_ns, 10**9)
+            stamp = types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
+            image = types["sensor_msgs/msg/Image"](
+                header=types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera"),
+                height=2,
+                width=2,
+                encoding="rgb8",
+                is_bigendian=0,
+                step=6,
+                data=np.zeros(12, np.uint8),
+            )
+            data = store.serialize_cdr(image, "sensor_msgs/msg/Image")
+            writer.write(image_at, time_ns, data)
+        words = types["std_msgs/msg/String"](data="pick up the red mug")
+        data = store.serialize_cdr(words, "std_msgs/msg/String")
+        writer.write(said_at, 10**18 + 250_000_000, data)
+    scenario = Scenario("s", (Command("look"),), Topics(command="/command"))
+    with Bag(tmp_path / "bag") as bag:
+        commands = all_commands(bag, scenario)
+    assert commands == (Command("look"), Command("pick up the red mug", at_s=0.25))
 
 
 # Damage. What stands before it is used.

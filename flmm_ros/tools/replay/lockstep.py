@@ -6,18 +6,21 @@ Does not know about: files, scenarios' thresholds, ROS.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import psutil
 
-from flmm_ros.engine.chat import Chat
-from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.types import Answer, FlmmError, ImageError, Intent
 from flmm_ros.tools.replay.bag import Bag
-from flmm_ros.tools.replay.frames import Frame, frames, recorded_commands
+from flmm_ros.tools.replay.frames import Frame, frames
 from flmm_ros.tools.replay.judge import Heard, Judge, SeenObject
 from flmm_ros.tools.replay.rows import Row
 from flmm_ros.tools.replay.scenario import Command, Scenario
-from flmm_ros.tools.replay.schedule import FrameCounts, due, selected
+from flmm_ros.tools.replay.schedule import FrameCounts, all_commands, due, selected
+
+if TYPE_CHECKING:  # seconds to load, and not needed to compare or to read results
+    from flmm_ros.engine.chat import Chat
+    from flmm_ros.engine.grounder import Grounder
 
 _MB = 1 << 20
 _OWN_CODES = ("BAD_COMMAND", "UNKNOWN_WORD", "BAD_IMAGE")  # others are the model's: MODEL_ERROR
@@ -44,17 +47,6 @@ def replay_lockstep(
             yield judge.row(moment.frame, number, command.say, command.expect, heard)
         counts.used -= is_bad
         counts.dropped["bad_image"] += is_bad
-
-
-def all_commands(bag: Bag, scenario: Scenario) -> tuple[Command, ...]:
-    """The scenario's commands, then those that were said while recording."""
-    recorded = recorded_commands(bag, scenario.topics)
-    if not recorded:
-        return scenario.commands
-    first = next(frames(bag, scenario), None)
-    start_ns = recorded[0][0] if first is None else first.message.log_ns
-    said = [Command(text, max(0.0, (log_ns - start_ns) / 1e9)) for log_ns, text in recorded]
-    return (*scenario.commands, *said)
 
 
 class _Asker:

@@ -19,12 +19,11 @@ from flmm_ros.ros.client import GroundingResult, result_from_msg
 from flmm_ros.tools.replay.bag import Bag, Message
 from flmm_ros.tools.replay.frames import Frame, frames, image_topic
 from flmm_ros.tools.replay.judge import Heard, Judge, SeenObject
-from flmm_ros.tools.replay.lockstep import all_commands
 from flmm_ros.tools.replay.metrics import spread
 from flmm_ros.tools.replay.node_link import Goal, NodeLink, OnlineError
 from flmm_ros.tools.replay.rows import Row
 from flmm_ros.tools.replay.scenario import Command, Expectation, Scenario
-from flmm_ros.tools.replay.schedule import FrameCounts, selected
+from flmm_ros.tools.replay.schedule import FrameCounts, all_commands, selected
 from flmm_ros.tools.replay.usage import Usage
 
 TICK_S = 0.01

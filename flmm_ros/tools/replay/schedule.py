@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from flmm_ros.tools.replay.frames import Frame
-from flmm_ros.tools.replay.scenario import Command, Frames
+from flmm_ros.tools.replay.bag import Bag
+from flmm_ros.tools.replay.frames import Frame, frames, recorded_commands
+from flmm_ros.tools.replay.scenario import Command, Frames, Scenario
 
 
 @dataclass
@@ -30,10 +31,10 @@ class Due:
     commands: tuple[tuple[int, Command], ...]
 
 
-def selected(frames: Iterator[Frame], choice: Frames, counts: FrameCounts) -> Iterator[Frame]:
+def selected(stream: Iterator[Frame], choice: Frames, counts: FrameCounts) -> Iterator[Frame]:
     """The frames that the scenario wants looked at; all of them are counted."""
     next_s, taken = choice.start_s, 0
-    for frame in frames:
+    for frame in stream:
         counts.in_bag += 1
         is_wanted = next_s <= frame.t_s < choice.stop_s
         if not is_wanted or (choice.limit and taken >= choice.limit):
@@ -45,17 +46,17 @@ def selected(frames: Iterator[Frame], choice: Frames, counts: FrameCounts) -> It
         yield frame
 
 
-def due(frames: Iterator[Frame], commands: Sequence[Command], counts: FrameCounts) -> Iterator[Due]:
+def due(stream: Iterator[Frame], commands: Sequence[Command], counts: FrameCounts) -> Iterator[Due]:
     """What is said on each frame; frames on which nothing is said are counted as dropped.
 
     A command that is said once is about the newest frame at its time, as on the robot: the last one
     that is not later; the first one, if its time is before all.
     """
     said_s: dict[int, float] = {}
-    frame = next(frames, None)
+    frame = next(stream, None)
     is_first = True
     while frame is not None:
-        following = next(frames, None)
+        following = next(stream, None)
         next_s = float("inf") if following is None else following.t_s
         now = []
         for number, command in enumerate(commands):
@@ -72,3 +73,14 @@ def due(frames: Iterator[Frame], commands: Sequence[Command], counts: FrameCount
         counts.dropped["no_command"] += not now
         yield Due(frame, tuple(now))
         frame, is_first = following, False
+
+
+def all_commands(bag: Bag, scenario: Scenario) -> tuple[Command, ...]:
+    """The scenario's commands, then those that were said while recording."""
+    recorded = recorded_commands(bag, scenario.topics)
+    if not recorded:
+        return scenario.commands
+    first = next(frames(bag, scenario), None)
+    start_ns = recorded[0][0] if first is None else first.message.log_ns
+    said = [Command(text, max(0.0, (log_ns - start_ns) / 1e9)) for log_ns, text in recorded]
+    return (*scenario.commands, *said)
