@@ -17,7 +17,7 @@ from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.models import locate_model
 from flmm_ros.engine.types import ConfigError
 from training.beginning import first_heads
-from training.cached import CachedSource, about_recipe, lmm_shape
+from training.cached import CachedSource, about_recipe, fingerprint, lmm_shape
 from training.feature_store import FeatureStore
 from training.frozen import FrozenReader, open_frozen_lmm
 from training.readings import SampleReading
@@ -77,6 +77,8 @@ def assemble(recipe: Recipe, device: torch.device) -> Parts:
         if recipe.selector_weight > 0:
             store.require({"answers": True})
         heads = first_heads(recipe, model, lmm_shape(store))
+        # What sees at use must be what saw for the cache.
+        store.require({"encoder_weights": fingerprint(heads.mask_refiner.image_encoder)})
         source, reader = CachedSource(store), None
     else:
         lmm = open_frozen_lmm(recipe, model, device)

@@ -36,7 +36,8 @@ class Run:
     """Everything that changes while a run goes on, and what it runs on.
 
     objective: prepared, on this process's device. done: steps. best: the highest measure of the
-    validation data, of step best_step. stop: a signal asked to end after this step.
+    validation data, of step best_step. asked: a signal asked this process to end; stop: all
+    processes agreed to, after this step.
     left_out: broken samples by name, and what is wrong with them.
     """
 
@@ -51,6 +52,7 @@ class Run:
     done: int = 0
     best: float = -1.0
     best_step: int = 0
+    asked: bool = False
     stop: bool = False
     measured: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -187,7 +189,7 @@ def stopped_by_signal(run: Run) -> Iterator[None]:
     """SIGTERM, as a cluster sends it before it takes a machine back, ends the run after a step."""
 
     def ask(*_: object) -> None:
-        run.stop = True
+        run.asked = True
 
     before = signal.signal(signal.SIGTERM, ask)
     try:

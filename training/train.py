@@ -128,8 +128,8 @@ def step(run: Run, batches: Sequence[list[Ready]]) -> tuple[dict[str, float], Sh
     run.optimizer.step()
     if run.average is not None:
         run.average.update(run.bare)
-    stop = torch.tensor(float(run.stop), device=run.device)
-    told = torch.stack([*(value.float().reshape(()) for value in sums.values()), stop])
+    asked = torch.tensor(float(run.asked), device=run.device)
+    told = torch.stack([*(value.float().reshape(()) for value in sums.values()), asked])
     *means, stopping = accelerator.reduce(told, "mean").tolist()
     run.stop = stopping > 0  # one process was asked to stop: all do
     losses = dict(zip(sums, means, strict=True))

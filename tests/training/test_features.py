@@ -16,6 +16,8 @@ import pytest
 import tiny_training
 import torch
 
+from flmm_ros.engine.checkpoint import load_heads, save_heads
+from training.assembly import assemble
 from training.bench_features import Paired, paired
 from training.cached import fingerprint
 from training.data.sample import BrokenSampleError
@@ -221,9 +223,15 @@ def test_what_is_there_is_not_made_again_and_what_changed_is(cached: Any) -> Non
         make(replace(cached, cache_maps="8bit"))
 
 
-def test_a_changed_text_is_not_read_as_the_old_one(cached: Any) -> None:
-    from training.assembly import assemble
+def test_heads_with_another_image_encoder_are_refused(cached: Any, tmp_path: Path) -> None:
+    heads = load_heads(Path(cached.model) / "heads.safetensors")
+    heads.mask_refiner.image_encoder.neck.weight.data += 0.1
+    save_heads(tmp_path / "heads.safetensors", heads, {})
+    with pytest.raises(FeatureError, match="made with encoder_weights"):
+        assemble(replace(cached, start=str(tmp_path / "heads.safetensors")), torch.device("cpu"))
 
+
+def test_a_changed_text_is_not_read_as_the_old_one(cached: Any) -> None:
     parts = assemble(cached, torch.device("cpu"))
     sample = parts.train.sample(0)
     assert parts.train.source.ready(sample, [0]).reading is not None
