@@ -213,8 +213,9 @@ def _plot_commands(axes: Any, outcome: Outcome) -> None:
         axes.bar(edges, heights, BIN_S * 0.9, below, align="edge", color=color, label=name)
         below = [a + b for a, b in zip(below, heights, strict=True)]
     axes.set_title(f"commands in {BIN_S:g} s, by when they were sent", loc="left", fontsize=10)
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper right")
-    top = axes.get_ylim()[1]
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    top = 1.5 * max([1, *below])  # room for the names
+    axes.set_ylim(0, top)
     for event in outcome.events:
         at_s = event.at_s - outcome.start_s
         axes.text(at_s, top, f" {event.name}", rotation=90, va="top", fontsize=6, color=GREY)
