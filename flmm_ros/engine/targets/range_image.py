@@ -29,7 +29,8 @@ _NEAR_M = 0.25  # what stands nearer than this can be in a gripper's way
 _BEHIND_M = 0.008  # how far behind a surface something is hidden, and not on it
 _RIM_PX = 4  # around a mask, where pixels may still show the object
 _MIN_ABOVE = 0.5  # of a mask; less than that above the plane: a flat thing
-_MAX_FIT_POINTS = 20_000  # more make a box no better
+_MAX_OBSTACLES = 20_000
+_MAX_FIT_POINTS = 6_000  # more make a box no better
 
 
 class RangeImage:
@@ -65,18 +66,19 @@ class RangeImage:
         """
         pixel_rad = 2.0 / (self.intrinsics.fx_px + self.intrinsics.fy_px)
         surface = surface_of(mask, self.depth_m, self.config, pixel_rad)
-        near = self._near(self.points_m[surface])
+        seen = self._some(surface, _MAX_FIT_POINTS)
+        near = self._near(seen)
         around = near & ~self._grown(np.logical_or.reduce([mask, *others]))
-        support = find_support(_some(self.points_m[surface]), self.points_m[around], self._up)
+        support = find_support(seen, self._some(around, _MAX_FIT_POINTS), self._up)
         if support is not None:
             surface = self._without_support(surface, support)
         points = self.points_m[surface]
-        fitted = _some(points)
+        fitted = self._some(surface, _MAX_FIT_POINTS)
         ball = find_ball(fitted, support)
         box = box_of(fitted, pixel_rad, support) if ball is None else box_of_ball(ball, support)
         grasps: tuple[Grasp, ...] = ()
         if self.config.grasps:
-            obstacles = self.points_m[near & ~self._grown(mask)]
+            obstacles = self._some(near & ~self._grown(mask), _MAX_OBSTACLES)
             touched = fitted if ball is None else ball.surface_m()
             finder = GraspFinder(touched, obstacles, box, support, self.config, self._is_hidden)
             grasps = finder.find()
@@ -103,11 +105,14 @@ class RangeImage:
         kept[surface] = support.heights_m(points) > tolerance_m(points)
         return kept if kept.sum() >= _MIN_ABOVE * surface.sum() else surface
 
-    def _near(self, points: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def _near(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Pixels [H, W] whose points are close to the object: on its plane, or in the way."""
         low, high = points.min(axis=0) - _AROUND_M, points.max(axis=0) + _AROUND_M
-        inside = ((self.points_m >= low) & (self.points_m <= high)).all(axis=-1)
-        return np.asarray(self.valid & inside, bool)
+        near = self.valid.copy()
+        for axis in (2, 0, 1):  # one after another: three of them at once take much memory
+            along = self.points_m[..., axis]
+            near &= (along >= low[axis]) & (along <= high[axis])
+        return near
 
     def _is_hidden(self, points_m: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which points [P, 3] lie behind what the camera sees; lenses are taken for straight."""
@@ -124,7 +129,8 @@ class RangeImage:
         kernel = np.ones((2 * _RIM_PX + 1, 2 * _RIM_PX + 1), np.uint8)
         return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
 
-
-def _some(points: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Of very many points, as many as make a fit good."""
-    return points[:: 1 + len(points) // _MAX_FIT_POINTS].astype(np.float64)
+    def _some(self, pixels: NDArray[np.bool_], most: int) -> NDArray[np.float64]:
+        """The points [P, 3] of pixels [H, W], evenly fewer where there are very many."""
+        chosen = np.flatnonzero(pixels)
+        chosen = chosen[:: 1 + len(chosen) // most]
+        return np.asarray(self.points_m.reshape(-1, 3)[chosen], np.float64)
