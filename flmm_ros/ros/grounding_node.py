@@ -40,7 +40,7 @@ from flmm_ros.ros.surroundings import Surroundings
 from flmm_ros.ros.worker import Busy, Job, Worker
 
 PAUSE_TIMEOUT_S = 30.0  # a large model may need seconds to reach the end of a stage
-SWEEP_PERIOD_S = 0.1  # how soon a cancelled or late command leaves the queue
+SWEEP_PERIOD_S = 0.05  # how soon a cancelled or late command leaves the queue
 WATCH_PERIOD_S = 1.0  # of diagnostics, and of looking whether the cameras can still be heard
 MIB = 2**20
 
