@@ -47,13 +47,13 @@ class Outcome:
 class Objective(nn.Module):
     """Heads and what they are held to; its forward is what DistributedDataParallel wraps.
 
-    half: the heads compute in bfloat16 where torch thinks it safe; weights, normalisation and
+    bfloat16: the heads compute in bfloat16 where torch thinks it safe; weights, normalisation and
     losses stay in float32.
     """
 
-    def __init__(self, heads: Heads, weights: Weights, *, half: bool = False) -> None:
+    def __init__(self, heads: Heads, weights: Weights, *, bfloat16: bool = False) -> None:
         super().__init__()
-        self.half = half
+        self.in_bfloat16 = bfloat16
         self.heads = heads
         self.weights = weights
         freeze_unused(heads, weights)
@@ -70,7 +70,7 @@ class Objective(nn.Module):
     def forward(self, readings: Sequence[SampleReading], truths: Sequence[SampleTruth]) -> Outcome:
         """Losses of B samples."""
         device = truths[0].masks.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.half):
+        with torch.autocast(device, torch.bfloat16, enabled=self.in_bfloat16):
             coarse = self._coarse(readings, truths)
             low, score = self._refined(readings, truths, coarse)
         upscale = self.heads.mask_refiner.upscale

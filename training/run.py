@@ -83,8 +83,8 @@ def prepare(recipe: Recipe) -> Run:
         recipe.coarse_weight, recipe.refined_weight, recipe.score_weight, recipe.selector_weight
     )
     on_gpu = accelerator.device.type != "cpu"
-    half = recipe.precision == "bf16" or (recipe.precision == "auto" and on_gpu)
-    objective = Objective(parts.heads, weights, half=half)
+    bfloat16 = recipe.precision == "bf16" or (recipe.precision == "auto" and on_gpu)
+    objective = Objective(parts.heads, weights, bfloat16=bfloat16)
     trained = [p for p in objective.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, recipe.peak_rate, betas=(0.9, 0.999), weight_decay=recipe.weight_decay
@@ -134,8 +134,8 @@ def save(run: Run) -> None:
     for found in gather_object([run.left_out]):
         run.left_out.update(found)
     if run.accelerator.is_main_process:
-        trained = {n: p for n, p in run.bare.named_parameters() if p.requires_grad}
-        trained |= dict(run.bare.named_buffers())
+        trained: dict[str, torch.Tensor] = dict(run.bare.named_buffers())
+        trained |= {n: p for n, p in run.bare.named_parameters() if p.requires_grad}
         average = run.average.average if run.average else {}
         state = {
             "optimizer": run.optimizer.state_dict(),
