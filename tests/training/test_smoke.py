@@ -23,7 +23,7 @@ def test_every_stage_runs_and_the_engine_loads_the_result(tmp_path: Path) -> Non
     model = tmp_path / "tabletop"
     record = (model / "training.json").read_text()
     assert str(tmp_path) not in record
-    assert set(json.loads(record)) == {"tower", "lmm", "heads"}
+    assert set(json.loads(record)) == {"tower", "lmm", "sight", "heads"}
     assert {"cIoU", "selector phrase_F1"} <= set(json.loads(record)["heads"]["measured"])
     grounder = Grounder.from_config(GrounderConfig(model=str(model)))
     assert grounder.heads.has_selector

@@ -2,7 +2,8 @@
 
 Every object of a scene is asked for by "the <colour> <kind>", together with as many absent phrases
 (masks, presence, calibration, false alarms), every kind of which several lie there by "the <kind>"
-(ambiguity), some things by their place or size ("the mug left of the blue cube"). What it says is examined in conversation.py.
+(ambiguity), some things by their place or size ("the mug left of the blue cube"). What it says is
+examined in conversation.py.
 
 Does not know about: how the model was trained.
 """

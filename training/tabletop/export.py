@@ -59,7 +59,7 @@ def write_model(run: Path, directory: Path) -> None:
     (directory / "model.yaml").write_text(MODEL_YAML, encoding="utf-8")
     records = {
         stage: json.loads((run / f"{stage}.json").read_text())
-        for stage in ("tower", "lmm", "heads")
+        for stage in ("tower", "lmm", "sight", "heads")
         if (run / f"{stage}.json").exists()
     }
     (directory / "training.json").write_text(json.dumps(records, indent=1) + "\n")
