@@ -27,6 +27,7 @@ from flmm_ros.engine.types import CheckpointError
 
 FORMAT = "flmm_ros.localisation/1"
 VOTE_SHARE = 0.01  # of all heads: the paper's ten of a thousand, one in a small model
+LEAST_CONTRAST = 0.85  # of the best head's: a head that tells phrases apart less does not point
 LEAST_VOTES = 0.1  # a head that fewer of the pairs chose points by accident
 _EIGHT_NEIGHBOURS = np.ones((3, 3), int)
 
@@ -135,8 +136,8 @@ def select_heads(
 
 
 def _telling_apart(maps: Sequence[torch.Tensor], images: Sequence[int]) -> torch.Tensor:
-    """Heads, bool [C], whose maps differ between phrases of one image at least half as much as the
-    best head's (1 - cosine); all where no image has two phrases."""
+    """Heads, bool [C], whose maps differ between phrases of one image (1 - cosine) nearly as much
+    as the best head's; all where no image has two phrases."""
     differences = [
         1 - F.cosine_similarity(maps[i].flatten(1), maps[j].flatten(1))
         for i in range(len(maps))
@@ -146,7 +147,7 @@ def _telling_apart(maps: Sequence[torch.Tensor], images: Sequence[int]) -> torch
     if not differences:
         return torch.ones(len(maps[0]), dtype=torch.bool)
     contrast = torch.stack(differences).mean(0)
-    return contrast >= contrast.max() / 2
+    return contrast >= LEAST_CONTRAST * contrast.max()
 
 
 def elbow(values: torch.Tensor) -> float:
