@@ -118,7 +118,7 @@ def visit(browser, console, robot, scene, complaints) -> Iterator[Callable[..., 
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
         page.goto(console.url)
-        sync_api.expect(page.locator("#health")).to_have_class("pill well", timeout=PATIENCE_MS)
+        sync_api.expect(page.locator("#health span")).to_have_text("active", timeout=PATIENCE_MS)
         show_until(lambda: not page.locator("#stage.empty").count(), robot, scene)
         return page
 
