@@ -180,6 +180,11 @@ class Trainer:
             seed=self.run.seed + 3,
             peak_rate=self.run.heads_rate,
         )
+        found |= heads.calibrate(
+            trained,
+            heads.PhraseSet(unseen, self.unseen),
+            eyes.views(self.scenes.rgb.shape[1:3])[0],
+        )
         found |= self._train_selector(trained)
         self._note("heads", found, start)
         save_heads(

@@ -182,6 +182,31 @@ def run(
 
 
 @torch.no_grad()
+def calibrate(heads: Heads, data: PhraseSet, view: View) -> dict[str, float]:
+    """Makes the score say how likely the mask is right (IoU above 0.5): a line through scores and
+    outcomes of unseen phrases goes into the score's last layer.
+
+    Trained as predicted IoU, a score of 0.85 stands on masks that are nearly always right.
+    """
+    heads.eval()
+    scores, right = [], []
+    for start in range(0, len(data.readings.lengths), 20):
+        index = torch.arange(start, min(start + 20, len(data.readings.lengths)))
+        images = data.readings.image[index].numpy()
+        pixels = heads.mask_refiner.pixels(list(data.scenes.rgb[images]))
+        truth = targets_of(data.scenes, data.readings.image[index], data.readings.wanted[index])
+        features = heads.mask_refiner.image_encoder(pixels)
+        _, logits, score = run(heads, data.readings, index, features, view)
+        scores.append(score)
+        right.append(iou(logits > 0, truth > 0.5) > 0.5)
+    slope, shift = np.polyfit(torch.cat(scores).numpy(), torch.cat(right).float().numpy(), 1)
+    last = heads.mask_refiner.mask_decoder.iou_prediction_head.proj_out
+    last.weight.mul_(slope)
+    last.bias.mul_(slope).add_(shift)
+    return {"score slope": float(slope), "score shift": float(shift)}
+
+
+@torch.no_grad()
 def measure(heads: Heads, data: PhraseSet, view: View, count: int) -> dict[str, float]:
     """cIoU, P@0.5 and presence on unseen phrases."""
     heads.eval()
