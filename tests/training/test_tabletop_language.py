@@ -79,6 +79,13 @@ def test_questions_have_true_answers() -> None:
             assert sample.answer.startswith("yes" if agrees else "no")
 
 
+PLACES = {
+    "leftmost": (0, -1), "on the left": (0, -1), "rightmost": (0, 1), "on the right": (0, 1),
+    "nearest": (1, 1), "closest": (1, 1), "in front": (1, 1), "farthest": (1, -1),
+    "at the back": (1, -1),
+}  # fmt: skip
+
+
 def meant(phrase: str) -> set[int]:
     """Labels of the objects a phrase fits, worked out from its words alone."""
     head, side, anchor = phrase, "", ""
@@ -104,6 +111,12 @@ def meant(phrase: str) -> set[int]:
             for o in OBJECTS
             if o.label in fitting and sign * (o.center_px[axis] - at[axis]) > 0
         }
+    for place, (axis, sign) in PLACES.items():
+        if not side and place in phrase:
+            best = max(
+                (o for o in OBJECTS if o.label in fitting), key=lambda o: sign * o.center_px[axis]
+            )
+            fitting = {best.label}
     return fitting
 
 
