@@ -6,7 +6,7 @@ RUN := . scripts/env.sh &&
 OWN_DOMAIN := python scripts/own_domain.py
 ARGS ?=
 
-.PHONY: help setup demo console test lint format bench soak overhead train clean
+.PHONY: help setup demo console test lint format bench grasp soak overhead train clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ format: setup  ## let ruff rewrite what it can
 
 bench: setup  ## time and memory beside a straightforward implementation (ARGS=--quick: only whether it runs)
 	@$(RUN) exec python -m flmm_ros.tools.bench $(ARGS)
+
+grasp: setup  ## a simulated arm picks up what it is told to (ARGS="--seeds A:B"); physics judges
+	@$(RUN) exec python -m flmm_ros.tools.grasp_eval $(ARGS)
 
 soak: setup  ## ten minutes of everything going wrong around the node (ARGS="--minutes 2")
 	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.soak $(ARGS)
