@@ -22,7 +22,9 @@ from flmm_ros.engine.localisation_heads import Localisation
 from flmm_ros.engine.mask_refiner import MaskRefiner, Refined
 from flmm_ros.engine.types import CheckpointError
 
-SIGMA_CELLS = 1.0  # of the Gaussian
+SIGMA = (
+    1 / 32
+)  # of the Gaussian, in the map's long side: wider, it moves the maximum off small things
 LEVEL = 0.5  # of the highest value: what is above belongs to the pseudo-mask
 SHARPNESS = 12.0  # from the level to logits: the highest value gets 6
 UPSAMPLE_TO = 64  # long side of the pseudo-mask, as the mask decoder's
@@ -67,7 +69,7 @@ class TrainingFreeHeads(nn.Module):
         """What the chosen heads look at, smoothed: [N, h, w]."""
         chosen = maps[:, list(self.localisation.channels)]
         chosen = chosen / chosen.amax(dim=(2, 3), keepdim=True).clamp(min=1e-12)
-        return gaussian(chosen.sum(dim=1, keepdim=True), SIGMA_CELLS)[:, 0]
+        return gaussian(chosen.sum(dim=1, keepdim=True), SIGMA * max(maps.shape[-2:]))[:, 0]
 
     def decode(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps [N, C, h, w] to the logits [N, h', w'] of pseudo-masks."""
