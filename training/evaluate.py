@@ -31,6 +31,7 @@ from rich.table import Table
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.types import ConfigError, FlmmError
+from flmm_ros.tools.tabletop import seed_range
 from training.evaluation.benchmark import Request, run_benchmark, write_results
 from training.evaluation.measuring import READINGS, Reader
 from training.evaluation.processes import Process
@@ -40,17 +41,6 @@ from training.metrics import score_bins
 from training.plots import draw_reliability
 from training.tabletop.evaluation import examine
 from training.tabletop.examination import Examination
-
-
-def seed_range(text: str) -> tuple[int, int]:
-    """ "A:B" -> (A, B)."""
-    try:
-        first, stop = (int(part) for part in text.split(":"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected FIRST:STOP, got {text!r}") from None
-    if not 0 <= first < stop <= 5_000_000:
-        raise argparse.ArgumentTypeError(f"expected 0 <= FIRST < STOP <= 5000000, got {text!r}")
-    return first, stop
 
 
 def rows_of(found: Mapping[str, Any]) -> dict[str, str]:

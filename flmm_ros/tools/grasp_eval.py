@@ -32,7 +32,7 @@ from flmm_ros.engine.overlay import draw_overlay
 from flmm_ros.engine.types import FlmmError
 from flmm_ros.tools.grasp_attempt import OUTCOMES, PICKED, Attempt, attempt
 from flmm_ros.tools.grasp_world import GraspWorld
-from flmm_ros.tools.tabletop import COLORS, KINDS
+from flmm_ros.tools.tabletop import COLORS, KINDS, seed_range
 
 TILE_HW = (180, 240)
 FILM_EVERY = 24  # physics steps: ten pictures a second
@@ -174,21 +174,10 @@ def table_of(summary: dict[str, object]) -> Table:
     return table
 
 
-def seed_range(text: str) -> range:
-    """ "A:B" -> range(A, B)."""
-    try:
-        first, stop = (int(part) for part in text.split(":"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected FIRST:STOP, got {text!r}") from None
-    if not 0 <= first < stop <= 5_000_000:
-        raise argparse.ArgumentTypeError(f"expected 0 <= FIRST < STOP <= 5000000, got {text!r}")
-    return range(first, stop)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Command line. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Measure picking up by instruction.")
-    parser.add_argument("--seeds", type=seed_range, default=range(2_000_000, 2_000_010))
+    parser.add_argument("--seeds", type=seed_range, default=(2_000_000, 2_000_010))
     parser.add_argument("--model", default="tabletop", help="model name, YAML or directory")
     parser.add_argument("--out", type=Path, default=Path("out/grasp"), help="folder of the results")
     args = parser.parse_args(argv)
@@ -197,12 +186,12 @@ def main(argv: list[str] | None = None) -> int:
     except FlmmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    evaluation = Evaluation(grounder, args.out)
-    evaluation.run(args.seeds)
-    summary = evaluation.summary(args.seeds)
+    evaluation, seeds = Evaluation(grounder, args.out), range(*args.seeds)
+    evaluation.run(seeds)
+    summary = evaluation.summary(seeds)
     Console().print(table_of(summary))
     (args.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    print(f"{evaluation.contact_sheet(args.seeds)}, {args.out / 'grasp.gif'}")
+    print(f"{evaluation.contact_sheet(seeds)}, {args.out / 'grasp.gif'}")
     return 0
 
 

@@ -175,6 +175,17 @@ def _truth(
     return labels, tuple(objects)
 
 
+def seed_range(text: str) -> tuple[int, int]:
+    """ "A:B" -> (A, B), for command lines."""
+    try:
+        first, stop = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected FIRST:STOP, got {text!r}") from None
+    if not 0 <= first < stop <= 5_000_000:
+        raise argparse.ArgumentTypeError(f"expected 0 <= FIRST < STOP <= 5000000, got {text!r}")
+    return first, stop
+
+
 def main() -> None:
     """Command line: draws the scene of one seed and prints what is in it."""
     parser = argparse.ArgumentParser(description="Draw the simulated tabletop of one seed.")
