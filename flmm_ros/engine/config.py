@@ -97,6 +97,13 @@ class GrounderConfig:
     max_command_chars: int = setting(
         1000, "Longest command, in characters.", bounds=(1, 100_000), live=True
     )
+    max_image_megapixels: float = setting(
+        40.0,
+        "Larger images are refused: every object has a mask, a probability and a heat value for "
+        "each pixel of the image, about 10 bytes a pixel.",
+        bounds=(0.001, 10_000.0),
+        live=True,
+    )
     scene_cache: int = setting(2, "How many images are kept encoded. 0: none.", bounds=(0, 64))
     threads: int = setting(0, "CPU threads of the process. 0: PyTorch's default.", bounds=(0, 1024))
 
@@ -150,12 +157,20 @@ class ModelConfig:
     )
     score: str = setting(
         "iou_head",
-        "Score of an object. iou_head: the predicted IoU, where it was trained. mask_confidence: "
+        "Score of an object. iou_head: the predicted IoU, where it was trained (the embedded model: "
+        "calibrated to the probability that the IoU is above 0.5). mask_confidence: "
         "the mean probability inside the mask, for official heads, whose IoU head never was.",
         choices=("iou_head", "mask_confidence"),
     )
     score_threshold: float = setting(
         0.5, "Objects with a lower score are reported absent.", bounds=(0.0, 1.0)
+    )
+    max_image_tokens: int = setting(
+        3000,
+        "Most tokens of one image, where their number grows with the image (Qwen-VL): the model "
+        "sees a larger image shrunk, masks keep its size. Other families have a most of their own. "
+        "Also what the memory check reckons with.",
+        bounds=(16, 100_000),
     )
 
     def __post_init__(self) -> None:

@@ -127,9 +127,9 @@ class Grounder:
         """A scene to ask about. The same pixels give the same scene while it is remembered.
 
         Raises:
-            ImageError: not RGB uint8 [H, W, 3], or too small.
+            ImageError: not RGB uint8 [H, W, 3], too small, or too large.
         """
-        checked = checked_image(image)
+        checked = checked_image(image, self.config.max_image_megapixels)
         return self._scenes.get(checked, lambda: Scene(self, SceneMemory(checked)))
 
     def close(self) -> None:

@@ -26,7 +26,6 @@ GIB = 2**30
 PRECISIONS = ("float32", "bfloat16", "8bit", "4bit")
 # Bytes of a weight of the text model's linear layers. Quantised ones carry their scales along.
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "8bit": 1.0, "4bit": 0.56}
-PROMPT_TOKENS = 3000  # of image and text: the most that a family makes of a camera image, roughly
 _KEPT_WHOLE = ("vision", "projector", "connector", "aligner", "embed", "lm_head", "visual")
 
 
@@ -63,7 +62,7 @@ def need_of(model: ModelConfig, precision: str, *, scenes: int = 2) -> Need | No
     key_heads = getattr(text, "num_key_value_heads", None) or heads
     head_width = getattr(text, "head_dim", None) or width // heads
     a_token = 2 * text.num_hidden_layers * key_heads * head_width * plain
-    tokens = min(PROMPT_TOKENS, int(text.max_position_embeddings))
+    tokens = min(model.max_image_tokens, int(text.max_position_embeddings))
     files = [Path(p) for p in (model.heads, model.sam) if p and Path(p).is_file()]
     return Need(
         weights=int(linear * _BYTES[precision] + whole * plain),

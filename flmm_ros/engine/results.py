@@ -31,27 +31,31 @@ def groundings_from(
         heat: [N, h, w] attention over the image, any scale.
         iou: [N] predicted IoU, the score; None: the mean probability inside the mask is.
     """
-    soft = refined_logits.float().sigmoid()
-    masks = soft > mask_threshold
-    sums = (soft * masks).sum(dim=(1, 2))
-    scores = iou if iou is not None else sums / masks.sum(dim=(1, 2)).clamp(min=1)
-    warm = F.interpolate(heat[:, None].float(), refined_logits.shape[-2:], mode="bilinear")[:, 0]
-    low, high = warm.amin((1, 2), keepdim=True), warm.amax((1, 2), keepdim=True)
-    warm = (warm - low) / (high - low).clamp(min=1e-12)
     found = []
-    for n, phrase in enumerate(phrases):
-        mask: NDArray[np.bool_] = masks[n].cpu().numpy()
-        score = min(max(float(scores[n]), 0.0), 1.0)
+    for n, phrase in enumerate(phrases):  # one by one: of a large image, all at once take gigabytes
+        soft = refined_logits[n].float().sigmoid()
+        inside = soft > mask_threshold
+        sure = iou[n] if iou is not None else soft[inside].sum() / inside.sum().clamp(min=1)
+        mask: NDArray[np.bool_] = inside.cpu().numpy()
+        score = min(max(float(sure), 0.0), 1.0)
         found.append(
             Grounding(
                 phrase=phrase.text,
                 mask=mask,
-                soft_mask=soft[n].cpu().numpy(),
-                heat=warm[n].cpu().numpy(),
+                soft_mask=soft.cpu().numpy(),
+                heat=_stretched(heat[n], mask.shape),
                 score=score,
                 box_xyxy_px=tight_box(mask),
                 is_present=bool(mask.any()) and score >= score_threshold,
                 text_span=phrase.text_span,
             )
         )
+    return found
+
+
+def _stretched(heat: torch.Tensor, image_hw: tuple[int, ...]) -> NDArray[np.float32]:
+    """Heat [h, w] at the size of the image, from 0 to 1."""
+    warm = F.interpolate(heat[None, None].float(), image_hw, mode="bilinear")[0, 0]
+    low, high = warm.aminmax()
+    found: NDArray[np.float32] = warm.sub_(low).div_((high - low).clamp(min=1e-12)).cpu().numpy()
     return found

@@ -74,11 +74,11 @@ def content_key(image: NDArray[np.uint8]) -> bytes:
     return digest.digest()
 
 
-def checked_image(image: object) -> NDArray[np.uint8]:
+def checked_image(image: object, max_megapixels: float) -> NDArray[np.uint8]:
     """A private copy of an RGB uint8 [H, W, 3] image.
 
     Raises:
-        ImageError: another type, shape or number format, or too small to look at.
+        ImageError: another type, shape or number format, too small to look at, or too large.
     """
     if not isinstance(image, np.ndarray):
         raise ImageError(f"image: expected a numpy array, got {type(image).__name__}")
@@ -91,5 +91,11 @@ def checked_image(image: object) -> NDArray[np.uint8]:
         raise ImageError(
             f"image: expected at least {MIN_SIDE_PX}x{MIN_SIDE_PX} pixels, got "
             f"{image.shape[1]}x{image.shape[0]}"
+        )
+    if image.shape[0] * image.shape[1] > max_megapixels * 1e6:
+        raise ImageError(
+            f"image: expected at most {max_megapixels:g} megapixels, got {image.shape[1]}x"
+            f"{image.shape[0]}, {image.shape[0] * image.shape[1] / 1e6:.3g}; shrink it, or raise "
+            "max_image_megapixels where there is memory"
         )
     return np.array(image, order="C")  # the caller may reuse its buffer for the next frame

@@ -60,7 +60,7 @@ class UnknownWordError(PromptError):
 
 
 class ImageError(FlmmError):
-    """An image that is not RGB uint8 [H, W, 3], or is too small to look at."""
+    """An image that is not RGB uint8 [H, W, 3], too small to look at, or too large."""
 
     code = "BAD_IMAGE"
 
@@ -158,8 +158,9 @@ class Grounding:
 
     mask [H, W] bool, soft_mask [H, W] float32 in 0..1, heat [H, W] float32 in 0..1 (the attention
     itself, averaged over layers and heads, or over the chosen ones: why the mask is where it is).
-    `score` in 0..1 is the predicted IoU where the head was trained for it; below the threshold
-    `is_present` is False and the mask is only the best guess. `text_span` are the characters of the
+    `score` in 0..1 is the predicted IoU where the head was trained for it, or, where that was
+    calibrated, the probability that the IoU is above 0.5; below the threshold `is_present` is False
+    and the mask is only the best guess. `text_span` are the characters of the
     phrase in the answer text. `is_ambiguous`: the phrase fits several things equally; `candidates`
     are these things, one Grounding each, and the mask is that of the best.
     """

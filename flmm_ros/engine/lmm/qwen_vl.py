@@ -1,5 +1,9 @@
 """Qwen2.5-VL and Qwen3-VL: the image at its own shape, one token for 2x2 patches.
 
+So the number of tokens grows with the image, and the published settings of the image processor end
+at 16,384 of them, five times what the memory check of a robot's model reckons with. The model file
+sets the bound (`max_image_tokens`); the processor shrinks what is larger by its own rule.
+
 A token's position has three parts, time, row and column, and the text after an image goes on behind
 the larger side of its grid. transformers keeps that offset inside the model, for one image; here it
 belongs to the prefix, because several are alive at once.
@@ -9,12 +13,23 @@ Does not know about: heads, phrases, commands.
 
 from __future__ import annotations
 
-import torch
-from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
+import logging
+from collections.abc import Mapping
+from typing import Any
 
+import torch
+from transformers import (
+    PreTrainedModel,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLForConditionalGeneration,
+)
+
+from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.lmm.processed import ProcessedLmm, whole_image
+from flmm_ros.engine.lmm.tokens import PromptTokens
 from flmm_ros.engine.types import ImageError, View
 
+log = logging.getLogger(__name__)
 _MAX_RATIO = 200  # the image processor's own limit, long side to short
 
 
@@ -23,6 +38,21 @@ class Qwen25VL(ProcessedLmm):
 
     family = "qwen2_5_vl"
     model_class = Qwen2_5_VLForConditionalGeneration
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokens: PromptTokens | None,
+        config: ModelConfig,
+        image_processor: Any,
+    ) -> None:
+        super().__init__(model, tokens, config, image_processor)
+        most_px = config.max_image_tokens * self._cell_px**2
+        # "Edges" by name, for the processor they are numbers of pixels of the whole image.
+        image_processor.size = {
+            name: min(int(image_processor.size[name]), most_px)
+            for name in ("shortest_edge", "longest_edge")
+        }
 
     def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
         rows, columns = self._grid_hw(image_hw)
@@ -62,6 +92,27 @@ class Qwen25VL(ProcessedLmm):
         merge = int(self.model.config.vision_config.spatial_merge_size)
         _, rows, columns = self.processed_size(image_hw)["image_grid_thw"][0].tolist()
         return rows // merge, columns // merge
+
+    @property
+    def _cell_px(self) -> int:
+        """Pixels along the side of what one image token sees, after resizing."""
+        vision = self.model.config.vision_config
+        return int(vision.spatial_merge_size * vision.patch_size)
+
+    def _processed_size(self, image_hw: tuple[int, int]) -> Mapping[str, Any]:
+        made = super()._processed_size(image_hw)
+        _, rows, columns = made["image_grid_thw"][0].tolist()
+        patch = int(self.model.config.vision_config.patch_size)
+        seen_hw = rows * patch, columns * patch
+        if seen_hw[0] * seen_hw[1] < image_hw[0] * image_hw[1] - max(image_hw) * self._cell_px:
+            log.info(
+                "images of %dx%d are seen as %dx%d, %d tokens (max_image_tokens %d)",
+                *image_hw[::-1],
+                *seen_hw[::-1],
+                seen_hw[0] * seen_hw[1] // self._cell_px**2,
+                self.config.max_image_tokens,
+            )
+        return made
 
 
 class Qwen3VL(Qwen25VL):
