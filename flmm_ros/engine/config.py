@@ -157,9 +157,9 @@ class ModelConfig:
     )
     score: str = setting(
         "iou_head",
-        "Score of an object. iou_head: the predicted IoU, where it was trained (the embedded model: "
-        "calibrated to the probability that the IoU is above 0.5). mask_confidence: "
-        "the mean probability inside the mask, for official heads, whose IoU head never was.",
+        "Score of an object. iou_head: the predicted IoU, where it was trained (the embedded "
+        "model's is calibrated to the probability that the IoU is above 0.5). mask_confidence: the "
+        "mean probability inside the mask, for official heads, whose IoU head never was.",
         choices=("iou_head", "mask_confidence"),
     )
     score_threshold: float = setting(

@@ -1,4 +1,4 @@
-"""A photograph of 24 megapixels: seen with a bounded number of tokens, pointed at in its own size."""
+"""A photograph of 24 megapixels: seen with a bounded number of tokens, masks in its own size."""
 
 from __future__ import annotations
 
