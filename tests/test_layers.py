@@ -141,7 +141,7 @@ ENGINE = {
     "lmm.llava_next": {"lmm.processed"},
     "lmm.llava_onevision": {"lmm.llava_next"},  # the same, but for the size of its grid
     "lmm.processed": {"lmm.base", "lmm.loading", "lmm.tokens"},
-    "lmm.qwen_vl": {"lmm.processed"},
+    "lmm.qwen_vl": {"lmm.processed", "lmm.tokens"},
     "lmm.loading": {"lmm.tokens"},  # brings the tokenizer in too
     "lmm.prefix": set(),
     "lmm.reading": {"attention", "lmm.tokens"},

@@ -1,6 +1,7 @@
 """What users and build tools find in the package: launch file, parameter file, metadata."""
 
 import ast
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -155,3 +156,20 @@ for module in pkgutil.walk_packages(flmm_ros.engine.__path__, "flmm_ros.engine."
 """
     child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert child.returncode == 0, child.stderr
+
+
+@pytest.mark.parametrize(("given", "holds"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_give_their_cores_back(given, holds):
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": given} if given else {})
+    run = subprocess.run(
+        [sys.executable, "-c", "import flmm_ros.engine.attention"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if "OMP_WAIT_POLICY" not in run.stderr:
+        pytest.skip("torch's OpenMP does not say how it waits")
+    assert f"OMP_WAIT_POLICY = '{holds}'" in run.stderr

@@ -4,6 +4,7 @@
     python -m flmm_ros.tools.bench --quick                 # small models, seconds, no meaning
     python -m flmm_ros.tools.bench --json out/bench.json --plot out/bench.png
     python -m flmm_ros.tools.bench --device cuda --shape 7b   # needs a GPU; never run so far
+    python -m flmm_ros.tools.bench --embedded              # instead: seconds of the embedded model
 
 Two language models with random weights, 12 layers of width 1024: LLaVA-1.5's 576 image tokens and
 LLaVA-NeXT's 2,340. The heads are those of the original in size, SAM's image encoder is small enough
@@ -125,7 +126,16 @@ def _parser() -> argparse.ArgumentParser:
         default=3,
         help="rounds of the smaller model, a third of them of the larger (default: %(default)s)",
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: 1; of --embedded: 2)")
+    parser.add_argument(
+        "--embedded",
+        action="store_true",
+        help="instead: how long the embedded model takes for the first command on an image and the "
+        "next, beside nothing else",
+    )
+    parser.add_argument(
+        "--images", type=int, default=20, help="of --embedded: how many (default: %(default)s)"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument(
         "--shape",
@@ -135,7 +145,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="tiny models: only whether it runs")
     parser.add_argument("--warm-up", action="store_true", help="one round more, not counted")
-    parser.add_argument("--json", type=Path, default=Path("out/bench.json"), help="where to write")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="where to write (default: out/bench.json, out/bench_embedded.json)",
+    )
     parser.add_argument("--plot", type=Path, help="also draw the JSON, as a PNG")
     parser.add_argument("--from-json", type=Path, help="measure nothing: show and draw this file")
     parser.add_argument("--peak-of", nargs=2, help=argparse.SUPPRESS)
@@ -152,9 +166,26 @@ def _run(args: argparse.Namespace) -> dict[str, object]:
     return report(found, describe_machine(args.device), settings)
 
 
+def _run_embedded(args: argparse.Namespace) -> dict[str, object]:
+    from flmm_ros.tools import bench_embedded  # needs the simulator, the other measurements do not
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("embedded model, images", total=args.images)
+        found = bench_embedded.run(args.images, args.threads, lambda: progress.advance(task))
+    settings = {"threads": args.threads, "images": args.images}
+    return {"machine": describe_machine("cpu"), "settings": settings, "embedded": found}
+
+
+def _with_defaults(args: argparse.Namespace) -> argparse.Namespace:
+    """What depends on whether the embedded model is meant."""
+    args.threads = args.threads or (2 if args.embedded else 1)
+    args.json = args.json or Path(f"out/bench{'_embedded' * args.embedded}.json")
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
-    args = _parser().parse_args(argv)
+    args = _with_defaults(_parser().parse_args(argv))
     torch.set_num_threads(args.threads)
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         print("device: expected a GPU, got a machine without; use --device cpu", file=sys.stderr)
@@ -166,9 +197,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.from_json:
         content = json.loads(args.from_json.read_text(encoding="utf-8"))
     else:
-        content = _run(args)
+        content = _run_embedded(args) if args.embedded else _run(args)
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if "embedded" in content:
+        from flmm_ros.tools import bench_embedded
+
+        Console(width=150).print(bench_embedded.table(content))
+        return 0
     Console(width=100).print(tables(content))
     if args.plot:
         plot(content, args.plot)
