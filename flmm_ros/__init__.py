@@ -9,7 +9,7 @@ two.
 import os
 from pkgutil import extend_path
 
-# OpenMP threads that wait give their core back instead of spinning on it: on a machine that computes
+# OpenMP threads that wait give their core back instead of spinning on it: on a machine that does
 # other things too, as a robot's does, a command may take fifty times as long otherwise. Read when
 # torch is loaded, so it must stand before that; a value that is set already stays.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -82,6 +82,7 @@ ROOMS = {
         ),
         (
             "flmm_ros.engine",
+            "flmm_ros.tools.replay.rle",  # COCO's text of run lengths
             "flmm_ros.tools.pictures",  # an evaluation's page looks like a demo's
             "flmm_ros.tools.report_style",
             "flmm_ros.tools.tabletop",  # the simulated world makes the data

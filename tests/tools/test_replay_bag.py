@@ -288,7 +288,15 @@ def test_run_lengths_are_those_of_coco():
 
 
 @pytest.mark.parametrize(
-    "broken", [{}, {"size": [2, 2]}, {"size": [2, 2], "counts": [1, 1]}, {"size": 3, "counts": "a"}]
+    "broken",
+    [
+        {},
+        {"size": [2, 2]},
+        {"size": [2, 2], "counts": [1, 1]},
+        {"size": 3, "counts": "a"},
+        {"size": [2, 2], "counts": "4P"},  # "P" goes on
+        {"size": [2, 2], "counts": "4~"},
+    ],
 )
 def test_broken_run_lengths_are_refused(broken):
     with pytest.raises(ValueError, match="expected"):

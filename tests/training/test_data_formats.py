@@ -108,6 +108,7 @@ def test_a_union_is_the_pixels_of_any() -> None:
         ({"counts": [240]}, "size of the image"),
         ({"size": [HEIGHT, WIDTH], "counts": "0000"}, "sum to 240 pixels"),
         ({"size": [HEIGHT, WIDTH], "counts": "é"}, "sum to 240 pixels"),
+        ({"size": [HEIGHT, WIDTH], "counts": "`7P"}, "sum to 240 pixels"),  # 240, and cut off
         ([[0.0, 0.0, 1e9, 0.0, 1e9, 5.0]], "3 corners or more"),
     ],
 )

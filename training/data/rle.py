@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flmm_ros.engine.types import FlmmError
+from flmm_ros.tools.replay.rle import unpacked
 
 MIN_CORNERS = 3
 
@@ -97,8 +98,10 @@ class Rle:
             raise DataError(
                 f"run lengths: expected the size of the image {list(size_hw)}, got {_short(size)}"
             )
-        if isinstance(counts, str):
-            counts = _unpacked(counts)
+        try:
+            counts = unpacked(counts) if isinstance(counts, str) else counts
+        except ValueError:
+            counts = None
         if (
             not isinstance(counts, list)
             or not all(isinstance(c, int) and c >= 0 for c in counts)
@@ -140,24 +143,6 @@ class Rle:
 
     def _as_coco(self) -> dict[str, Any]:
         return {"size": list(self.size_hw), "counts": self.counts}
-
-
-def _unpacked(text: str) -> list[int]:
-    """The counts in COCO's string: base 32 from the character 0 on, lowest digits first, 32 for
-    "goes on", 16 for the sign; from the fourth on the difference to the last but one."""
-    counts: list[int] = []
-    value = shift = 0
-    for letter in text:
-        digit = ord(letter) - 48
-        value |= (digit & 31) << shift
-        shift += 5
-        if digit & 32:
-            continue
-        if digit & 16:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value = shift = 0
-    return counts
 
 
 def _check_polygon(polygon: Any, size_hw: tuple[int, int]) -> None:

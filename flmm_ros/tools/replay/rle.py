@@ -34,8 +34,8 @@ def decode(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
         counts = rle["counts"]
         if isinstance(counts, bytes):
             counts = counts.decode("ascii")
-        lengths = np.asarray(_unpacked(counts) if isinstance(counts, str) else counts, np.int64)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        lengths = np.asarray(unpacked(counts) if isinstance(counts, str) else counts, np.int64)
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'mask: expected {{"size": [H, W], "counts": ...}}, got {error}'
         ) from error
@@ -61,19 +61,27 @@ def _packed(counts: Sequence[int]) -> str:
     return "".join(text)
 
 
-def _unpacked(text: str) -> list[int]:
+def unpacked(text: str) -> list[int]:
+    """The counts in COCO's text: base 32 from the character 0 on, lowest digits first, 32 for "goes
+    on", 16 for the sign; from the fourth on the difference to the last but one.
+
+    Raises:
+        ValueError: the last number does not end, or a character that no number has.
+    """
     counts: list[int] = []
-    at = 0
-    while at < len(text):
-        value = shift = 0
-        while True:
-            bits = ord(text[at]) - 48
-            at += 1
-            value |= (bits & 0x1F) << shift
-            shift += 5
-            if not bits & 0x20:
-                break
-        if bits & 0x10:
-            value |= -1 << shift
+    value = shift = 0
+    for letter in text:
+        digit = ord(letter) - 48
+        if not 0 <= digit < 64:
+            raise ValueError(f"counts: expected characters from '0' to 'o', got {letter!r}")
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift
         counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise ValueError("counts: expected a number that ends, got a text that was cut off")
     return counts
