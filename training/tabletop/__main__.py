@@ -1,12 +1,13 @@
 """Train the embedded model from nothing; every stage resumes where it stopped.
 
-    python -m training.tabletop                          # all stages, about two hours on two cores
+    python -m training.tabletop                          # all stages, about five hours on two cores
     python -m training.tabletop --stage heads            # only the heads, on the LMM of --out
     python -m training.tabletop --smoke --out out/smoke  # minutes: proves the pipeline, not the
     model
 
-Stages: scenes (render), tower (eyes), lmm (language, from text only), heads (masks, LMM frozen),
-export (the model directory). Does not know about: how a stage works.
+Stages: scenes (render), tower (eyes), lmm (language, from text only), sight (the refiner's own
+eyes), heads (masks and score; LMM and eyes frozen), export (the model directory).
+Does not know about: how a stage works.
 """
 
 from __future__ import annotations
