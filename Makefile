@@ -32,8 +32,8 @@ format: setup  ## let ruff rewrite what it can
 bench: setup  ## time and memory beside a straightforward implementation (ARGS=--quick: only whether it runs)
 	@$(RUN) exec python -m flmm_ros.tools.bench $(ARGS)
 
-grasp: setup  ## a simulated arm picks up what it is told to (ARGS="--seeds A:B"); physics judges
-	@$(RUN) exec python -m flmm_ros.tools.grasp_eval $(ARGS)
+grasp: setup  ## a simulated arm does what it is told over ROS; physics judges (ARGS="--seeds A:B")
+	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.grasp $(ARGS)
 
 soak: setup  ## ten minutes of everything going wrong around the node (ARGS="--minutes 2")
 	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.soak $(ARGS)

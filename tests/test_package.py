@@ -131,7 +131,7 @@ def test_versions_agree():
     assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text()
 
 
-@pytest.mark.parametrize("name", ["grounding_node", "ground", "simulated_camera"])
+@pytest.mark.parametrize("name", ["grounding_node", "ground", "simulated_camera", "simulated_arm"])
 def test_executables_are_ready_to_install(name):
     program = ROOT / "bin" / name
     assert program.stat().st_mode & 0o111, "not executable"

@@ -37,11 +37,9 @@ class Camera:
         """Who publishes the topic, and why it does not match where it does not."""
         return publishers_of(node, self.topic, self.transport, self.profile)
 
-    def has_to_ask_for_less(self, node: Node) -> bool:
-        """A publisher came that offers less than was asked for when there was none, or another."""
-        if not self.is_auto or self.profile.reliability is not ReliabilityPolicy.RELIABLE:
-            return False
-        return ReliabilityPolicy.BEST_EFFORT in _offered(node, self.topic)
+    def has_to_ask_anew(self, node: Node) -> bool:
+        """The publishers offer something else than those that were there when it was asked for."""
+        return self.is_auto and offers_other(node, self.topic, self.profile.reliability)
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,10 @@ class Cameras:
             newest.clear()
 
     def hear_again(self) -> None:
-        """A camera that came back with another QoS is asked for what it offers now."""
+        """A camera that came later, or came back with another QoS, is asked for what it offers."""
         with self._lock:
             for number, old in enumerate(self._heard):
-                if old.has_to_ask_for_less(self._node):
+                if old.has_to_ask_anew(self._node):
                     self._node.destroy_subscription(old.handle)
                     self._heard[number] = self._subscribe(old.name)
 
@@ -172,6 +170,11 @@ def reliability_of(node: Node, choice: str, topic: str) -> ReliabilityPolicy:
         return ReliabilityPolicy.RELIABLE
     is_reliable = _offered(node, topic) == {ReliabilityPolicy.RELIABLE}
     return ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
+
+
+def offers_other(node: Node, topic: str, asked: ReliabilityPolicy) -> bool:
+    """Whether `auto` would now ask for another reliability; not where nobody publishes."""
+    return bool(_offered(node, topic)) and reliability_of(node, "auto", topic) is not asked
 
 
 def _offered(node: Node, topic: str) -> set[ReliabilityPolicy]:

@@ -27,7 +27,9 @@ KEPT_DEPTHS = 8
 KEPT_INFOS = 30
 WAIT_S = 0.5
 ALIVE_S = 3.0
-INFO_TOLERANCE_S = 1.0  # lenses change slowly, and small messages are the first to get lost
+# Lenses change slowly, and small messages are the first to get lost between large ones; DDS sends
+# a lost one again with its next heartbeat, up to three seconds later.
+INFO_TOLERANCE_S = 5.0
 
 
 @dataclass(frozen=True)

@@ -273,6 +273,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
     def _watch(self) -> None:
         """Once a second."""
         self._cameras.hear_again()
+        self._surroundings.hear_again()
         failures, failure_text = self._statistics.failures
         now = self.get_clock().now()
         snapshot = diagnostics.Snapshot(

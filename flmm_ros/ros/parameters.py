@@ -53,7 +53,7 @@ class NodeConfig:
     image_qos: str = _setting(
         "auto",
         "Reliability of the image subscription. sensor_data is best effort and matches every "
-        "publisher; auto is reliable where all publishers are when the node is activated.",
+        "publisher; auto is reliable while all publishers are, and follows them.",
         choices=("auto", "sensor_data", "reliable"),
     )
     cameras: str = _setting(

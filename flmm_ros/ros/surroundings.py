@@ -50,6 +50,10 @@ class Surroundings:
         self._depths.close()
         self._transforms.close()
 
+    def hear_again(self) -> None:
+        """Depth that came later, or with another QoS, is asked for what it offers now."""
+        self._depths.hear_again()
+
     def forget(self) -> None:
         """What has come is of a time that is yet to come again."""
         self._depths.forget()

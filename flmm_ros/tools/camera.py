@@ -117,9 +117,10 @@ class CameraNode(Node):
             self.get_logger().info(f"scene {seed}: {names}")
         scene = self._scene
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME_ID)
-        self._info.publish(info_to_msg(scene.K, scene.labels.shape, header))
         self._depth.publish(depth_to_msg(scene.depth_m, header))
         self._image.publish(image_to_msg(scene.rgb, header))
+        # Last: in a burst, large messages push small ones out of the shared memory of DDS.
+        self._info.publish(info_to_msg(scene.K, scene.labels.shape, header))
         if self._compressed is not None and self._compressed.get_subscription_count():
             if self._jpeg is None:
                 self._jpeg = jpeg(scene.rgb)

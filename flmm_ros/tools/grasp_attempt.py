@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.targets.range_image import RangeImage
 from flmm_ros.engine.types import Answer, Grasp, Grounding, Intrinsics, TargetError
+from flmm_ros.tools.grasp_tasks import LIFTED_M
 from flmm_ros.tools.grasp_world import GraspWorld, Thing
 from flmm_ros.tools.panda import MAX_WIDTH_M, Pose, UnreachableError
 from flmm_ros.tools.tabletop_camera import Picture
 
-LIFT_M, HELD_M = 0.13, 0.10  # how far the hand rises, how far the thing must
+LIFT_M = 0.13  # how far the hand rises
 APPROACH_M = 0.10
 ROOM_M = 0.02  # the fingers open wider than the thing by this much
 TRIES = 5  # grasps, best first, until one is within reach
@@ -70,7 +71,7 @@ def attempt(grounder: Grounder, world: GraspWorld, instruction: str, wanted: str
     world.step(1.0)
     rise_m = 0.0 if touched is None else float(world.middle_m(touched)[2]) - before_m[touched.name]
     name = "" if touched is None else touched.name
-    outcome = PICKED if rise_m >= HELD_M else BAD_GRASP
+    outcome = PICKED if rise_m >= LIFTED_M else BAD_GRASP
     if name != wanted:
         outcome = WRONG_THING
     return Attempt(outcome, answer.text, name, rise_m, picture, answer.objects)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -30,11 +30,11 @@ from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.overlay import draw_overlay
 from flmm_ros.engine.types import FlmmError
-from flmm_ros.tools.grasp_attempt import OUTCOMES, PICKED, Attempt, attempt
+from flmm_ros.tools.grasp_attempt import OUTCOMES, PICKED, attempt
+from flmm_ros.tools.grasp_pictures import TILE_HW, contact_sheet, save_film, tile_of
 from flmm_ros.tools.grasp_world import GraspWorld
 from flmm_ros.tools.tabletop import COLORS, KINDS, seed_range
 
-TILE_HW = (180, 240)
 FILM_EVERY = 24  # physics steps: ten pictures a second
 SHEET_COLUMNS = 6
 Record = dict[str, object]
@@ -79,26 +79,25 @@ class Evaluation:
                     self._try(seed, name, is_there)
 
     def _try(self, seed: int, name: str, is_there: bool) -> None:
-        film: list[Image.Image] = []
+        film: list[NDArray[np.uint8]] = []
         steps = 0
 
         def watch(world: GraspWorld) -> None:
             nonlocal steps
             steps += 1
             if steps % FILM_EVERY == 0:
-                film.append(Image.fromarray(world.onlooker_picture(TILE_HW)))
+                film.append(world.onlooker_picture(TILE_HW))
 
         filmed = is_there and not (self.out / "grasp.gif").exists()
         with GraspWorld(seed, watch if filmed else None) as world:
             tried = attempt(self.grounder, world, f"pick up the {name}", name)
             end = world.onlooker_picture(TILE_HW)
-        if filmed and tried.outcome == PICKED and film:
-            film[0].save(
-                self.out / "grasp.gif", save_all=True, append_images=film[1:], duration=100, loop=0
-            )
+        if filmed and tried.outcome == PICKED:
+            save_film(film, self.out / "grasp.gif")
         if is_there:
-            tile = _tile(tried, end, f"{name}: {tried.outcome}")
-            tile.save(self.out / "tiles" / f"{seed}.png")
+            seen = draw_overlay(tried.picture.rgb, tried.objects)
+            problem = "" if tried.outcome == PICKED else tried.outcome
+            tile_of(name, problem, seen, end).save(self.out / "tiles" / f"{seed}.png")
         record: Record = {
             "seed": seed,
             "instruction": f"pick up the {name}",
@@ -139,27 +138,9 @@ class Evaluation:
     def contact_sheet(self, seeds: Sequence[int]) -> Path:
         """All tiles in one picture."""
         tiles = [self.out / "tiles" / f"{seed}.png" for seed in seeds]
-        pictures = [Image.open(tile) for tile in tiles if tile.exists()]
-        wide, high = pictures[0].size
-        rows = math.ceil(len(pictures) / SHEET_COLUMNS)
-        sheet = Image.new("RGB", (wide * SHEET_COLUMNS, high * rows), "white")
-        for n, picture in enumerate(pictures):
-            sheet.paste(picture, (n % SHEET_COLUMNS * wide, n // SHEET_COLUMNS * high))
         path = self.out / "contact_sheet.png"
-        sheet.save(path)
+        contact_sheet([Image.open(t) for t in tiles if t.exists()], SHEET_COLUMNS).save(path)
         return path
-
-
-def _tile(tried: Attempt, end: NDArray[np.uint8], title: str) -> Image.Image:
-    """What the camera saw with its masks, and the world at the end, with a line of words."""
-    height, width = TILE_HW
-    seen = Image.fromarray(draw_overlay(tried.picture.rgb, tried.objects)).resize((width, height))
-    tile = Image.new("RGB", (2 * width + 6, height + 22), "white")
-    tile.paste(seen, (0, 20))
-    tile.paste(Image.fromarray(end), (width, 20))
-    ink = "darkgreen" if tried.outcome == PICKED else "firebrick"
-    ImageDraw.Draw(tile).text((4, 4), title, fill=ink)
-    return tile
 
 
 def table_of(summary: dict[str, object]) -> Table:

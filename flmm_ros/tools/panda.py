@@ -39,7 +39,7 @@ _DH = (
     (0.0, 0.0, np.pi / 2),
     (0.088, 0.0, np.pi / 2),
 )
-_FLANGE_M, _TIP_M, _HAND_RAD = 0.107, 0.105, -np.pi / 4
+_FLANGE_M, _TIP_M, _HAND_RAD = 0.107, 0.1122, -np.pi / 4
 _STRAIGHT_M = 0.25  # shorter ways are straight lines; longer ones bend, joint by joint
 _WAYPOINT_M, _WAYPOINT_RAD = 0.02, 0.1
 _SPEED = 0.6  # share of the joints' top speed

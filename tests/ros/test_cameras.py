@@ -16,7 +16,8 @@ from std_msgs.msg import Header
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.camera import Cameras
 from flmm_ros.ros.conversions import image_to_msg
-from flmm_ros.ros.parameters import NodeConfig
+from flmm_ros.ros.depth_cameras import DepthCameras
+from flmm_ros.ros.parameters import NodeConfig, SpaceConfig
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 RGB = np.zeros((48, 64, 3), np.uint8)
@@ -93,8 +94,56 @@ def test_a_camera_that_comes_back_with_less_is_asked_for_less(stage):
     stage.cameras.hear_again()
     assert stage.asked_for() is BEST_EFFORT and stage.receives()
     stage.offer(RELIABLE)
-    stage.cameras.hear_again()
     assert stage.receives()
+    stage.cameras.hear_again()
+    assert stage.asked_for() is RELIABLE and stage.receives()
+
+
+def test_a_camera_that_starts_after_the_node_is_asked_for_all_it_offers(stage):
+    """Best effort loses parts of large images; nobody should have to start things in an order."""
+    stage.cameras.open(NodeConfig())
+    assert stage.asked_for() is BEST_EFFORT
+    stage.cameras.hear_again()
+    assert stage.asked_for() is BEST_EFFORT  # nobody is there
+    stage.offer(RELIABLE)
+    stage.cameras.hear_again()
+    assert stage.asked_for() is RELIABLE and stage.receives()
+
+
+def test_depth_follows_its_publishers_too(stage):
+    depths = DepthCameras(stage.node)
+    depths.open(("",), SpaceConfig(), "auto")
+    topic = f"{stage.node.get_namespace()}/depth"
+
+    def offer(reliability):
+        profile = QoSProfile(depth=1, reliability=reliability)
+        publisher = stage.driver.create_publisher(Image, "depth", profile)
+        stage.until(lambda: stage.node.get_publishers_info_by_topic(topic))
+        return publisher
+
+    def receives(publisher):
+        before, end_s = depths.counts()[""], time.monotonic() + 1.0
+        while depths.counts()[""] == before and time.monotonic() < end_s:
+            publisher.publish(image_to_msg(RGB, Header()))
+            stage.executor.spin_once(timeout_sec=0.05)
+        return depths.counts()[""] > before
+
+    def asked_for():
+        return {heard.topic: heard.reliability for heard in depths._heard}[topic]
+
+    assert asked_for() is BEST_EFFORT
+    publisher = offer(RELIABLE)
+    depths.hear_again()
+    assert asked_for() is RELIABLE and receives(publisher)
+    stage.driver.destroy_publisher(publisher)
+    stage.until(lambda: not stage.node.get_publishers_info_by_topic(topic))
+    depths.hear_again()
+    assert asked_for() is RELIABLE  # nobody is there: nothing to follow
+    publisher = offer(BEST_EFFORT)
+    assert not receives(publisher)
+    depths.hear_again()
+    assert asked_for() is BEST_EFFORT and receives(publisher)
+    depths.close()
 
 
 def test_what_was_asked_for_by_parameter_stays(stage):
