@@ -27,6 +27,12 @@ else
 fi
 # The checkout comes first: its Python files are used, and only the generated messages from install/.
 export PYTHONPATH="$_flmm_root${PYTHONPATH:+:$PYTHONPATH}"
+# Images of usual cameras are larger than what Fast DDS sets aside for messages; see the file.
+if [ -z "${FASTDDS_DEFAULT_PROFILES_FILE:-}${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ] &&
+  [ -z "${FASTDDS_BUILTIN_TRANSPORTS:-}" ]; then
+  export FASTDDS_DEFAULT_PROFILES_FILE="$_flmm_root/config/fastdds.xml"
+  export FASTRTPS_DEFAULT_PROFILES_FILE="$FASTDDS_DEFAULT_PROFILES_FILE"  # its name in Humble
+fi
 
 if [ -n "$_flmm_nounset" ]; then set -u; fi
 unset _flmm_file _flmm_shell _flmm_root _flmm_nounset
