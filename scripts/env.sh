@@ -30,8 +30,11 @@ export PYTHONPATH="$_flmm_root${PYTHONPATH:+:$PYTHONPATH}"
 # Images of usual cameras are larger than what Fast DDS sets aside for messages; see the file.
 if [ -z "${FASTDDS_DEFAULT_PROFILES_FILE:-}${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ] &&
   [ -z "${FASTDDS_BUILTIN_TRANSPORTS:-}" ]; then
-  export FASTDDS_DEFAULT_PROFILES_FILE="$_flmm_root/config/fastdds.xml"
-  export FASTRTPS_DEFAULT_PROFILES_FILE="$FASTDDS_DEFAULT_PROFILES_FILE"  # its name in Humble
+  if [ "${ROS_DISTRO:-}" = humble ]; then
+    export FASTRTPS_DEFAULT_PROFILES_FILE="$_flmm_root/config/fastdds.xml"
+  else
+    export FASTDDS_DEFAULT_PROFILES_FILE="$_flmm_root/config/fastdds.xml"
+  fi
 fi
 
 if [ -n "$_flmm_nounset" ]; then set -u; fi
