@@ -158,12 +158,13 @@ for module in pkgutil.walk_packages(flmm_ros.engine.__path__, "flmm_ros.engine."
     assert child.returncode == 0, child.stderr
 
 
+@pytest.mark.parametrize("module", ["flmm_ros.engine.attention", "training.losses"])
 @pytest.mark.parametrize(("given", "holds"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_waiting_threads_give_their_cores_back(given, holds):
+def test_waiting_threads_give_their_cores_back(given, holds, module):
     environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
     environment |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": given} if given else {})
     run = subprocess.run(
-        [sys.executable, "-c", "import flmm_ros.engine.attention"],
+        [sys.executable, "-c", f"import {module}"],
         cwd=ROOT,
         env=environment,
         capture_output=True,

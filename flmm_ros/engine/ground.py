@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.engine.grounder import Grounder
@@ -33,14 +33,14 @@ from flmm_ros.engine.types import Answer, FlmmError, ImageError, Intent
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as RGB uint8 [H, W, 3].
+    """An image file as RGB uint8 [H, W, 3], upright: a photograph says which side was up.
 
     Raises:
         ImageError: missing, or not an image.
     """
     try:
         with Image.open(path) as file:
-            return np.array(file.convert("RGB"), np.uint8)
+            return np.array(ImageOps.exif_transpose(file).convert("RGB"), np.uint8)
     except FileNotFoundError as error:
         raise ImageError(f"{path}: expected an image file, got nothing there") from error
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:

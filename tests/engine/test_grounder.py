@@ -254,6 +254,17 @@ def test_the_command_line_writes_overlay_and_json(
     assert Image.open(tmp_path / "out" / "table.png").size == (100, 72)
 
 
+def test_a_photograph_taken_sideways_is_read_upright(tmp_path: Path) -> None:
+    stored = np.zeros((40, 60, 3), np.uint8)
+    stored[:8, :8] = 255  # upper left as stored
+    photo, exif = Image.fromarray(stored), Image.Exif()
+    exif[274] = 6  # orientation: turn by 90 degrees clockwise to see it upright
+    photo.save(tmp_path / "photo.jpg", exif=exif, quality=100)
+    upright = ground.read_image(tmp_path / "photo.jpg")
+    assert upright.shape == (60, 40, 3)
+    assert upright[:6, -6:].min() > 250 and upright[:40, :30].max() < 5  # upper right
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
