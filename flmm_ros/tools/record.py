@@ -17,14 +17,14 @@ from pathlib import Path
 
 from flmm_ros.tools.recording import COMPRESSIONS, STORAGES, Plan, record
 from flmm_ros.tools.replay.bag import STORAGE_SUFFIXES
-from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX
+from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX, seed_range
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit status."""
     args = _parse(argv)
     plan = Plan(
-        seeds=args.seeds,
+        seeds=range(*args.seeds),
         frames=args.frames,
         rate_hz=args.rate,
         width_px=args.width,
@@ -58,13 +58,6 @@ def _is_recording(folder: Path) -> bool:
     )
 
 
-def _seeds(text: str) -> range:
-    first, colon, stop = text.partition(":")
-    if not colon or not first.isdecimal() or not stop.isdecimal() or int(first) >= int(stop):
-        raise argparse.ArgumentTypeError(f"expected A:B with A < B, got {text!r}")
-    return range(int(first), int(stop))
-
-
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m flmm_ros.tools.record",
@@ -73,7 +66,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("out", type=Path, help="folder of the new recording")
-    add("--seeds", type=_seeds, default=range(2_000_200, 2_000_204), help="scenes, A:B")
+    add("--seeds", type=seed_range, default="2000200:2000204", metavar="A:B", help="scenes")
     add("--frames", type=int, default=10, help="images of each scene")
     add("--rate", type=float, default=10.0, help="images per second")
     add("--width", type=int, default=WIDTH_PX, help="pixels")

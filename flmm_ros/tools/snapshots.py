@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import track
 
-from flmm_ros.tools.tabletop import Tabletop
+from flmm_ros.tools.tabletop import Tabletop, seed_range
 
 
 def take(first: int, stop: int, out: Path) -> list[Path]:
@@ -36,13 +36,16 @@ def take(first: int, stop: int, out: Path) -> list[Path]:
 def main(argv: list[str] | None = None) -> int:
     """Command line. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Take pictures of the simulated tabletop.")
-    parser.add_argument("--seeds", default="2000100:2000140", help="A:B (default: %(default)s)")
+    parser.add_argument(
+        "--seeds",
+        type=seed_range,
+        default="2000100:2000140",
+        metavar="A:B",
+        help="scenes (default: %(default)s)",
+    )
     parser.add_argument("--out", type=Path, default=Path("out/snapshots"), help="folder")
     args = parser.parse_args(argv)
-    first, colon, stop = args.seeds.partition(":")
-    if not colon or not first.isdecimal() or not stop.isdecimal() or int(first) >= int(stop):
-        parser.error(f"--seeds: expected A:B with A < B, got {args.seeds!r}")
-    print(f"{len(take(int(first), int(stop), args.out))} pictures in {args.out}")
+    print(f"{len(take(*args.seeds, args.out))} pictures in {args.out}")
     return 0
 
 

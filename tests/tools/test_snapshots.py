@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from flmm_ros.tools import record
 from flmm_ros.tools.snapshots import main
 from flmm_ros.tools.tabletop import Tabletop
 
@@ -20,5 +22,15 @@ def test_pictures_and_their_phrases(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(picture), scene.rgb)
     phrases = (tmp_path / "scene_2000101.txt").read_text().splitlines()
     assert phrases == [f"the {thing.name}" for thing in scene.objects]
+
+
+@pytest.mark.parametrize("seeds", ["5:5", "4999999:5000001", "-1:3", "5", "a:b"])
+@pytest.mark.parametrize("tool", [main, record.main])
+def test_scenes_that_there_are_not_are_refused(
+    tool: Callable[[list[str]], int], seeds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = [str(tmp_path / "out")] if tool is record.main else ["--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit):
-        main(["--seeds", "5:5"])
+        tool([*out, f"--seeds={seeds}"])
+    assert f"got '{seeds}'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
