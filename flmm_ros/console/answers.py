@@ -163,7 +163,7 @@ def _jpeg(rgb: NDArray[np.uint8], quality: int) -> bytes:
 
 def points_of_msg(msg: PointCloud2) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Positions [N, 3] in metres and colours RGB [N, 3] of a cloud; points without a place are left
-    out, and of very many an even share is taken.
+    out, and of very many a random share is taken.
 
     Raises:
         ValueError: fields, step and data do not fit together.
@@ -190,8 +190,11 @@ def points_of_msg(msg: PointCloud2) -> tuple[NDArray[np.float32], NDArray[np.uin
     rgb = np.stack([(packed >> shift) & 0xFF for shift in (16, 8, 0)], axis=1).astype(np.uint8)
     is_placed = np.isfinite(xyz_m).all(axis=1)
     xyz_m, rgb = xyz_m[is_placed], rgb[is_placed]
-    step = max(1, math.ceil(len(xyz_m) / MAX_POINTS))
-    return xyz_m[::step], rgb[::step]
+    if len(xyz_m) <= MAX_POINTS:
+        return xyz_m, rgb
+    # By chance: every n-th point of an image's rows would make stripes.
+    chosen = np.random.default_rng(0).choice(len(xyz_m), MAX_POINTS, replace=False)
+    return xyz_m[chosen], rgb[chosen]
 
 
 def points_to_page(xyz_m: NDArray[np.float32], rgb: NDArray[np.uint8]) -> bytes:

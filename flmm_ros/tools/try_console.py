@@ -3,7 +3,8 @@
     python -m flmm_ros.tools.try_console --seed 2000031 -- --host 0.0.0.0
 
 Starts the simulated camera, the grounding node with the embedded model, and the console, which
-prints its address; what stands after -- goes to the console. Ctrl-C ends all three.
+prints its address; what stands after -- goes to the console. Ctrl-C or SIGTERM ends all
+three.
 Does not know about: pages, answers.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -19,35 +21,49 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flmm_ros.tools.processes import Child
+from flmm_ros.tools.processes import PATIENCE_S, Child
 
 OUT = Path("out/console")
+WIDTH_PX, HEIGHT_PX = 640, 480  # of the camera: larger than the models', for people's eyes
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit code is the console's."""
     args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end all three on the way out
     # Neither a robot in the network nor another try on this machine should hear this one.
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     options = [option for option in args.console if option != "--"]
     with ExitStack() as stack:
-        for name, module, parameter in (
-            ("camera", "flmm_ros.tools.camera", f"seed:={args.seed}"),
-            ("grounding_node", "flmm_ros.ros.grounding_node", "autostart:=true"),
+        camera = (f"seed:={args.seed}", f"width:={WIDTH_PX}", f"height:={HEIGHT_PX}")
+        node = ("autostart:=true", f"model:={args.model}")
+        for name, module, parameters in (
+            ("camera", "flmm_ros.tools.camera", camera),
+            ("grounding_node", "flmm_ros.ros.grounding_node", node),
         ):
-            ros = ["--ros-args", "-p", parameter]
-            if name == "grounding_node":
-                ros += ["-p", f"model:={args.model}"]
+            ros = ["--ros-args", *(word for value in parameters for word in ("-p", value))]
             stack.enter_context(Child(name, module, ros, OUT / f"{name}.log"))
         Console().print(
             f"logs: {OUT}/camera.log, {OUT}/grounding_node.log; the model loads for some seconds"
         )
         console = subprocess.Popen([sys.executable, "-m", "flmm_ros.console.main", *options])
+        stack.callback(_end, console)
         try:
             return console.wait()
         except KeyboardInterrupt:  # the console has got the signal too
-            return console.wait()
+            return console.wait(PATIENCE_S)
+
+
+def _end(console: subprocess.Popen[bytes]) -> None:
+    """However this program ends, the page does not outlive it."""
+    if console.poll() is not None:
+        return
+    console.terminate()
+    try:
+        console.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        console.kill()
 
 
 def _parser() -> argparse.ArgumentParser:

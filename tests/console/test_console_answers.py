@@ -129,12 +129,16 @@ def test_points_with_colours(big, gap):
     np.testing.assert_array_equal(colors, [[16, 32, 48], [255, 0, 1]])
 
 
-def test_of_very_many_points_an_even_share_is_taken():
+def test_of_very_many_points_a_share_without_stripes_is_taken():
     count = 3 * answers.MAX_POINTS
-    xyz = np.arange(3 * count, dtype=np.float32).reshape(count, 3)
-    places, colors = answers.points_of_msg(cloud(xyz, [0] * count))
-    assert len(places) == len(colors) == answers.MAX_POINTS
-    np.testing.assert_array_equal(places[1], xyz[3])
+    numbers = np.arange(count)
+    xyz = np.stack([numbers, numbers % 300, numbers // 300], axis=1).astype(np.float32)
+    places, colors = answers.points_of_msg(cloud(xyz, [int(n) for n in numbers]))
+    assert len(np.unique(places[:, 0])) == len(colors) == answers.MAX_POINTS
+    packed = colors.astype(int) @ (1 << 16, 1 << 8, 1)
+    np.testing.assert_array_equal(packed, places[:, 0])  # each with its own colour
+    columns = np.bincount(places[:, 1].astype(int), minlength=300)
+    assert 0.5 * columns.mean() < columns.min() and columns.max() < 1.5 * columns.mean()
 
 
 def test_points_for_the_page():

@@ -6,7 +6,7 @@ import { Link } from "./link.js";
 import { unpack } from "./masks.js";
 import { Viewer } from "./viewer.js";
 
-const EXAMPLES = ["What can I drink from?", "What is on the table?", "Pick up the red mug"];
+const EXAMPLES = ["What do you see?", "What can I drink from?", "Pick up the red mug"];
 
 const entries = new Map(); // by the command's id, oldest first
 let shown = null; // the entry in the viewer; null = live
@@ -155,8 +155,12 @@ function askForPicture() {
   waitsForPicture = link.send({ type: "picture" });
 }
 
+// To the end; where the last answer is taller than the space for it, to its question.
 function scrollDown() {
-  byId("log").scrollTop = byId("log").scrollHeight;
+  const log = byId("log");
+  log.scrollTop = log.scrollHeight;
+  const last = log.lastElementChild;
+  if (last.offsetHeight > log.clientHeight) last.scrollIntoView({ block: "start" });
 }
 
 function banner(text) {

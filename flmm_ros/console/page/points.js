@@ -120,6 +120,8 @@ export class PointView {
         gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
       });
     this.counts = [cloud.count, lines.places.length / 3, around.count];
+    this.canvas.dataset.count = cloud.count;
+    this.canvas.dataset.around = around.count;
     this.isOptical = frame.includes("optical");
     if (this.shown !== cloud) this.aim(cloud.places, around.count ? 2.6 : 1.25);
     this.shown = cloud;
@@ -207,9 +209,11 @@ export class PointView {
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     const at = (name) => gl.getUniformLocation(this.program, name);
     gl.uniformMatrix4fv(at("view"), false, this.matrix(canvas.width / canvas.height));
-    gl.uniform1f(at("size"), 0.0032 * canvas.height);
     gl.uniform1f(at("isRound"), 1);
-    for (const [first, count, light] of [[4, this.counts[2], 0.5], [0, this.counts[0], 1]]) {
+    // What is around the target: darker, and larger, as the server has thinned it out.
+    const clouds = [[4, this.counts[2], 0.62, 0.0046], [0, this.counts[0], 1, 0.0034]];
+    for (const [first, count, light, size] of clouds) {
+      gl.uniform1f(at("size"), size * canvas.height);
       this.attribute("place", first, gl.FLOAT, false);
       this.attribute("color", first + 1, gl.UNSIGNED_BYTE, true);
       gl.uniform1f(at("light"), light);

@@ -20,6 +20,7 @@ export class Viewer {
     this.stage.addEventListener("pointermove", (event) => this.pointAt(event));
     this.stage.addEventListener("pointerdown", (event) => this.pointAt(event));
     this.stage.addEventListener("pointerleave", () => this.onHover(null));
+    new ResizeObserver(() => spread([...byId("labels").children])).observe(this.stage);
   }
 
   // A live picture has come. It is always in the strip, and large while no answer is shown.
@@ -110,6 +111,7 @@ export class Viewer {
       return [label];
     });
     byId("labels").replaceChildren(...labels);
+    spread(labels);
   }
 
   // Heat maps and points may come after the answer.
@@ -158,6 +160,23 @@ export class Viewer {
         cloud, scene: sceneCloud, objects: answer.objects, frame: points.frame, rgbOf,
       });
     }
+  }
+}
+
+// Moves labels down, each as far as keeps it off those before it.
+function spread(labels) {
+  const placed = [];
+  for (const label of labels) {
+    label.style.removeProperty("--shift");
+    const { left, right, top, height } = label.getBoundingClientRect();
+    let shift = 0;
+    const isInTheWay = (other) => left < other.right && right > other.left
+      && Math.abs(top + shift - other.top) < height;
+    for (let other = placed.find(isInTheWay); other; other = placed.find(isInTheWay)) {
+      shift = other.top + height + 1 - top;
+    }
+    if (shift) label.style.setProperty("--shift", `${shift}px`);
+    placed.push({ left, right, top: top + shift });
   }
 }
 
