@@ -29,6 +29,22 @@ _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "8bit": 1.0, "4bit": 
 _KEPT_WHOLE = ("vision", "projector", "connector", "aligner", "embed", "lm_head", "visual")
 
 
+_SAM = 1_250_000_000  # segment-anything's ViT-L in float32, where its file is still to be brought
+
+
+@dataclass(frozen=True)
+class LmmSize:
+    """What memory follows from. linear: weights of the text model's linear layers, which can be
+    quantised; whole: all others; key_width: numbers in the keys of one token and layer."""
+
+    linear: int
+    whole: int
+    layers: int
+    key_width: int
+    mlp_width: int
+    max_tokens: int
+
+
 @dataclass(frozen=True)
 class Need:
     """Bytes: `weights` of the language model, `cache` of the images that are remembered, `heads`
@@ -44,32 +60,50 @@ class Need:
         return self.weights + self.cache + self.heads + self.work
 
 
-def need_of(model: ModelConfig, precision: str, *, scenes: int = 2) -> Need | None:
-    """What a model needs at one of PRECISIONS; None where its configuration is not on this machine.
-
-    scenes: how many images are remembered.
-    """
+def size_of(model: ModelConfig) -> LmmSize | None:
+    """A language model's size; None where its configuration is not on this machine."""
     try:
         config = AutoConfig.from_pretrained(
             model.lmm, revision=_revision(model), local_files_only=True
         )
     except (OSError, ValueError):
         return None
-    plain = _BYTES["float32" if precision == "float32" else "bfloat16"]
     linear, whole = _parameters(config)
     text = config.get_text_config()
     heads, width = text.num_attention_heads, text.hidden_size
     key_heads = getattr(text, "num_key_value_heads", None) or heads
     head_width = getattr(text, "head_dim", None) or width // heads
-    a_token = 2 * text.num_hidden_layers * key_heads * head_width * plain
-    tokens = min(model.max_image_tokens, int(text.max_position_embeddings))
+    return LmmSize(
+        linear,
+        whole,
+        text.num_hidden_layers,
+        key_heads * head_width,
+        int(getattr(text, "intermediate_size", 4 * width)),
+        int(text.max_position_embeddings),
+    )
+
+
+def need_of(
+    model: ModelConfig, precision: str, *, scenes: int = 2, size: LmmSize | None = None
+) -> Need | None:
+    """What a model needs at one of PRECISIONS; None where its size is not known.
+
+    scenes: how many images are remembered. size: found by `size_of` where None.
+    """
+    size = size or size_of(model)
+    if size is None:
+        return None
+    plain = _BYTES["float32" if precision == "float32" else "bfloat16"]
+    a_token = 2 * size.layers * size.key_width * plain
+    tokens = min(model.max_image_tokens, size.max_tokens)
     files = [Path(p) for p in (model.heads, model.sam) if p and Path(p).is_file()]
+    missing = _SAM if model.sam and not Path(model.sam).is_file() else 0
     return Need(
-        weights=int(linear * _BYTES[precision] + whole * plain),
+        weights=int(size.linear * _BYTES[precision] + size.whole * plain),
         cache=int(scenes * tokens * a_token),
         # Half-precision files are used in float32.
-        heads=sum(2 * file.stat().st_size for file in files),
-        work=int(4 * tokens * int(getattr(text, "intermediate_size", 4 * width)) * plain),
+        heads=sum(2 * file.stat().st_size for file in files) + missing,
+        work=int(4 * tokens * size.mlp_width * plain),
     )
 
 
@@ -101,14 +135,12 @@ def require_memory(model: ModelConfig, config: GrounderConfig, device: str, dtyp
         ConfigError: with what is needed, what is there, and what would fit.
     """
     wanted = dtype if config.quantisation == "none" else config.quantisation
-    need, there = need_of(model, wanted, scenes=config.scene_cache), available(device)
+    size, there = size_of(model), available(device)
+    need = need_of(model, wanted, scenes=config.scene_cache, size=size)
     if need is None or need.total <= there:
         return
-    fitting = [
-        p
-        for p in PRECISIONS
-        if (smaller := need_of(model, p, scenes=config.scene_cache)) and smaller.total <= there
-    ]
+    needs = {p: need_of(model, p, scenes=config.scene_cache, size=size) for p in PRECISIONS}
+    fitting = [p for p, each in needs.items() if each is not None and each.total <= there]
     advice = f"it would fit in {' or '.join(fitting)}" if fitting else "use a smaller model"
     raise ConfigError(
         f"model {model.name!r}: expected about {need.total / GIB:.1f} GiB of free memory on "

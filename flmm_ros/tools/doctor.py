@@ -30,9 +30,10 @@ from rich.console import Console
 from rich.table import Table
 
 from flmm_ros.engine.config import TRAINING_FREE, ModelConfig, known_models
-from flmm_ros.engine.memory import GIB, PRECISIONS, available, need_of
+from flmm_ros.engine.memory import GIB, PRECISIONS, available, need_of, size_of
 from flmm_ros.engine.models import locate_model
 from flmm_ros.engine.types import FlmmError
+from flmm_ros.tools.published_sizes import PUBLISHED
 from flmm_ros.tools.ros_facts import RosFacts, look_around
 
 PACKAGES = ("torch", "transformers", "onnxruntime", "onnxruntime-gpu", "tensorrt", "bitsandbytes")
@@ -40,8 +41,9 @@ PACKAGES = ("torch", "transformers", "onnxruntime", "onnxruntime-gpu", "tensorrt
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model on this machine. need_gib: at each precision, None where its configuration is not
-    here; fits: likewise; missing: files that are not here, each with what to do."""
+    """One model on this machine. need_gib: at each precision, from its configuration or, while that
+    is not here, from its published size; None where neither is known; fits: likewise. missing: what
+    is not here, each with what to do."""
 
     name: str
     family: str
@@ -121,13 +123,17 @@ def _providers() -> tuple[str, ...]:
 
 
 def _model(model: ModelConfig, free: int) -> ModelFacts:
-    needs = {precision: need_of(model, precision) for precision in PRECISIONS}
+    size = size_of(model)
+    is_here = size is not None
+    if size is None and model.lmm in PUBLISHED:
+        size = PUBLISHED[model.lmm].size()
+    needs = {precision: need_of(model, precision, size=size) for precision in PRECISIONS}
     return ModelFacts(
         name=model.name,
         family=model.family,
         need_gib={p: round(n.total / GIB, 2) if n else None for p, n in needs.items()},
         fits={p: n.total <= free if n else None for p, n in needs.items()},
-        missing=tuple(_missing(model, is_here=needs["float32"] is not None)),
+        missing=tuple(_missing(model, is_here=is_here)),
     )
 
 
@@ -155,12 +161,21 @@ def show(found: Findings, console: Console) -> None:
         for name, value in facts.items():
             console.print(f"  {name:<16} {value or 'not installed'}", highlight=False)
     console.print(f"  {'ONNX Runtime':<16} {', '.join(found.providers) or 'not installed'}")
-    table = Table("model", "family", *PRECISIONS, "missing", title="memory needed, GiB")
+    table = Table(title="memory needed, GiB; no: does not fit")
+    table.add_column("model", no_wrap=True)
+    for name in (*PRECISIONS, "missing"):
+        table.add_column(name)
     for model in found.models:
         cells = [_cell(model.need_gib[p], model.fits[p]) for p in PRECISIONS]
-        table.add_row(model.name, model.family, *cells, "\n".join(model.missing) or "nothing")
+        missing = f"{len(model.missing)} things" if model.missing else "nothing"
+        table.add_row(model.name, *cells, missing)
     console.print(table)
     console.print(f"free on {found.device}: {found.free_gib} GiB", highlight=False)
+    if len(found.models) > 1:
+        console.print("what is missing, and what to do about it: --model NAME", highlight=False)
+    else:
+        for line in found.models[0].missing:
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     console.print("[bold]ROS[/bold]")
     for line in found.ros.lines():
         console.print(f"  {line}", highlight=False, markup=False)
@@ -169,7 +184,7 @@ def show(found: Findings, console: Console) -> None:
 def _cell(need_gib: float | None, fits: bool | None) -> str:
     if need_gib is None:
         return "unknown"
-    return f"[green]{need_gib:.2f}[/green]" if fits else f"[red]{need_gib:.2f} too much[/red]"
+    return f"[green]{need_gib:.2f}[/green]" if fits else f"[red]{need_gib:.2f} no[/red]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+import transformers as hf
 
 from flmm_ros.engine import memory
 from flmm_ros.engine.config import GrounderConfig, find_model
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.types import ConfigError
 from flmm_ros.tools import doctor
+from flmm_ros.tools.published_sizes import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,15 +27,16 @@ def test_the_embedded_model_is_ready_and_the_others_say_what_is_missing(
     assert models["tabletop"].is_ready
     assert models["tabletop"].missing == ()
     away = models["llava_1_5_7b"]
-    assert not away.is_ready and away.need_gib["float32"] is None
+    assert not away.is_ready and away.need_gib["bfloat16"] == pytest.approx(17.5, abs=0.1)
     assert any("lmm llava-hf/llava-1.5-7b-hf: not here" in text for text in away.missing)
     free = models["qwen2_5_vl_7b"]
     assert any("flmm_ros.engine.localisation qwen2_5_vl_7b" in text for text in free.missing)
     assert found.packages["torch"] and "python" in found.machine
     assert doctor.main(["--model", "tabletop", "--image-topic", "no_such_image"]) == 0
     shown = capsys.readouterr().out
-    assert "tabletop" in shown and "free on" in shown
+    assert "tabletop" in shown and "free on" in shown and "--model NAME" not in shown
     assert doctor.main(["--model", "llava_1_5_7b", "--image-topic", "no_such_image"]) == 1
+    assert "lmm llava-hf/llava-1.5-7b-hf: not here; fetch it once" in capsys.readouterr().out
     assert doctor.main(["--model", "no such model"]) == 2
 
 
@@ -86,3 +89,42 @@ def test_what_cannot_fit_is_refused_before_it_is_loaded(monkeypatch: pytest.Monk
     monkeypatch.setattr(memory, "available", lambda device: 1000)
     with pytest.raises(ConfigError, match="use a smaller model"):
         Grounder.from_model(absent, GrounderConfig(device="cpu"))
+
+
+def test_published_sizes_are_those_of_the_documentation() -> None:
+    page = (
+        (ROOT / "docs/models.md").read_text().split("## Families")[1].split("What your machine")[0]
+    )
+    rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines()]
+    rows = [row for row in rows if len(row) == 8 and row[6].endswith("GB")]
+    assert len(rows) == 11
+    named = [name for row in rows for name in row[2].replace("`", "").split(", ")]
+    assert {find_model(name).lmm for name in named} == set(PUBLISHED)
+    for row in rows:
+        for name in row[2].replace("`", "").split(", "):
+            model = find_model(name)
+            published = PUBLISHED[model.lmm]
+            layers, heads, width = (int(part) for part in row[4].replace(",", " x").split(" x "))
+            assert (published.layers, published.heads, published.width) == (layers, heads, width)
+            half, four = (float(part) for part in row[6].removesuffix(" GB").split(" / "))
+            for precision, gigabytes in (("bfloat16", half), ("4bit", four)):
+                need = memory.need_of(model, precision, size=published.size())
+                assert need is not None
+                assert need.weights / 1e9 == pytest.approx(gigabytes, abs=0.6), (name, precision)
+
+
+def test_published_sizes_are_those_of_the_real_classes() -> None:
+    vision = hf.CLIPVisionConfig(
+        hidden_size=1024,
+        intermediate_size=4096,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        image_size=336,
+        patch_size=14,
+        projection_dim=768,
+    )
+    text = hf.LlamaConfig(vocab_size=32064)  # the rest is Llama 2 7B, as it is
+    linear, whole = memory._parameters(hf.LlavaConfig(vision_config=vision, text_config=text))
+    size = PUBLISHED["llava-hf/llava-1.5-7b-hf"].size()
+    assert linear == size.linear
+    assert whole == pytest.approx(size.whole, rel=0.01)
