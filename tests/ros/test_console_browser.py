@@ -2,11 +2,13 @@
 
 import base64
 import io
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +19,13 @@ import numpy as np
 import pytest
 from harness import ROOT, START_S, wait_until
 from PIL import Image as PillowImage
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from flmm_ros.console.desk import MAX_COMMAND_CHARS
 from flmm_ros.engine.overlay import PALETTE
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.conversions import mask_from_runs
+from flmm_ros.ros.conversions import image_to_msg, mask_from_runs
+from flmm_ros.tools.camera import depth_to_msg, info_to_msg
 
 pytest.importorskip("aiohttp", reason="the console's server; pip install aiohttp")
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -236,6 +240,116 @@ def test_hovering_shows_the_heat_map(visit, scene):
     )
     sync_api.expect(turn.locator("mark").first).to_have_class("hovered")
     sync_api.expect(heat).to_be_visible()
+
+
+class DepthCamera:
+    """Shows the scene with its depth on and on, and hears the target's points."""
+
+    def __init__(self, robot: Any, scene: Any) -> None:
+        self.clouds: list[PointCloud2] = []
+        self._robot, self._scene, node = robot, scene, robot.node
+        self._depth = node.create_publisher(Image, "depth", 5)
+        self._info = node.create_publisher(CameraInfo, "camera_info", 5)
+        self._heard = node.create_subscription(
+            PointCloud2, "grounding_node/target/points", self.clouds.append, 10
+        )
+        wait_until(self._depth.get_subscription_count, START_S, "the node's depth subscription")
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        self._thread.start()
+
+    def _loop(self) -> None:
+        while not self._is_over.wait(0.2):
+            header = self._robot.header()
+            self._info.publish(info_to_msg(self._scene.K, self._scene.labels.shape, header))
+            self._depth.publish(depth_to_msg(self._scene.depth_m, header))
+            self._robot.camera.publish(image_to_msg(self._scene.rgb, header))
+
+    def cloud_of(self, answer: GroundedAnswer) -> PointCloud2 | None:
+        same = (c for c in self.clouds if c.header.stamp == answer.header.stamp)
+        return next(same, None)
+
+    def close(self) -> None:
+        self._is_over.set()
+        self._thread.join()
+        for publisher in (self._depth, self._info):
+            self._robot.node.destroy_publisher(publisher)
+
+
+def test_the_target_is_seen_in_space_and_turned_by_dragging(visit, robot, scene):
+    page = visit()
+    camera = DepthCamera(robot, scene)
+    try:
+        wait_until(
+            lambda: robot.ask(f"{QUICKLY}the red mug").target_code == GroundedAnswer.OK,
+            START_S,
+            "depth",
+        )
+        turn = answered(ask(page, f"{QUICKLY}pick up the red mug"))
+        msg = last_answer(robot, f"{QUICKLY}pick up the red mug")
+        cloud = wait_until(lambda: camera.cloud_of(msg), START_S, "the target's points")
+        page.click("#show-points")  # appears with the points
+        sync_api.expect(page.locator("#points")).to_have_attribute(
+            "data-count", str(cloud.width * cloud.height), timeout=PATIENCE_MS
+        )
+    finally:
+        camera.close()
+    assert cloud.width > 300
+    center = msg.objects[0].box_pose.position
+    sync_api.expect(turn.locator(".chip small")).to_contain_text(
+        f"at {center.x:.3f}, {center.y:.3f}, {center.z:.3f} m"
+    )
+    seen = rgba_of(page, "#points")[..., :3].astype(int)
+    rows, columns = np.nonzero(is_red(seen))
+    height, width = seen.shape[:2]
+    assert len(rows) > 0.002 * height * width, "the mug's points, in the camera's colours"
+    assert (
+        abs(np.median(columns) / width - 0.5) < 0.15 and abs(np.median(rows) / height - 0.5) < 0.15
+    )
+    assert (np.abs(seen - PALETTE[0]).max(axis=-1) < 12).sum() > 100, "its box, in its colour"
+
+    at = page.locator("#points").bounding_box()
+    middle = (at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] - 90, middle[1], steps=4)
+    page.mouse.up()
+    turned = rgba_of(page, "#points")[..., :3].astype(int)
+    assert is_red(turned).sum() > 0.3 * len(rows), "still in the middle of the view"
+    assert (np.abs(turned - seen).max(axis=-1) > 40).mean() > 0.01, "but from elsewhere"
+    page.mouse.wheel(0, -400)
+    nearer = rgba_of(page, "#points")[..., :3].astype(int)
+    assert is_red(nearer).sum() > 1.5 * is_red(turned).sum()
+
+
+def is_red(rgb: np.ndarray) -> np.ndarray:
+    """The mug's pixels: red outweighs the others by far."""
+    return (rgb[..., 0] > 100) & (rgb[..., 1:].max(axis=-1) < 0.35 * rgb[..., 0])
+
+
+def test_the_examples_on_the_page_are_sentences_the_model_knows(engine, scene):
+    script = (ROOT / "flmm_ros" / "console" / "page" / "app.js").read_text()
+    (line,) = re.findall(r"^const EXAMPLES = \[(.*)\];$", script, re.MULTILINE)
+    examples = re.findall(r'"([^"]+)"', line)
+    assert len(examples) == 3
+    for text in examples:
+        assert engine.open(scene.rgb).ask(text).objects, text
+
+
+def test_labels_of_neighbours_do_not_cover_each_other(visit):
+    page = visit(390, 844)
+    answered(ask(page, f"{QUICKLY}what do you see?"))
+    labels = page.locator("#labels span")
+    sync_api.expect(labels).to_have_count(6)
+    boxes = [labels.nth(index).bounding_box() for index in range(6)]
+    for one, other in itertools.combinations(boxes, 2):
+        is_apart_x = min(one["x"] + one["width"], other["x"] + other["width"]) <= max(
+            one["x"], other["x"]
+        )
+        is_apart_y = min(one["y"] + one["height"], other["y"] + other["height"]) <= max(
+            one["y"], other["y"]
+        )
+        assert is_apart_x or is_apart_y, (one, other)
 
 
 def test_a_command_is_cancelled(visit, robot):
