@@ -30,7 +30,8 @@ def image_to_msg(pixels: NDArray[np.uint8] | NDArray[np.uint16], header: Header)
     msg = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
     msg.step = pixels.shape[1] * (pixels.shape[2] if pixels.ndim == 3 else 1) * pixels.itemsize
     # rclpy checks any other type of sequence byte by byte, which takes seconds for a camera image.
-    msg.data = array.array("B", little_endian.tobytes())
+    msg.data = array.array("B")
+    msg.data.frombytes(np.ascontiguousarray(little_endian).view(np.uint8))
     return msg
 
 
@@ -92,7 +93,8 @@ def mask_from_runs(runs: Sequence[int], size_hw: tuple[int, int]) -> NDArray[np.
 def _area_and_center(mask: NDArray[np.bool_]) -> tuple[int, tuple[float, float]]:
     """Pixels of a mask and the mean (x, y) of them, NaN where there are none. By sums over rows and
     columns: listing every pixel takes ten times as long."""
-    of_rows, of_columns = np.count_nonzero(mask, axis=1), np.count_nonzero(mask, axis=0)
+    ones = mask.view(np.uint8)
+    of_rows, of_columns = ones.sum(axis=1, dtype=np.uint32), ones.sum(axis=0, dtype=np.uint32)
     area = int(of_rows.sum())
     if area == 0:
         return 0, (float("nan"), float("nan"))
