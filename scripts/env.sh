@@ -27,9 +27,11 @@ else
 fi
 # The checkout comes first: its Python files are used, and only the generated messages from install/.
 export PYTHONPATH="$_flmm_root${PYTHONPATH:+:$PYTHONPATH}"
-# Images of usual cameras are larger than what Fast DDS sets aside for messages; see the file.
+# Images of usual cameras are larger than what Fast DDS sets aside for messages; see the file. Every
+# process takes 8 MiB then: not where there is little (containers often have 64 MiB in all).
+_flmm_shm_kib=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
 if [ -z "${FASTDDS_DEFAULT_PROFILES_FILE:-}${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ] &&
-  [ -z "${FASTDDS_BUILTIN_TRANSPORTS:-}" ]; then
+  [ -z "${FASTDDS_BUILTIN_TRANSPORTS:-}" ] && [ "${_flmm_shm_kib:-0}" -ge 262144 ]; then
   if [ "${ROS_DISTRO:-}" = humble ]; then
     export FASTRTPS_DEFAULT_PROFILES_FILE="$_flmm_root/config/fastdds.xml"
   else
@@ -38,4 +40,4 @@ if [ -z "${FASTDDS_DEFAULT_PROFILES_FILE:-}${FASTRTPS_DEFAULT_PROFILES_FILE:-}" 
 fi
 
 if [ -n "$_flmm_nounset" ]; then set -u; fi
-unset _flmm_file _flmm_shell _flmm_root _flmm_nounset
+unset _flmm_file _flmm_shell _flmm_root _flmm_nounset _flmm_shm_kib
