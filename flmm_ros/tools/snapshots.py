@@ -45,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("out/snapshots"), help="folder")
     args = parser.parse_args(argv)
-    print(f"{len(take(*args.seeds, args.out))} pictures in {args.out}")
+    first, stop = args.seeds
+    print(f"{len(take(first, stop, args.out))} pictures in {args.out}")
     return 0
 
 
