@@ -15,6 +15,7 @@ collect_ignore = (
     else [
         "test_simulated_camera.py",
         "test_demo.py",
+        "test_grasp_ros.py",
         "test_robot_operator.py",
         "test_replay_online.py",
     ]
