@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -22,6 +23,7 @@ from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
 from flmm_ros.ros.conversions import rgb_from_msg
+from flmm_ros.tools.repeated_call import RepeatedCall
 
 _POLL_S = 0.1
 _FILM_S = 0.5  # of the world, between two pictures of the film
@@ -80,8 +82,8 @@ class Watch:
         self._wait(self._set_parameters.service_is_ready, timeout_s, "the world's parameters")
         value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
         request = SetParameters.Request(parameters=[Parameter(name="seed", value=value)])
-        self._set_parameters.call_async(request)
-        self._wait(lambda: self.seed == seed, timeout_s, f"the world {seed}")
+        call = RepeatedCall(self._set_parameters, request)
+        self._wait(lambda: call.answer() and self.seed == seed, timeout_s, f"the world {seed}")
         self.film, self.overlay = [], None
 
     def places(self, timeout_s: float) -> dict[str, NDArray[np.float64]]:
@@ -94,7 +96,7 @@ class Watch:
         self._wait(lambda: self._stamp_ns > since_ns and bool(self.film), timeout_s, "truth")
         return self._places
 
-    def _wait(self, is_done: Callable[[], bool], timeout_s: float, what: str) -> None:
+    def _wait(self, is_done: Callable[[], Any], timeout_s: float, what: str) -> None:
         end_s = time.monotonic() + timeout_s
         while not is_done():
             self._check()

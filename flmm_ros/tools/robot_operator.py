@@ -29,10 +29,11 @@ from std_msgs.msg import String
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.client import GroundingClient, GroundingResult, result_from_msg
 from flmm_ros.ros.conversions import rgb_from_msg
+from flmm_ros.tools.repeated_call import RepeatedCall
 
 CAMERA, GROUNDING = "camera", "grounding_node"
 _POLL_S = 0.1
-_SERVICE_S = 10.0  # for a call of a service that is there
+_SERVICE_S = 30.0  # for a call of a service that is there
 _UNCONFIGURED_S = 3.0  # a node that starts by itself leaves this state at once, or has failed
 
 
@@ -177,15 +178,15 @@ class Operator:
         return frame is not None and bool(np.array_equal(rgb_from_msg(frame), picture))
 
     def _call(self, client: Any, request: Any) -> Any:
-        future = client.call_async(request)
-        self._wait(future.done, _SERVICE_S, f"an answer of the service {client.srv_name}")
-        return future.result()
+        call = RepeatedCall(client, request)
+        return self._wait(call.answer, _SERVICE_S, f"an answer of the service {client.srv_name}")
 
-    def _wait(self, is_there: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Until something is there; raises TimeoutError that names it."""
+    def _wait(self, there: Callable[[], Any], timeout_s: float, what: str) -> Any:
+        """Until something is there, which is returned; raises TimeoutError that names it."""
         end_s = time.monotonic() + timeout_s
-        while not is_there():
+        while not (found := there()):
             self._check()
             if time.monotonic() > end_s:
                 raise TimeoutError(f"expected {what} within {timeout_s:g} s, nothing came")
             time.sleep(_POLL_S)
+        return found

@@ -27,6 +27,7 @@ from std_msgs.msg import Header, String
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import conversions
+from flmm_ros.tools.repeated_call import RepeatedCall
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = os.environ.get("FLMM_TEST_MODEL", "tabletop")  # the embedded one
@@ -142,7 +143,10 @@ class Robot:
     # Lifecycle and parameters.
 
     def call(self, client: Any, request: Any, timeout_s: float = START_S) -> Any:
+        """An answer for certain: whatever means the same when asked twice is asked again."""
         assert client.wait_for_service(timeout_s), f"{client.srv_name} is not there"
+        if not isinstance(request, ChangeState.Request):
+            return wait_until(RepeatedCall(client, request).answer, timeout_s, client.srv_name)
         future = client.call_async(request)
         wait_until(future.done, timeout_s, client.srv_name)
         return future.result()

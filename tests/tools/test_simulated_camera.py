@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from flmm_ros.ros.conversions import rgb_from_msg
 from flmm_ros.tools.camera import FRAME_ID, depth_to_msg
 from flmm_ros.tools.processes import Child
+from flmm_ros.tools.repeated_call import RepeatedCall
 from flmm_ros.tools.tabletop import Tabletop
 
 NAMESPACE = "/simulated_camera_test"
@@ -69,11 +70,10 @@ class Viewer:
             else ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
         )
         self.wait(self._parameters.service_is_ready, "parameter service")
-        future = self._parameters.call_async(
-            SetParameters.Request(parameters=[Parameter(name=name, value=ros_value)])
-        )
-        self.wait(future.done, "answer of the parameter service")
-        result = future.result().results[0]
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=ros_value)])
+        call = RepeatedCall(self._parameters, request)
+        self.wait(lambda: call.answer() is not None, "answer of the parameter service")
+        result = call.answer().results[0]
         return result.successful, result.reason
 
     def close(self) -> None:

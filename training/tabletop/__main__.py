@@ -30,7 +30,7 @@ from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.lmm.llava import Llava, PixelRule
 from flmm_ros.engine.mask_refiner import MaskRefiner
 from training.tabletop import export, heads, lmm, readings, selector, sight, tower, turns
-from training.tabletop.scenes import SceneSet, load_scenes
+from training.tabletop.scenes import CHUNK, SceneSet, load_scenes
 
 log = logging.getLogger("training.tabletop")
 STAGES = ("scenes", "tower", "lmm", "sight", "heads", "export")
@@ -70,7 +70,8 @@ class Trainer:
         self.run = run
         run.out.mkdir(parents=True, exist_ok=True)
         cache = run.out / "scenes"
-        self.unseen = load_scenes(cache, UNSEEN, UNSEEN + run.unseen)
+        whole = -(-run.unseen // CHUNK) * CHUNK  # they are rendered by the chunk
+        self.unseen = load_scenes(cache, UNSEEN, UNSEEN + whole).first(run.unseen)
         self.scenes = load_scenes(cache, 0, run.scenes)
         self.tokenizer: PreTrainedTokenizerFast = turns.build_tokenizer()
         self.model: LlavaForConditionalGeneration = lmm.build_lmm(self.tokenizer, run.seed)
@@ -292,7 +293,7 @@ def main() -> None:
         args.sight_steps,
     )  # fmt: skip
     if args.smoke:
-        run = Run(args.out, 250, 250, 2, 2, None, 10, 2, args.seed, align_steps=5, sight_steps=2,
+        run = Run(args.out, 250, 40, 2, 2, None, 10, 2, args.seed, align_steps=5, sight_steps=2,
                   selector_scenes=10, selector_steps=3)  # fmt: skip
     trainer = Trainer(run)
     for stage in args.stage or STAGES[1:]:

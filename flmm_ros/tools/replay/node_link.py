@@ -34,6 +34,7 @@ from rosgraph_msgs.msg import Clock
 from flmm_ros.action import Ground
 from flmm_ros.engine.types import FlmmError
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.tools.repeated_call import RepeatedCall
 
 _POLL_S = 0.05
 _SERVICE_S = 20.0
@@ -222,19 +223,19 @@ class NodeLink:
                 self._executor.spin_once(timeout_sec=0.1)
 
     def _call(self, client: Any, request: Any, tick: Callable[[], None]) -> Any:
-        future = client.call_async(request)
-        self._wait(future.done, _SERVICE_S, f"an answer of {client.srv_name}", tick)
-        return future.result()
+        call = RepeatedCall(client, request)
+        return self._wait(call.answer, _SERVICE_S, f"an answer of {client.srv_name}", tick)
 
     def _wait(
-        self, is_there: Callable[[], Any], timeout_s: float, what: str, tick: Callable[[], None]
-    ) -> None:
+        self, there: Callable[[], Any], timeout_s: float, what: str, tick: Callable[[], None]
+    ) -> Any:
         end_s = time.monotonic() + timeout_s
-        while not is_there():
+        while not (found := there()):
             if time.monotonic() > end_s:
                 raise OnlineError(f"expected {what} within {timeout_s:g} s, nothing came")
             tick()
             time.sleep(_POLL_S)
+        return found
 
 
 def find_process(name: str) -> int | None:

@@ -1,0 +1,35 @@
+"""A service call that is made again while no answer comes.
+
+A service that has only just been discovered may not know yet where to send its answer to, and the
+answer is lost: DDS discovers each way by itself. So whatever may be asked twice should be.
+Does not know about: which service, what waits.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+AGAIN_S = 3.0
+
+
+class RepeatedCall:
+    """One question to a service; must mean the same when it is asked twice.
+
+    client: rclpy's client of the service, spun by somebody else.
+    """
+
+    def __init__(self, client: Any, request: Any) -> None:
+        self._client, self._request = client, request
+        self._futures: list[Any] = []
+        self._next_s = 0.0
+
+    def answer(self) -> Any | None:
+        """The service's response, or None so far. Asks, or asks again, where it is time to."""
+        for future in self._futures:
+            if future.done():
+                return future.result()
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + AGAIN_S
+            self._futures.append(self._client.call_async(self._request))
+        return None
