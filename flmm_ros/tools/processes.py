@@ -9,13 +9,37 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 PATIENCE_S = 5.0  # for each of: asked to end (SIGINT), told to (SIGTERM)
 TAIL_LINES = 25
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """SIGINT and SIGTERM come after the block: one that ended it between the start of a process and
+    its being known would leave the process behind. Handlers run on the main thread only, and those
+    that are not Python's own are not put back: see `SignalHandlerOptions` of rclpy.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        how: signal.signal(how, lambda number, _: came.append(number))
+        for how in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for how, handler in handlers.items():
+            signal.signal(how, signal.SIG_DFL if handler is None else handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 class Child:
@@ -31,14 +55,18 @@ class Child:
 
     def __enter__(self) -> Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as stream:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        try:
+            with self.log.open("wb") as stream, _signals_held_back():
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except BaseException:  # also the end that a signal asked for meanwhile
+            self.stop()
+            raise
         return self
 
     def __exit__(

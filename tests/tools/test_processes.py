@@ -1,6 +1,9 @@
 """Children end when they should, however unwilling they are."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -93,3 +96,26 @@ def test_one_that_fails_is_noticed_and_its_log_shown(module: Path) -> None:
 
 def test_a_log_that_is_not_there(tmp_path: Path) -> None:
     assert "(nothing written)" in Child.tail_of(tmp_path / "none.log")
+
+
+def test_told_to_end_while_it_starts_one_it_leaves_none_behind(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)
+            pids.append(self.pid)
+            signal.raise_signal(signal.SIGTERM)  # before anybody knows of the process
+
+    monkeypatch.setattr(processes.subprocess, "Popen", Popen)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with pytest.raises(SystemExit, match="143"):
+            started(module, "import time; time.sleep(60)").__enter__()
+        assert signal.getsignal(signal.SIGTERM).__name__ == "<lambda>"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(pids) == 1
+    assert not Path(f"/proc/{pids[0]}").exists() or not is_alive(pids[0])
