@@ -168,13 +168,19 @@ def reliability_of(node: Node, choice: str, topic: str) -> ReliabilityPolicy:
         return ReliabilityPolicy.BEST_EFFORT
     if choice == "reliable":
         return ReliabilityPolicy.RELIABLE
-    is_reliable = _offered(node, topic) == {ReliabilityPolicy.RELIABLE}
-    return ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
+    return _fitting(_offered(node, topic))
 
 
 def offers_other(node: Node, topic: str, asked: ReliabilityPolicy) -> bool:
     """Whether `auto` would now ask for another reliability; not where nobody publishes."""
-    return bool(_offered(node, topic)) and reliability_of(node, "auto", topic) is not asked
+    offered = _offered(node, topic)
+    return bool(offered) and _fitting(offered) is not asked
+
+
+def _fitting(offered: set[ReliabilityPolicy]) -> ReliabilityPolicy:
+    """The most that every publisher offers."""
+    is_reliable = offered == {ReliabilityPolicy.RELIABLE}
+    return ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
 
 
 def _offered(node: Node, topic: str) -> set[ReliabilityPolicy]:

@@ -16,7 +16,6 @@ import io
 import sys
 
 import numpy as np
-import rclpy
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from rcl_interfaces.msg import (
@@ -25,14 +24,13 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.executors import ExternalShutdownException
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from flmm_ros.ros.conversions import image_to_msg
+from flmm_ros.tools.simulated_node import SimulatedNode, run_until_ended
 from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX, Tabletop, TabletopScene
 
 FRAME_ID = "camera_color_optical_frame"
@@ -42,7 +40,7 @@ MAX_RATE_HZ = 60.0
 JPEG_QUALITY = 95
 
 
-class CameraNode(Node):
+class CameraNode(SimulatedNode):
     """Publishes one scene over and over until its seed changes."""
 
     def __init__(self) -> None:
@@ -174,19 +172,7 @@ def jpeg(rgb: NDArray[np.uint8]) -> bytes:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the camera until it is interrupted or terminated; both are a clean end."""
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = CameraNode()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # Ctrl-C and SIGTERM are how a node is asked to end
-    finally:
-        if node is not None:
-            node.close()
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return run_until_ended(CameraNode, args)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,9 @@ from flmm_ros.engine.overlay import draw_overlay
 from flmm_ros.engine.types import FlmmError
 from flmm_ros.tools.grasp_attempt import OUTCOMES, PICKED, attempt
 from flmm_ros.tools.grasp_pictures import TILE_HW, contact_sheet, save_film, tile_of
+from flmm_ros.tools.grasp_tasks import absent_names
 from flmm_ros.tools.grasp_world import GraspWorld
-from flmm_ros.tools.tabletop import COLORS, KINDS, seed_range
+from flmm_ros.tools.tabletop import seed_range
 
 FILM_EVERY = 24  # physics steps: ten pictures a second
 SHEET_COLUMNS = 6
@@ -55,7 +56,7 @@ def instructions(seed: int) -> tuple[str, str]:
     rng = np.random.default_rng([seed, 7])
     with GraspWorld(seed) as world:
         names = [thing.name for thing in world.things]
-    absent = [f"{c} {k}" for c in COLORS for k in KINDS if f"{c} {k}" not in names]
+        absent = absent_names(world)
     return str(rng.choice(names)), str(rng.choice(absent))
 
 

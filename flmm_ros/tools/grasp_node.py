@@ -14,12 +14,9 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
-from rclpy.executors import ExternalShutdownException
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import ColorRGBA, Float32, Header
@@ -28,16 +25,17 @@ from visualization_msgs.msg import Marker, MarkerArray
 from flmm_ros.ros.conversions import image_to_msg
 from flmm_ros.ros.poses import matrix_of, pose_to_msg, vector_to_msg
 from flmm_ros.tools.camera import FRAME_ID, MAX_SEED, depth_to_msg, info_to_msg
+from flmm_ros.tools.grasp_arm import WORLD
 from flmm_ros.tools.grasp_world import GraspWorld, Thing
 from flmm_ros.tools.panda import UnreachableError
+from flmm_ros.tools.simulated_node import SimulatedNode, run_until_ended
 
 TICK_S = 0.05  # of the world, between two reports of the arm
 PICTURE_TICKS = 20  # a picture a second: the software renderer is slow
 ONLOOKER_TICKS, ONLOOKER_HW = 5, (240, 320)
-WORLD = "world"
 
 
-class GraspNode(Node):
+class GraspNode(SimulatedNode):
     """Steps one world and reports it; everything on one thread."""
 
     def __init__(self) -> None:
@@ -143,22 +141,14 @@ class GraspNode(Node):
             color=ColorRGBA(r=red, g=green, b=blue, a=alpha),
         )
 
+    def close(self) -> None:
+        """Frees the simulated world."""
+        self.world.close()
+
 
 def main(args: list[str] | None = None) -> int:
     """Runs the world until it is interrupted or terminated; both are a clean end."""
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = GraspNode()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # Ctrl-C and SIGTERM are how a node is asked to end
-    finally:
-        if node is not None:
-            node.world.close()
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return run_until_ended(GraspNode, args)
 
 
 if __name__ == "__main__":

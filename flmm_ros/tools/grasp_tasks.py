@@ -58,11 +58,15 @@ def task_in(world: GraspWorld, kind: str) -> Task | None:
         mugs = tuple(name for name in names if name.endswith(" mug"))
         return Task(kind, world.seed, "give me something to drink from", mugs) if mugs else None
     if kind == ABSENT:
-        absent = [f"{c} {k}" for c in COLORS for k in KINDS if f"{c} {k}" not in names]
-        return Task(kind, world.seed, f"pick up the {rng.choice(absent)}")
+        return Task(kind, world.seed, f"pick up the {rng.choice(absent_names(world))}")
     counts = Counter(name.split()[-1] for name in names)
     several = [noun for noun, count in counts.items() if count > 1]
     return Task(kind, world.seed, f"pick up the {several[0]}") if several else None
+
+
+def absent_names(world: GraspWorld) -> list[str]:
+    """All that could lie in a world and does not: "red mug"."""
+    return [f"{c} {k}" for c in COLORS for k in KINDS if world.find(f"{c} {k}") is None]
 
 
 def _put_task(world: GraspWorld) -> Task | None:

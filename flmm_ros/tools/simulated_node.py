@@ -1,0 +1,38 @@
+"""How the process of a simulated thing runs: until somebody ends it, and then it leaves cleanly.
+
+Does not know about: what is simulated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+
+
+class SimulatedNode(Node):
+    """A node that holds a simulated world."""
+
+    def close(self) -> None:
+        """Frees that world."""
+        raise NotImplementedError
+
+
+def run_until_ended(make: Callable[[], SimulatedNode], args: list[str] | None) -> int:
+    """Spins the node that `make` returns until it is interrupted or terminated; both are a clean
+    end. Returns the exit status."""
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = make()
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # Ctrl-C and SIGTERM are how a node is asked to end
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
