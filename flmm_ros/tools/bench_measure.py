@@ -137,8 +137,10 @@ def measure_peak_mib(grounder: Grounder, way: str) -> float:
     """Peak memory of one phrase on a new image, beyond the loaded model's.
 
     On a CPU only true in a process that has done nothing else, and whose allocator gives back at
-    once what is freed (`ALLOCATOR`): otherwise its habits are measured, not what is needed.
+    once what is freed (`ALLOCATOR`): otherwise its habits are measured, not what is needed. On a
+    GPU torch itself counts what is in use, in any process that has not seen the image yet.
     """
+    _warm_up(grounder)
     runs: dict[str, Callable[[], object]] = {
         "plain SDPA with cache": lambda: _plain(grounder),
         "engine": lambda: grounder.open(picture(0)).ground(PHRASES[:1]),
@@ -151,7 +153,6 @@ def measure_peak_mib(grounder: Grounder, way: str) -> float:
         peak = torch.cuda.max_memory_allocated()
         del kept
         return (peak - before) / 2**20
-    _warm_up(grounder)
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # what building the model left over is no room
     before = _memory_kib("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of building the model

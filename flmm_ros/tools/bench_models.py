@@ -10,7 +10,10 @@ Does not know about: what is measured, how.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -52,13 +55,29 @@ PHRASES = (
 PROMPT = "please give me a description of the image."
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 _IMAGE_ID = _SPECIAL.index("<image>")
-_VOCABULARY = 1000
 _SIDE, _PATCH = 336, 14
+_USUAL_RANGE, _USUAL_WIDTH = 0.02, 1024  # of random weights, and the width it suits
+
+
+@dataclass(frozen=True)
+class VisionShape:
+    """Numbers of the language model's image tower, a CLIP ViT."""
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+
+
+# On a CPU the tower is tiny: it is the same for everybody and not what is measured.
+TINY_TOWER = VisionShape(64, 2, 2, 128)
+_CLIP_LARGE = VisionShape(1024, 24, 16, 4096)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Numbers of one model. `sam`: of the image encoder, the same for everybody compared."""
+    """Numbers of one model. `sam`: of the refiner's image encoder, the same for everybody
+    compared."""
 
     family: str
     layers: int
@@ -69,78 +88,120 @@ class Shape:
     base_channels: int = 64
     sam_input_px: int = 1024
     sam: SamVitShape = SamVitShape(128, 4, 4, window=14, global_layers=(3,), mlp_width=512)
+    vision: VisionShape = TINY_TOWER
+    vocabulary: int = 1000
+
+
+def _published(family: str, key_value_heads: int, mlp_width: int) -> Shape:
+    """A published 7B model: text layers, vocabulary, CLIP ViT-L/14 and SAM ViT-L at full size."""
+    return Shape(
+        family,
+        32,
+        4096,
+        32,
+        key_value_heads,
+        mlp_width,
+        sam=SamVitShape(),
+        vision=_CLIP_LARGE,
+        vocabulary=32064,
+    )
 
 
 SHAPES = {
     "llava": Shape("llava", 12, 1024, 16, 16, 2816),
     "llava_next": Shape("llava_next", 12, 1024, 16, 4, 2816),  # grouped heads, as mistral's
-    "llava_7b": Shape("llava", 32, 4096, 32, 32, 11008, sam=SamVitShape()),
-    "llava_next_7b": Shape("llava_next", 32, 4096, 32, 8, 14336, sam=SamVitShape()),
+    "llava_7b": _published("llava", 32, 11008),
+    "llava_next_7b": _published("llava_next", 8, 14336),
 }
 
 
 def build(shape: Shape, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Grounder:
-    """A grounder of this shape; the same weights every time."""
+    """A grounder of this shape; the same weights every time.
+
+    Weights are drawn on the device and in the format they are used in: a model of seven billion is
+    there in seconds, and never twice as large on the way.
+    """
     torch.manual_seed(0)
-    lmm = _lmm(shape, device, dtype)
+    with _made_on(device, dtype):
+        lmm = _lmm(shape)
     refiner = RefinerShape(input_size=shape.sam_input_px, encoder=shape.sam)
-    heads = Heads(lmm.shape, HeadsConfig(base_channels=shape.base_channels, refiner=refiner))
+    with _made_on(device, torch.float32):
+        heads = Heads(lmm.shape, HeadsConfig(base_channels=shape.base_channels, refiner=refiner))
     config = GrounderConfig(model="bench", device=device, scene_cache=2)
     return Grounder(config, lmm.config, lmm, heads.to(device).eval().requires_grad_(False))
 
 
-def _lmm(shape: Shape, device: str, dtype: torch.dtype) -> Lmm:
+@contextmanager
+def _made_on(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """New weights appear on this device, in this format."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _lmm(shape: Shape) -> Lmm:
     config = ModelConfig(
         name="bench", family=shape.family, lmm="random", heads="random", prompt=PROMPT
     )
     tokenizer = _tokenizer()
     tokens = PromptTokens(tokenizer, config.template, _IMAGE_ID)
-    text = {
-        "hidden_size": shape.width,
-        "intermediate_size": shape.mlp_width,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.key_value_heads,
-        "vocab_size": _VOCABULARY,
-        "max_position_embeddings": 4096,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
-    # The image tower is tiny: it is the same for everybody and not what is measured.
-    vision = CLIPVisionConfig(
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=_SIDE,
-        patch_size=_PATCH,
-    )
-    with torch.device(device):
-        if shape.family == "llava":
-            model = LlavaForConditionalGeneration(
-                LlavaConfig(
-                    vision_config=vision, text_config=LlamaConfig(**text), image_token_id=_IMAGE_ID
-                )
-            ).to(dtype)
-            _teach(model, tokenizer)
-            rule = PixelRule((0.48, 0.46, 0.41), (0.27, 0.26, 0.28), 1 / 255)
-            return Llava(model, tokens, config, rule)
-        tiles = [[_SIDE * a, _SIDE * b] for a, b in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
-        model = LlavaNextForConditionalGeneration(
-            LlavaNextConfig(
-                vision_config=vision,
-                text_config=MistralConfig(**text, sliding_window=None),
-                image_token_id=_IMAGE_ID,
-                image_grid_pinpoints=tiles,
+    text, vision = _text_arguments(shape), _vision_config(shape.vision)
+    if shape.family == "llava":
+        llava = LlavaForConditionalGeneration(
+            LlavaConfig(
+                vision_config=vision, text_config=LlamaConfig(**text), image_token_id=_IMAGE_ID
             )
-        ).to(dtype)
-    _teach(model, tokenizer)
+        )
+        _teach(llava, tokenizer)
+        rule = PixelRule((0.48, 0.46, 0.41), (0.27, 0.26, 0.28), 1 / 255)
+        return Llava(llava, tokens, config, rule)
+    tiles = [[_SIDE * a, _SIDE * b] for a, b in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
+    llava_next = LlavaNextForConditionalGeneration(
+        LlavaNextConfig(
+            vision_config=vision,
+            text_config=MistralConfig(**text, sliding_window=None),
+            image_token_id=_IMAGE_ID,
+            image_grid_pinpoints=tiles,
+        )
+    )
+    _teach(llava_next, tokenizer)
     processor = LlavaNextImageProcessorPil(
         size={"shortest_edge": _SIDE},
         crop_size={"height": _SIDE, "width": _SIDE},
         image_grid_pinpoints=tiles,
     )
-    return LlavaNext(model, tokens, config, processor)
+    return LlavaNext(llava_next, tokens, config, processor)
+
+
+def _text_arguments(shape: Shape) -> dict[str, Any]:
+    return {
+        "hidden_size": shape.width,
+        "intermediate_size": shape.mlp_width,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.key_value_heads,
+        "vocab_size": shape.vocabulary,
+        "max_position_embeddings": 4096,
+        # What a layer adds grows with the width; the embeddings have to stay far larger.
+        "initializer_range": _USUAL_RANGE * min(1.0, (_USUAL_WIDTH / shape.width) ** 0.5),
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+
+
+def _vision_config(tower: VisionShape) -> CLIPVisionConfig:
+    return CLIPVisionConfig(
+        hidden_size=tower.width,
+        intermediate_size=tower.mlp_width,
+        num_hidden_layers=tower.layers,
+        num_attention_heads=tower.heads,
+        image_size=_SIDE,
+        patch_size=_PATCH,
+    )
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:

@@ -170,14 +170,6 @@ def _memory_rows(peaks: Mapping[str, float]) -> Iterator[Row]:
 
 def describe_machine(device: str) -> dict[str, Any]:
     """On what, and with what, something is measured."""
-    root = Path(__file__).resolve().parents[2]
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     processor = next(
         (
             line.partition(":")[2].strip()
@@ -193,8 +185,23 @@ def describe_machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "commit": found.stdout.strip() or "unknown",
+        "commit": _commit(),
     }
+
+
+def _commit() -> str:
+    """Of this checkout; "unknown" where it is none, or git is not installed."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return "unknown"
+    return found.stdout.strip() or "unknown"
 
 
 def report(
