@@ -25,17 +25,21 @@ from flmm_ros.tools.tabletop_camera import HEIGHT_PX as HEIGHT_PX
 from flmm_ros.tools.tabletop_camera import NEAR_M as NEAR_M
 from flmm_ros.tools.tabletop_camera import WIDTH_PX as WIDTH_PX
 from flmm_ros.tools.tabletop_camera import Look, add_table, draw_look, take_picture
+from flmm_ros.tools.tabletop_objects import ALL_KINDS as ALL_KINDS
 from flmm_ros.tools.tabletop_objects import COLORS as COLORS
 from flmm_ros.tools.tabletop_objects import KINDS as KINDS
 from flmm_ros.tools.tabletop_objects import (
     Placement,
     add_visual,
+    draw_crowd,
     draw_placements,
     shape_of,
     uncover,
 )
+from flmm_ros.tools.tabletop_textures import TABLES, TextureFolder
 
 MIN_VISIBLE_PX = 80  # an object that shows less than this is not counted as seen
+TEXTURED = 0.4  # share of crowded tables of planks, tiles or cloth instead of one shade
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Tabletop:
 
     def __init__(self, width_px: int = WIDTH_PX, height_px: int = HEIGHT_PX) -> None:
         self.width_px, self.height_px = width_px, height_px
+        self._textures = TextureFolder()
         self._client = pybullet.connect(pybullet.DIRECT)
         if self._client < 0:
             raise RuntimeError("PyBullet refused a headless (DIRECT) connection")
@@ -96,6 +101,7 @@ class Tabletop:
         if self._client >= 0:
             pybullet.disconnect(self._client)
             self._client = -1
+            self._textures.close()
 
     def __enter__(self) -> Tabletop:
         return self
@@ -119,9 +125,30 @@ class Tabletop:
             return scene
         return self._render(seed, placements, replace(look, yaw_deg=look.yaw_deg + turn_deg))
 
-    def _render(self, seed: int, placements: list[Placement], look: Look) -> TabletopScene:
+    def render_crowd(self, seed: int) -> TabletopScene:
+        """The crowded scene of `seed`: 4 to 10 objects of all kinds, patterned or plain, on a plain
+        or textured table, where some hide parts of others."""
+        rng = np.random.default_rng([seed, 1])
+        while True:
+            placements, look = draw_crowd(rng), draw_look(rng)
+            under = str(rng.choice(list(TABLES))) if rng.random() < TEXTURED else None
+            scene = self._render(seed, placements, look, under)
+            if len(scene.objects) == len(placements) >= 4:
+                return scene
+
+    def _render(
+        self, seed: int, placements: list[Placement], look: Look, table_texture: str | None = None
+    ) -> TabletopScene:
         pybullet.resetSimulation(physicsClientId=self._client)
-        add_table(look, self._client)
+        table = add_table(look, self._client)
+        if table_texture is not None:
+            pybullet.changeVisualShape(
+                table,
+                -1,
+                textureUniqueId=self._textures.load(table_texture, self._client),
+                rgbaColor=[*look.shade, 1],
+                physicsClientId=self._client,
+            )
         bodies = [self._add(p) for p in placements]
         picture = take_picture(look, (self.height_px, self.width_px), self._client)
         labels, objects = _truth(picture.ids, bodies, placements)
@@ -146,7 +173,8 @@ class Tabletop:
             shape.turn_xyzw,
             physicsClientId=client,
         )
-        uncover(body, shape, p.rgba, client)
+        pattern_id = self._textures.load(p.pattern, client) if p.pattern else -1
+        uncover(body, shape, p.rgba, client, pattern_id)
         return int(body)
 
 
@@ -191,13 +219,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the simulated tabletop of one seed.")
     parser.add_argument("seed", type=int)
     parser.add_argument("--out", type=Path, default=Path("scene.png"), help="PNG to write")
+    parser.add_argument("--crowded", action="store_true", help="4 to 10 things, some patterned")
     parser.add_argument("--width", type=int, default=WIDTH_PX, help="pixels")
     parser.add_argument("--height", type=int, default=HEIGHT_PX, help="pixels")
     args = parser.parse_args()
     from PIL import Image
 
     with Tabletop(args.width, args.height) as table:
-        scene = table.render(args.seed)
+        scene = table.render_crowd(args.seed) if args.crowded else table.render(args.seed)
     Image.fromarray(scene.rgb).save(args.out)
     for obj in scene.objects:
         x, y = obj.center_px

@@ -1,8 +1,8 @@
 """What stands on the simulated table: colours, kinds, where things are put, and their shapes.
 
-`Placement` says what stands where; `draw_placements` draws some; `shape_of` is a thing's body in
-PyBullet's terms, at any scale, so that the world that is only looked at (tabletop.py) and the one
-that is gripped in (grasp_world.py) show the same things.
+`Placement` says what stands where; `draw_placements` draws some, `draw_crowd` many; `shape_of` is a
+thing's body in PyBullet's terms, at any scale, so that the world that is only looked at
+(tabletop.py) and the one that is gripped in (grasp_world.py) show the same things.
 Does not know about: cameras, pictures, physics.
 """
 
@@ -16,6 +16,8 @@ import numpy as np
 import pybullet
 import pybullet_data
 
+from flmm_ros.tools.tabletop_textures import PATTERNS
+
 COLORS: dict[str, tuple[float, float, float]] = {
     "red": (0.85, 0.10, 0.10),
     "green": (0.10, 0.62, 0.15),
@@ -27,7 +29,13 @@ COLORS: dict[str, tuple[float, float, float]] = {
     "black": (0.08, 0.08, 0.08),
 }
 KINDS: tuple[str, ...] = ("cube", "ball", "cylinder", "mug", "duck", "ring", "bunny")
+CROWD_KINDS: tuple[str, ...] = ("bear", "brick", "plank", "plate")  # only crowds have these
+ALL_KINDS: tuple[str, ...] = (*KINDS, *CROWD_KINDS)
+PLAIN_KINDS = frozenset(["bear", "brick"])  # their meshes say nothing of where a pattern goes
+PATTERNED = 0.4  # share of a crowd's other things that have a pattern
 GAP_M = 0.115  # least distance of two things, middle to middle
+CROWD_GAP = 1.25  # least distance of two things of a crowd, in sums of their sizes: they may hide
+# parts of each other
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Placement:
     xy_m: tuple[float, float]
     size_m: float
     yaw_rad: float
+    pattern: str | None = None  # light and dark over its colour, a name of tabletop_textures.py
 
     @property
     def name(self) -> str:
@@ -91,12 +100,49 @@ def draw_placements(
     return placements
 
 
+def draw_crowd(rng: np.random.Generator) -> list[Placement]:
+    """4 to 10 things of all kinds close together, some patterned, some hidden in part; every pair
+    of colour and kind at most once."""
+    wanted = int(rng.integers(4, 11))
+    names = list(COLORS)
+    placements: list[Placement] = []
+    for _ in range(400):
+        if len(placements) == wanted:
+            break
+        # Often one more of a kind or a colour that is there: such things are told apart by the
+        # other word, or by their places.
+        like = placements[int(rng.integers(len(placements)))] if placements else None
+        choice = rng.random()
+        kind = like.kind if like and choice < 0.25 else ALL_KINDS[rng.integers(len(ALL_KINDS))]
+        color = like.color if like and choice > 0.8 else names[rng.integers(len(names))]
+        xy, size_m = rng.uniform([-0.27, -0.19], [0.27, 0.21]), float(rng.uniform(0.028, 0.042))
+        if any(p.kind == kind and p.color == color for p in placements):
+            continue
+        if any(np.linalg.norm(xy - p.xy_m) < CROWD_GAP * (size_m + p.size_m) for p in placements):
+            continue
+        tint = np.clip(np.array(COLORS[color]) + rng.uniform(-0.06, 0.06, 3), 0, 1)
+        has_pattern = rng.random() < PATTERNED and kind not in PLAIN_KINDS
+        placements.append(
+            Placement(
+                kind=kind,
+                color=color,
+                rgba=(float(tint[0]), float(tint[1]), float(tint[2]), 1.0),
+                xy_m=(float(xy[0]), float(xy[1])),
+                size_m=size_m,
+                yaw_rad=float(rng.uniform(0, 2 * np.pi)),
+                pattern=str(rng.choice(list(PATTERNS))) if has_pattern else None,
+            )
+        )
+    return placements
+
+
 def shape_of(p: Placement, scale: float = 1.0) -> ObjectShape:
     """The body of a thing, `scale` times as large as its placement says."""
     size = p.size_m * scale
     turn = pybullet.getQuaternionFromEuler([0, 0, p.yaw_rad])
     upright = pybullet.getQuaternionFromEuler([np.pi / 2, 0, p.yaw_rad])
     mesh: tuple[str, float] | None = None
+    middle = (0.0, 0.0, 0.0)  # of a mesh, where it stands
     height_m = size
     shape: dict[str, Any] = {}
     if p.kind == "cube":
@@ -115,12 +161,25 @@ def shape_of(p: Placement, scale: float = 1.0) -> ObjectShape:
         mesh, height_m, turn = ("torus/torus_textured.obj", size * 1.6), size * 0.4, upright
     elif p.kind == "bunny":
         mesh, height_m, turn = ("bunny.obj", size * 1.35), size * 0.9, upright
+    elif p.kind == "bear":
+        mesh, middle, height_m = ("teddy2_VHACD_CHs.obj", size * 2.8), (0.68, 0.66, 0.0), 0.0
+    elif p.kind == "brick":
+        mesh, middle, height_m = ("lego/lego.obj", size * 7.0), (0.159, 0.115, -0.317), 0.0
+    elif p.kind == "plank":
+        half_m = [size * 1.6, size * 0.45, size * 0.3]
+        shape = {"shapeType": pybullet.GEOM_BOX, "halfExtents": half_m}
+        height_m = size * 0.3
+    elif p.kind == "plate":
+        shape = {"shapeType": pybullet.GEOM_CYLINDER, "radius": size * 1.3, "length": size * 0.4}
+        height_m = size * 0.2
     if mesh is not None:
         shape = {
             "shapeType": pybullet.GEOM_MESH,
             "fileName": os.path.join(pybullet_data.getDataPath(), mesh[0]),
             "meshScale": [mesh[1]] * 3,
         }
+        if any(middle):
+            shape["visualFramePosition"] = [-x * mesh[1] for x in middle]
     return ObjectShape(shape, height_m, turn, mesh)
 
 
@@ -131,9 +190,14 @@ def add_visual(shape: ObjectShape, rgba: tuple[float, ...], client: int) -> int:
     )
 
 
-def uncover(body: int, shape: ObjectShape, rgba: tuple[float, ...], client: int) -> None:
-    """Takes a mesh's texture off: it multiplies the colour, and a blue duck would turn black."""
-    if shape.mesh is not None:
+def uncover(
+    body: int, shape: ObjectShape, rgba: tuple[float, ...], client: int, pattern_id: int = -1
+) -> None:
+    """Takes a mesh's texture off: it multiplies the colour, and a blue duck would turn black.
+
+    pattern_id: of the texture that comes in its place, -1 for none.
+    """
+    if shape.mesh is not None or pattern_id >= 0:
         pybullet.changeVisualShape(
-            body, -1, textureUniqueId=-1, rgbaColor=list(rgba), physicsClientId=client
+            body, -1, textureUniqueId=pattern_id, rgbaColor=list(rgba), physicsClientId=client
         )

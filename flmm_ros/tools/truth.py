@@ -12,9 +12,9 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from flmm_ros.tools.tabletop import COLORS, KINDS, SceneObject, TabletopScene
+from flmm_ros.tools.tabletop import ALL_KINDS, COLORS, SceneObject, TabletopScene
 
-_PLURALS = {"bunnies": "bunny", **{f"{kind}s": kind for kind in KINDS if kind != "bunny"}}
+_PLURALS = {"bunnies": "bunny", **{f"{kind}s": kind for kind in ALL_KINDS if kind != "bunny"}}
 
 
 def words_of(text: str) -> list[str]:
@@ -29,7 +29,7 @@ def objects_meant(phrase: str, scene: TabletopScene) -> tuple[SceneObject, ...]:
     """
     words = words_of(phrase)
     colors = {word for word in words if word in COLORS}
-    kinds = {word for word in words if word in KINDS}
+    kinds = {word for word in words if word in ALL_KINDS}
     if not colors and not kinds:
         return ()
     return tuple(o for o in scene.objects if colors <= {o.color} and kinds <= {o.kind})

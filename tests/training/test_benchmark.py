@@ -26,7 +26,7 @@ from training.evaluation.benchmark import Request, run_benchmark, title_of, writ
 from training.evaluation.measuring import Found, Reader, cases_of
 from training.evaluation.processes import Process
 from training.evaluation.records import Records
-from training.evaluation.scenes import sample_of, write_scene_page
+from training.evaluation.scenes import SceneRange, sample_of, write_scene_page
 
 ROOT = Path(__file__).resolve().parents[2]
 ALONE = Process()
@@ -272,7 +272,7 @@ def test_a_scene_is_a_sample_with_its_things_and_what_is_missing(
         if words in names:
             np.testing.assert_array_equal(mask, names.pop(words))
     assert not names and sum(p.is_absent for p in sample.phrases) == 2
-    write_scene_page(grounder, (900_003, 900_004), {"cIoU": "0.900"}, tmp_path, 1)
+    write_scene_page(grounder, SceneRange(900_003, 900_004), {"cIoU": "0.900"}, tmp_path, 1)
     page = (tmp_path / "index.html").read_text()
     assert "<td>0.900</td>" in page and page.count("data:image/jpeg;base64,") == 9
     assert "| cIoU | 0.900 |" in (tmp_path / "evaluation.md").read_text()

@@ -11,7 +11,7 @@ from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.lmm.tokens import PromptTokens, Turn
 from flmm_ros.engine.phrase_selector import PhraseSelector
 from flmm_ros.tools.tabletop import COLORS, SceneObject
-from training.tabletop import language, references
+from training.tabletop import language, readings, references
 from training.tabletop.beside import SIDES
 from training.tabletop.heads import targets_of
 from training.tabletop.lmm import build_lmm, forward, mirrored
@@ -19,8 +19,11 @@ from training.tabletop.readings import PHRASES_ALONE, turns_of
 from training.tabletop.samples import Mention
 from training.tabletop.scenes import SceneSet
 from training.tabletop.selector import TokenSet, labels_of, measure, train_selector
+from training.tabletop.spelling import made_up, misspelt
 from training.tabletop.tower import token_labels
-from training.tabletop.turns import TurnPacker, build_tokenizer
+from training.tabletop.tokenizer import build_tokenizer, pieces, words_known
+from training.tabletop.turns import TurnPacker
+from training.tabletop.vocabulary import PLURALS, STRANGE, STRANGE_COLORS, SYNONYMS, UNHEARD
 
 _DEFAULTS = ModelConfig(name="x", lmm="x", heads="x")
 TEMPLATE, NEXT_TURN = _DEFAULTS.template, _DEFAULTS.next_turn
@@ -30,6 +33,14 @@ OBJECTS = (
     SceneObject("ball", "blue", 2, (0, 0, 0), (160.0, 120.0), 500),
     SceneObject("mug", "orange", 3, (0, 0, 0), (290.0, 40.0), 500),
 )
+
+
+@pytest.fixture(autouse=True)
+def _well_spelt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What phrases mean is worked out from their words: no slips here; they have tests of their
+    own."""
+    monkeypatch.setattr(language, "TYPOS_READ", 0.0)
+    monkeypatch.setattr(readings, "TYPOS_READ", 0.0)
 
 
 def samples(kind: str, count: int = 60) -> Iterator[language.Sample]:
@@ -53,7 +64,7 @@ def test_description_goes_from_left_to_right() -> None:
 
 def test_questions_have_true_answers() -> None:
     for sample in samples("place"):
-        leftmost = any(w in sample.prompt for w in ("on the left", "far left", "leftmost"))
+        leftmost = any(w in sample.prompt for w in ("the left", "far left", "leftmost"))
         nearest = any(w in sample.prompt for w in ("nearest", "closest", "in front"))
         wanted = "the red mug." if leftmost or nearest else "the orange mug."
         assert sample.answer == wanted, sample.prompt
@@ -65,6 +76,8 @@ def test_questions_have_true_answers() -> None:
         if "carrot" in sample.prompt:
             assert sample.answer == language.NOTHING
     for sample in samples("yes_no"):
+        if language.NOTHING in sample.answer:  # a strange thing
+            assert not any(o.name in sample.prompt for o in OBJECTS)
         names_one = any(o.name in sample.answer for o in OBJECTS)
         assert sample.answer.startswith("yes" if names_one else "no")
     for sample in samples("relation"):
@@ -94,13 +107,15 @@ def meant(phrase: str) -> set[int]:
             head, anchor = phrase.split(side_words)
             side = side_words
     words = head.split()
+    if set(words) & set(STRANGE_COLORS):
+        return set()
     fitting = {
         o.label
         for o in OBJECTS
         if all(color not in words or color == o.color for color in COLORS)
         and (
             {"thing", "things", "object", "objects", "one"} & set(words)
-            or {o.kind, references.PLURALS[o.kind], *references.SYNONYMS[o.kind]} & set(words)
+            or {o.kind, PLURALS[o.kind], *SYNONYMS[o.kind]} & set(words)
         )
     }
     if side:
@@ -159,8 +174,8 @@ def test_phrases_are_read_alone_and_in_answers() -> None:
 
 def test_targets_are_all_the_objects_a_phrase_means() -> None:
     labels = np.array([[[0, 1, 2], [3, 3, 1]]], np.uint8)
-    scenes = SceneSet(np.array([0]), np.zeros((1, 2, 3, 3), np.uint8), labels, (OBJECTS,))
-    wanted = torch.tensor([0b101, 0b010, 0], dtype=torch.uint8)  # both mugs, the ball, nothing
+    scenes = SceneSet(np.zeros((1, 2, 3, 3), np.uint8), labels, (OBJECTS,))
+    wanted = torch.tensor([0b101, 0b010, 0], dtype=torch.int32)  # both mugs, the ball, nothing
     masks = targets_of(scenes, torch.zeros(3, dtype=torch.long), wanted)
     assert masks[0].tolist() == [[0, 1, 0], [1, 1, 1]]
     assert masks[1].tolist() == [[0, 0, 1], [0, 0, 0]]
@@ -226,7 +241,59 @@ def test_the_vocabulary_covers_the_texts_and_nothing_absurd() -> None:
         sample = language.draw(OBJECTS, rng)
         ids = tokenizer(f"{sample.prompt} {sample.answer}").input_ids
         assert tokenizer.unk_token_id not in ids, sample
-    assert tokenizer.unk_token_id in tokenizer("the zebra").input_ids
+    assert tokenizer.unk_token_id in tokenizer("the \u0437\u0435\u0431\u0440\u0430").input_ids
+
+
+def test_known_words_are_whole_and_others_are_spelt() -> None:
+    assert TOKENIZER.tokenize("The red bunnies, please!") == [
+        "the",
+        "red",
+        "bunnies",
+        ",",
+        "please",
+        "!",
+    ]
+    spelt = TOKENIZER.tokenize("zebra")
+    assert len(spelt) > 1 and "".join(piece.removeprefix("##") for piece in spelt) == "zebra"
+    assert (
+        TOKENIZER.decode(TOKENIZER("caf\u00e9 zebra", add_special_tokens=False).input_ids)
+        == "cafe zebra"
+    )
+    known = set(words_known())
+    assert known.isdisjoint({*UNHEARD, "banana", "seee", "thee"})
+    assert {"red", "plank", "biggest", "eight", "coffee"} <= known
+    assert len(pieces()) == len(set(pieces())) > 200
+
+
+def test_unheard_words_are_in_no_text() -> None:
+    assert set(UNHEARD).isdisjoint(STRANGE)
+    rng = np.random.default_rng(3)
+    said = " ".join(
+        f"{s.prompt} {s.answer}" for s in (language.draw(OBJECTS, rng) for _ in range(3000))
+    )
+    assert not set(UNHEARD) & set(said.replace("?", " ").replace(".", " ").split())
+    assert len([word for word in STRANGE if f" {word}" in said]) > 50
+
+
+def test_a_slip_changes_one_word_by_one_letter() -> None:
+    rng = np.random.default_rng(0)
+    assert misspelt("the red mug", rng, 0.0) == "the red mug"
+    found = {misspelt("the red cylinder", rng, 1.0) for _ in range(400)}
+    for text in found:
+        before, after = "the red cylinder".split(), text.split()
+        changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+        assert len(changed) <= 1  # a letter may be swapped for itself
+        assert all(abs(len(a) - len(b)) <= 1 and a[0] == b[0] for a, b in changed)
+    assert {"the red cyliinder", "the redd cylinder"} <= found
+    assert all(word.isalpha() and len(word) > 1 for word in (made_up(rng) for _ in range(200)))
+
+
+def test_strange_things_are_answered_not_named() -> None:
+    asked = [s for s in samples("command", 400) if s.answer == language.NOTHING]
+    assert asked and all(s.mentions == () for s in asked)
+    for sample in samples("command"):
+        assert sample.answer.startswith(("the ", "there is no"))
+        assert any(o.name in sample.answer for o in OBJECTS) == sample.answer.startswith("the ")
 
 
 def test_packed_turns_read_as_if_alone() -> None:

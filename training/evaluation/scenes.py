@@ -7,6 +7,7 @@ the blue cube"), and things that are not there. Does not know about: what else i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +52,28 @@ def sample_of(truth: TabletopScene) -> GroundingSample:
     )
 
 
+@dataclass(frozen=True)
+class SceneRange:
+    """Scenes of seeds first..stop-1, plain or crowded."""
+
+    first: int
+    stop: int
+    is_crowded: bool = False
+
+    def render(self, world: Tabletop, seed: int) -> TabletopScene:
+        """One of them."""
+        return world.render_crowd(seed) if self.is_crowded else world.render(seed)
+
+
 def write_scene_page(
-    grounder: Grounder, seeds: tuple[int, int], rows: Mapping[str, str], folder: Path, shown: int
+    grounder: Grounder, scenes: SceneRange, rows: Mapping[str, str], folder: Path, shown: int
 ) -> None:
     """Writes evaluation.md and index.html: the numbers `rows`, and the worst, random and best
     phrases of the first scenes."""
     reader = Reader(grounder, "apart")
-    some = range(seeds[0], min(seeds[1], seeds[0] + SCENES))
-    title = f"Tabletop scenes {seeds[0]}:{seeds[1]}"
+    some = range(scenes.first, min(scenes.stop, scenes.first + SCENES))
+    crowded = "Crowded tabletop" if scenes.is_crowded else "Tabletop"
+    title = f"{crowded} scenes {scenes.first}:{scenes.stop}"
     table = ScoreTable(
         title,
         ("metric", grounder.model_name),
@@ -71,11 +86,11 @@ def write_scene_page(
     with Tabletop() as world:
         cases: list[Case] = []
         for seed in track(some, description="page"):
-            truth = world.render(seed)
+            truth = scenes.render(world, seed)
             sample = sample_of(truth)
             cases += cases_of(seed, sample, reader.ground(sample, truth.rgb))
         sections = [
-            (name, [_shown(case, world.render(case.index), reader) for case in chosen])
+            (name, [_shown(case, scenes.render(world, case.index), reader) for case in chosen])
             for name, chosen in choose(cases, shown).sections()
         ]
     facts: Sequence[tuple[str, str]] = (

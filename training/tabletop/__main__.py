@@ -1,6 +1,6 @@
 """Train the embedded model from nothing; every stage resumes where it stopped.
 
-    python -m training.tabletop                          # all stages, about five hours on two cores
+    python -m training.tabletop                          # all stages; a GPU where there is one
     python -m training.tabletop --stage heads            # only the heads, on the LMM of --out
     python -m training.tabletop --smoke --out out/smoke  # minutes: proves the pipeline, not the
     model
@@ -15,8 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,37 +30,19 @@ from flmm_ros.engine.heads import Heads
 from flmm_ros.engine.lmm.llava import Llava, PixelRule
 from flmm_ros.engine.mask_refiner import MaskRefiner
 from training.tabletop import export, heads, lmm, readings, selector, sight, tower, turns
+from training.tabletop.batches import ahead
+from training.tabletop.run import STAGES, Run, add_options, run_of
 from training.tabletop.scenes import CHUNK, SceneSet, load_scenes
+from training.tabletop.tokenizer import build_tokenizer
 
 log = logging.getLogger("training.tabletop")
-STAGES = ("scenes", "tower", "lmm", "sight", "heads", "export")
+ALIGNED = 4_000  # scenes; words are few
 UNSEEN = 900_000  # seeds for choices made while training; evaluation seeds start at 1,000,000
 PIXELS = PixelRule(
     mean=(0.48145466, 0.4578275, 0.40821073),
     std=(0.26862954, 0.26130258, 0.27577711),
     scale=1 / 255,
 )
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run: where it works, how long each stage is."""
-
-    out: Path
-    scenes: int
-    unseen: int
-    tower_steps: int
-    lmm_steps: int
-    lmm_start: Path | None
-    read_scenes: int
-    heads_steps: int
-    seed: int
-    heads_rate: float = 1.5e-3
-    heads_start: Path | None = None
-    sight_steps: int = 1_500
-    align_steps: int = 500
-    selector_scenes: int = 1000
-    selector_steps: int = 1_500
 
 
 class Trainer:
@@ -70,11 +52,17 @@ class Trainer:
         self.run = run
         run.out.mkdir(parents=True, exist_ok=True)
         cache = run.out / "scenes"
-        whole = -(-run.unseen // CHUNK) * CHUNK  # they are rendered by the chunk
+        self.device = torch.device(run.device)
+        if self.device.type == "cuda":  # the embedded model is small: TF32 is plenty
+            torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.allow_tf32 = True
+        whole = -(-run.unseen // (2 * CHUNK)) * CHUNK  # they are rendered by the chunk
         self.unseen = load_scenes(cache, UNSEEN, UNSEEN + whole).first(run.unseen)
         self.scenes = load_scenes(cache, 0, run.scenes)
-        self.tokenizer: PreTrainedTokenizerFast = turns.build_tokenizer()
-        self.model: LlavaForConditionalGeneration = lmm.build_lmm(self.tokenizer, run.seed)
+        self.tokenizer: PreTrainedTokenizerFast = build_tokenizer()
+        self.model: LlavaForConditionalGeneration = lmm.build_lmm(self.tokenizer, run.seed).to(
+            self.device
+        )
         # The engine's own pre-processing: what is trained on is what will be seen.
         self.config = ModelConfig(
             name="tabletop",
@@ -99,7 +87,7 @@ class Trainer:
             self.scenes,
             self.unseen,
             self.pixels,
-            steps=self.run.tower_steps,
+            self.run.pace("tower"),
         )
         torch.save(self.model.model.vision_tower.state_dict(), self.run.out / "tower.pt")
         self._note("tower", found, start)
@@ -108,7 +96,7 @@ class Trainer:
         """Language, over frozen eyes."""
         start = time.monotonic()
         eyes = self.model.model.vision_tower
-        eyes.load_state_dict(torch.load(self.run.out / "tower.pt", weights_only=True))
+        eyes.load_state_dict(torch.load(self.run.out / "tower.pt", self.device, weights_only=True))
         eyes.requires_grad_(False).eval()
         data, unseen = self._features("train", mirror=True), self._features("unseen")
         checkpoint = self.run.out / "lmm.ckpt"
@@ -119,7 +107,9 @@ class Trainer:
             words = AutoTokenizer.from_pretrained(self.run.lmm_start)
             lmm.grow(self.model, self.tokenizer, start_model, words)
         elif not checkpoint.exists():
-            labels = tower.all_token_labels(self.scenes, self.eyes.side, eyes.config.patch_size)
+            labels = tower.all_token_labels(
+                self.scenes.first(ALIGNED), self.eyes.side, eyes.config.patch_size
+            )
             lmm.align(self.model, self.tokenizer, data, *labels, steps=self.run.align_steps)
         for part in (self.model.model.multi_modal_projector, self.model.model.language_model):
             part.requires_grad_(True)
@@ -130,7 +120,7 @@ class Trainer:
             data,
             unseen,
             checkpoint,
-            steps=self.run.lmm_steps,
+            self.run.pace("lmm"),
             examined=max(10, self.run.unseen // 5),
         )
         self._note("lmm", found, start)
@@ -140,13 +130,13 @@ class Trainer:
         """The refiner's image encoder, before any phrase."""
         start = time.monotonic()
         torch.manual_seed(self.run.seed)
-        refiner = MaskRefiner(heads.HEADS.refiner)
+        refiner = MaskRefiner(heads.HEADS.refiner).to(self.device)
         found = sight.train_sight(
             refiner,
             self.scenes,
             self.unseen,
             self.run.out / "sight.ckpt",
-            steps=self.run.sight_steps,
+            self.run.pace("sight"),
         )
         torch.save(refiner.image_encoder.state_dict(), self.run.out / "sight.pt")
         self._note("sight", found, start)
@@ -156,7 +146,8 @@ class Trainer:
         start = time.monotonic()
         model = LlavaForConditionalGeneration.from_pretrained(
             self.run.out / "lmm", dtype=torch.float32
-        ).requires_grad_(False)
+        )
+        model = model.requires_grad_(False).to(self.device)
         self.model, grid = model, self.eyes.grid
         words: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(self.run.out / "lmm")
         self.packer = turns.TurnPacker(words, grid**2)
@@ -166,21 +157,21 @@ class Trainer:
         unseen = self._readings("unseen", self._features("unseen"), grid)
         eyes = Llava(model, None, self.config, PIXELS)
         torch.manual_seed(self.run.seed)
-        trained = Heads.create(eyes.shape, heads.HEADS)
+        trained = Heads.create(eyes.shape, heads.HEADS).to(self.device)
         if self.run.heads_start:
             heads.grow(trained, load_heads(self.run.heads_start))
         seen = self.run.out / "sight.pt"
         if seen.exists():
-            trained.mask_refiner.image_encoder.load_state_dict(torch.load(seen, weights_only=True))
+            trained.mask_refiner.image_encoder.load_state_dict(
+                torch.load(seen, self.device, weights_only=True)
+            )
         found = heads.train_heads(
             trained,
             heads.PhraseSet(train, scenes),
             heads.PhraseSet(unseen, self.unseen),
             self.run.out / "heads.ckpt",
-            view=eyes.views(self.scenes.rgb.shape[1:3])[0],
-            steps=self.run.heads_steps,
-            seed=self.run.seed + 3,
-            peak_rate=self.run.heads_rate,
+            eyes.views(self.scenes.rgb.shape[1:3])[0],
+            self.run.pace("heads"),
         )
         found |= heads.calibrate(
             trained,
@@ -191,7 +182,7 @@ class Trainer:
         self._note("heads", found, start)
         save_heads(
             self.run.out / "heads.safetensors",
-            trained.half(),
+            trained.half().cpu(),
             {"command": "python -m training.tabletop", "seed": str(self.run.seed)},
         )
 
@@ -232,23 +223,28 @@ class Trainer:
         objects = scenes.objects
         if mirror:
             objects = (*objects, *(lmm.mirrored(o) for o in objects))
-        return lmm.FeatureSet(features[: len(objects)], objects)
+        return lmm.FeatureSet(features[: len(objects)].to(self.device), objects)
 
     @torch.no_grad()
     def _encode(self, scenes: SceneSet, *, mirror: bool) -> torch.Tensor:
         eyes = self.model.model.vision_tower.eval()
         parts = []
-        for start in range(0, len(scenes), 50):
+
+        def fifty(start: int) -> torch.Tensor:
             rgb = scenes.rgb[start : start + 50]
-            pixels = self.pixels(rgb[:, :, ::-1] if mirror else rgb)
-            parts.append(eyes(pixels).last_hidden_state.half())
+            return self.pixels(rgb[:, :, ::-1] if mirror else rgb)
+
+        for _, pixels in ahead(fifty, range(0, len(scenes), 50), self.run.workers):
+            parts.append(eyes(pixels.to(self.device)).last_hidden_state.half().cpu())
         return torch.cat(parts)
 
     def _readings(self, name: str, data: lmm.FeatureSet, grid: int) -> readings.ReadingSet:
         path = self.run.out / f"readings_{name}.pt"
         if path.exists():
             return readings.ReadingSet(**torch.load(path, weights_only=True))
-        found = readings.read(self.model, self.packer, data, grid, seed=len(name))
+        found = readings.read(
+            self.model, self.packer, data, grid, seed=len(name), workers=self.run.workers
+        )
         torch.save(vars(found), path)
         return found
 
@@ -267,34 +263,11 @@ def main() -> None:
         description="Train the embedded tabletop model from nothing.",
         epilog="Run it again after an interruption: it goes on from its last checkpoint.",
     )
-    parser.add_argument("--out", type=Path, default=Path("out/tabletop"), help="working directory")
-    parser.add_argument("--scenes", type=int, default=12_000, help="training scenes to render")
-    parser.add_argument("--unseen", type=int, default=500, help="scenes to measure progress on")
-    parser.add_argument("--tower-steps", type=int, default=900)
-    parser.add_argument("--lmm-steps", type=int, default=5_500)
-    parser.add_argument(
-        "--lmm-start",
-        type=Path,
-        help="model directory (lmm/) to go on from, which may have fewer words and layers",
-    )
-    parser.add_argument("--sight-steps", type=int, default=1_500)
-    parser.add_argument("--read-scenes", type=int, default=8_000, help="scenes the heads see")
-    parser.add_argument("--heads-steps", type=int, default=1_500)
-    parser.add_argument("--heads-rate", type=float, default=1.5e-3, help="peak learning rate")
-    parser.add_argument("--heads-start", type=Path, help="heads to go on from, instead of new ones")
-    parser.add_argument("--stage", choices=STAGES, action="append", help="only these stages")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--smoke", action="store_true", help="a few steps of everything")
+    add_options(parser)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    run = Run(
-        args.out, args.scenes, args.unseen, args.tower_steps, args.lmm_steps, args.lmm_start,
-        args.read_scenes, args.heads_steps, args.seed, args.heads_rate, args.heads_start,
-        args.sight_steps,
-    )  # fmt: skip
-    if args.smoke:
-        run = Run(args.out, 250, 40, 2, 2, None, 10, 2, args.seed, align_steps=5, sight_steps=2,
-                  selector_scenes=10, selector_steps=3)  # fmt: skip
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are forked
+    run = run_of(args)
     trainer = Trainer(run)
     for stage in args.stage or STAGES[1:]:
         if stage != "scenes":  # constructing the trainer renders them

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from flmm_ros.tools.tabletop import KINDS, SceneObject
+from flmm_ros.tools.tabletop import ALL_KINDS, SceneObject
 from training.tabletop.samples import MARGIN_PX, Objects, Sample, Text, article, pick, place
 
 # words -> (axis, sign): the thing meant lies on this side of the other one
@@ -68,6 +68,8 @@ def beside(objects: Objects, rng: np.random.Generator) -> Sample | None:
             f"what is {side} the {anchor.name}?",
             f"which object is {side} the {anchor.name}?",
             f"which one is {side} the {anchor.name}?",
+            f"what lies {side} the {anchor.name}?",
+            f"tell me what is {side} the {anchor.name}.",
         ),
     )
     return _neighbour_answer(objects, anchor, side, prompt, "beside")
@@ -131,7 +133,7 @@ def _color(objects: Objects, rng: np.random.Generator, it: SceneObject) -> Follo
 
 
 def _kind(objects: Objects, rng: np.random.Generator, it: SceneObject) -> FollowUp:
-    asked = it.kind if rng.random() < 0.5 else pick(rng, KINDS)
+    asked = it.kind if rng.random() < 0.5 else pick(rng, ALL_KINDS)
     answer = "yes" if asked == it.kind else "no"
     text = Text().add(f"{answer}, it is ").name(f"{article(it.kind)} {it.kind}", [it.label])
     return text.add(".").sample("dialogue", f"is it {article(asked)} {asked}?"), it

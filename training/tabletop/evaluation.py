@@ -1,38 +1,51 @@
 """How well a model points and answers on tabletop scenes it never saw, through the engine's facade.
 
 Every object of a scene is asked for by "the <colour> <kind>", together with as many absent phrases
-(masks, presence, calibration, false alarms), every kind of which several lie there by "the <kind>"
-(ambiguity), some things by their place or size ("the mug left of the blue cube"). What it says is
-examined in conversation.py.
+(masks, presence, calibration, false alarms) and names nobody taught it, every kind of which several
+lie there by "the <kind>" (ambiguity), some things by their place or size ("the mug left of the blue
+cube"). What it says is examined in conversation.py.
 
 Does not know about: how the model was trained.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from rich.progress import track
 
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.scene import Scene
-from flmm_ros.engine.types import Grounding
-from flmm_ros.tools.tabletop import COLORS, KINDS, Tabletop, TabletopScene
+from flmm_ros.engine.types import Grounding, UnknownWordError
+from flmm_ros.tools.tabletop import ALL_KINDS, COLORS, KINDS, Tabletop, TabletopScene
 from training.tabletop.beside import related_phrase
 from training.tabletop.conversation import examine_answers, examine_conversation, examine_phrases
 from training.tabletop.examination import Compared, Crowd, Examination
+from training.tabletop.samples import pick
+from training.tabletop.spelling import misspelt
 from training.tabletop.superlatives import superlative
+from training.tabletop.vocabulary import UNHEARD
 
 MATCH_IOU = 0.5  # a candidate above it lies on the thing
 
 
-def examine(grounder: Grounder, first: int, stop: int, *, with_answers: bool = True) -> Examination:
-    """Examines the scenes of seeds first..stop-1."""
+def examine(
+    grounder: Grounder,
+    first: int,
+    stop: int,
+    *,
+    with_answers: bool = True,
+    is_crowded: bool = False,
+) -> Examination:
+    """Examines the scenes of seeds first..stop-1, the plain or the crowded ones."""
     notes = Examination()
     with Tabletop() as table:
         for seed in track(range(first, stop), description="scenes"):
-            truth = table.render(seed)
+            truth = table.render_crowd(seed) if is_crowded else table.render(seed)
             scene = grounder.open(truth.rgb)
-            examine_names(notes, scene, truth)
+            examine_names(notes, scene, truth, ALL_KINDS if is_crowded else KINDS)
+            examine_unheard(notes, scene, truth)
             examine_crowds(notes, scene, truth)
             examine_compared(notes, scene, truth)
             if with_answers:
@@ -42,24 +55,31 @@ def examine(grounder: Grounder, first: int, stop: int, *, with_answers: bool = T
     return notes
 
 
-def absent_names(truth: TabletopScene, count: int, rng: np.random.Generator) -> list[str]:
+def absent_names(
+    truth: TabletopScene,
+    count: int,
+    rng: np.random.Generator,
+    all_kinds: Sequence[str] = KINDS,
+) -> list[str]:
     """Names of things that are not in the scene; most share a colour or a kind with one that is."""
     there = {o.name for o in truth.objects}
     names: list[str] = []
     while len(names) < count:
         o, choice = truth.objects[rng.integers(len(truth.objects))], rng.random()
         color = o.color if choice < 0.4 else str(rng.choice(list(COLORS)))
-        kind = o.kind if 0.4 <= choice < 0.8 else str(rng.choice(list(KINDS)))
+        kind = o.kind if 0.4 <= choice < 0.8 else str(rng.choice(list(all_kinds)))
         if f"{color} {kind}" not in there | set(names):
             names.append(f"{color} {kind}")
     return names
 
 
-def examine_names(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+def examine_names(
+    notes: Examination, scene: Scene, truth: TabletopScene, all_kinds: Sequence[str] = KINDS
+) -> None:
     """Present and absent things by their full names."""
     rng = np.random.default_rng([truth.seed, 1])
     names = [o.name for o in truth.objects]
-    names += absent_names(truth, len(names), rng)
+    names += absent_names(truth, len(names), rng, all_kinds)
     rng.shuffle(names)
     # four at a time: a robot's sentence does not name a dozen things
     for start in range(0, len(names), 4):
@@ -78,10 +98,29 @@ def examine_names(notes: Examination, scene: Scene, truth: TabletopScene) -> Non
             notes.false_alarms.append(found.is_ambiguous)
 
 
+def examine_unheard(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+    """A thing by a name that no training text has, and one that is there with a slip of the
+    finger in its name."""
+    rng = np.random.default_rng([truth.seed, 6])
+    word, color = pick(rng, UNHEARD), pick(rng, truth.objects).color
+    meant = pick(rng, truth.objects)
+    phrases = [f"the {word}", f"the {color} {word}", f"the {misspelt(meant.name, rng, 1.0)}"]
+    try:
+        found = scene.ground(phrases)
+    except UnknownWordError:  # a model of whole words
+        notes.unheard += [False, False]
+        notes.misspelt.append(0.0)
+        return
+    notes.unheard += [not grounding.is_present for grounding in found[:2]]
+    mask = truth.mask(meant)
+    overlap, union = (found[2].mask & mask).sum(), (found[2].mask | mask).sum()
+    notes.misspelt.append(float(overlap / max(union, 1)))
+
+
 def examine_crowds(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
     """ "the <kind>" where several of a kind lie."""
     kinds = [o.kind for o in truth.objects]
-    crowds = [kind for kind in KINDS if kinds.count(kind) > 1]
+    crowds = [kind for kind in ALL_KINDS if kinds.count(kind) > 1]
     for kind, found in zip(crowds, scene.ground([f"the {k}" for k in crowds]), strict=True):
         notes.crowds.append(crowd_of(found, truth, kind))
 

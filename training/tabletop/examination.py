@@ -47,6 +47,8 @@ class Examination:
     is_absent: list[bool] = field(default_factory=list)
     crowds: list[Crowd] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
+    unheard: list[bool] = field(default_factory=list)  # words of no training text: said absent
+    misspelt: list[float] = field(default_factory=list)  # IoU of names with a slip of the finger
     false_alarms: list[bool] = field(default_factory=list)  # one thing meant, several reported
     answers: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
     conversations: list[list[bool]] = field(default_factory=list)  # turns after the first
@@ -64,6 +66,8 @@ class Examination:
             "attention_on_object": share(self.attention_points),
             "answers": {"questions": share(questions), "by_kind": kinds, "n": len(questions)},
             "absent": absence_f1(self.said_absent, self.is_absent),
+            "unheard_said_absent": share(self.unheard),
+            "misspelt_P@0.5": share([iou > 0.5 for iou in self.misspelt]),
             "calibration_error": calibration_error(bins),
             "reliability": [vars(b) for b in bins],
             "ambiguity": {

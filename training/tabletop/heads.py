@@ -26,12 +26,14 @@ from flmm_ros.engine.mask_refiner import ConvEncoderShape, RefinerShape
 from flmm_ros.engine.types import View
 from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX
 from training.losses import iou, mask_loss, score_loss
+from training.tabletop.batches import Pace, ahead
 from training.tabletop.checkpoints import resume, save
 from training.tabletop.readings import ReadingSet
 from training.tabletop.scenes import SceneSet
 
 log = logging.getLogger(__name__)
-IMAGES_A_STEP, PHRASES_AN_IMAGE = 6, 3
+PHRASES_AN_IMAGE = 3  # a step
+MEASURED_EVERY = 350  # steps
 WORDLESS = 0.15  # share of steps without words, as training-free heads use the refiner
 NEW_LAYER = -3.0  # a further layer's share of the words' cue when heads grow, before the softmax
 
@@ -50,7 +52,7 @@ HEADS = HeadsConfig(
 
 def targets_of(scenes: SceneSet, image: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Masks float32 [N, H, W] of the objects each phrase means; all zero where none."""
-    labels = torch.from_numpy(scenes.labels[image.numpy()]).long()
+    labels = torch.from_numpy(scenes.labels[image.cpu().numpy()]).to(wanted.device).long()
     bit = torch.where(labels > 0, 1 << (labels - 1).clamp(min=0), 0)
     return ((bit & wanted[:, None, None].long()) > 0).float()
 
@@ -87,39 +89,37 @@ def train_heads(
     train: PhraseSet,
     unseen: PhraseSet,
     checkpoint: Path,
-    *,
     view: View,
-    steps: int,
-    seed: int,
-    peak_rate: float,
+    pace: Pace,
 ) -> dict[str, float]:
-    """Trains `heads` in place on phrases read before. Resumable.
+    """Trains `heads` in place, where they lie, on phrases read before. Resumable.
 
-    view: where the LMM's grid lies on the image. seed: of the draws.
+    view: where the LMM's grid lies on the image.
     """
-    readings, scenes = train.readings, train.scenes
-    of_image = _by_image(readings.image, len(scenes))
+    device = heads.text_layer_weights.device
+    readings, scenes = train.readings.to(device), train.scenes
+    of_image = _by_image(train.readings.image, len(scenes))
     heads.mask_refiner.image_encoder.requires_grad_(False)
-    seen = see(heads, scenes)
+    seen = see(heads, scenes, pace.workers)
     parts = [
         p
         for name, p in heads.named_parameters()
         if p.requires_grad and not name.startswith("phrase_selector.")
     ]
-    optimizer = torch.optim.AdamW(parts, peak_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parts, pace.peak_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peak_rate, total_steps=steps, pct_start=0.05
+        optimizer, pace.peak_rate, total_steps=pace.steps, pct_start=0.05
     )
     first = resume(checkpoint, heads, optimizer, schedule)
     heads.train()
-    sums = np.zeros(3)
-    for step in range(first, steps):
-        rng = np.random.default_rng([seed, step])
-        chosen = rng.integers(0, len(scenes), IMAGES_A_STEP)
+    sums = torch.zeros(3, device=device)
+    for step in range(first, pace.steps):
+        rng = np.random.default_rng([pace.seed, step])
+        chosen = rng.integers(0, len(scenes), pace.images)
         picked = np.concatenate([rng.choice(of_image[i], PHRASES_AN_IMAGE) for i in chosen])
         index = torch.from_numpy(picked)
-        truth = targets_of(scenes, readings.image[index], readings.wanted[index])
-        features = seen[torch.from_numpy(chosen)].float()
+        truth = targets_of(scenes, train.readings.image[index], readings.wanted[index])
+        features = seen[torch.from_numpy(chosen)].to(device).float()
         features = features.repeat_interleave(PHRASES_AN_IMAGE, dim=0)
         with_words = rng.random() >= WORDLESS
         coarse, logits, score = run(heads, readings, index, features, view, with_words=with_words)
@@ -134,11 +134,12 @@ def train_heads(
         nn.utils.clip_grad_norm_(parts, 1.0)
         optimizer.step()
         schedule.step()
-        sums += [loss.item() for loss in losses]
+        sums += torch.stack([loss.detach() for loss in losses])
         if step % 50 == 49:
-            log.info("heads %d/%d coarse, refined, score %s", step + 1, steps, sums / 50)
-            sums[:] = 0
-        if step % 350 == 349:
+            means = [round(value / 50, 4) for value in sums.tolist()]
+            log.info("heads %d/%d coarse, refined, score %s", step + 1, pace.steps, means)
+            sums.zero_()
+        if step % MEASURED_EVERY == MEASURED_EVERY - 1:
             log.info("heads unseen %s", measure(heads, unseen, view, 200))
             save(checkpoint, heads, optimizer, schedule, step + 1)
             heads.train()
@@ -146,13 +147,16 @@ def train_heads(
 
 
 @torch.no_grad()
-def see(heads: Heads, scenes: SceneSet) -> torch.Tensor:
+def see(heads: Heads, scenes: SceneSet, workers: int) -> torch.Tensor:
     """The refiner's features of all scenes, fp16 [B, hidden, g, g]: a quarter of a MiB a scene."""
     heads.eval()
     refiner, parts = heads.mask_refiner, []
-    for start in range(0, len(scenes), 50):
-        pixels = refiner.pixels(list(scenes.rgb[start : start + 50]))
-        parts.append(refiner.image_encoder(pixels).half())
+
+    def fifty(start: int) -> torch.Tensor:
+        return refiner.pixels(list(scenes.rgb[start : start + 50]))
+
+    for start, pixels in ahead(fifty, range(0, len(scenes), 50), workers):
+        parts.append(refiner.features(pixels).half())
         if start % 1000 == 0:
             log.info("seeing %d/%d", start, len(scenes))
     return torch.cat(parts)
@@ -170,13 +174,11 @@ def run(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Coarse logits (un-padded), logits at image size and predicted IoU of the phrases `index`."""
     coarse = crop_to_image(heads.decode(readings.maps[index].float()), view, image_hw)
-    cues = [
-        heads.weighted_states(
-            readings.states[i, : int(readings.lengths[i])].float().transpose(0, 1)
-        )
-        for i in index.tolist()
-    ]
-    words = [heads.text_proj(cue) for cue in cues] if with_words else None
+    words = None
+    if with_words:
+        cues = heads.weighted_states(readings.states[index].float().permute(2, 0, 1, 3))
+        pairs = zip(heads.text_proj(cues), readings.lengths[index].tolist(), strict=True)
+        words = [cue[:length] for cue, length in pairs]
     refined = heads.mask_refiner(features, coarse, words, image_hw)
     return coarse, heads.mask_refiner.upscale(refined.low_logits, image_hw), refined.iou
 
@@ -189,16 +191,17 @@ def calibrate(heads: Heads, data: PhraseSet, view: View) -> dict[str, float]:
     Trained as predicted IoU, a score of 0.85 stands on masks that are nearly always right.
     """
     heads.eval()
+    readings = data.readings.to(heads.text_layer_weights.device)
     scores, right = [], []
     for start in range(0, len(data.readings.lengths), 20):
         index = torch.arange(start, min(start + 20, len(data.readings.lengths)))
         images = data.readings.image[index].numpy()
         pixels = heads.mask_refiner.pixels(list(data.scenes.rgb[images]))
-        truth = targets_of(data.scenes, data.readings.image[index], data.readings.wanted[index])
-        features = heads.mask_refiner.image_encoder(pixels)
-        _, logits, score = run(heads, data.readings, index, features, view)
-        scores.append(score)
-        right.append(iou(logits > 0, truth > 0.5) > 0.5)
+        truth = targets_of(data.scenes, data.readings.image[index], readings.wanted[index])
+        features = heads.mask_refiner.features(pixels)
+        _, logits, score = run(heads, readings, index, features, view)
+        scores.append(score.cpu())
+        right.append((iou(logits > 0, truth > 0.5) > 0.5).cpu())
     slope, shift = np.polyfit(torch.cat(scores).numpy(), torch.cat(right).float().numpy(), 1)
     last = heads.mask_refiner.mask_decoder.iou_prediction_head.proj_out
     last.weight.mul_(slope)
@@ -210,17 +213,17 @@ def calibrate(heads: Heads, data: PhraseSet, view: View) -> dict[str, float]:
 def measure(heads: Heads, data: PhraseSet, view: View, count: int) -> dict[str, float]:
     """cIoU, P@0.5 and presence on unseen phrases."""
     heads.eval()
-    readings, scenes = data.readings, data.scenes
+    readings, scenes = data.readings.to(heads.text_layer_weights.device), data.scenes
     overlap = union = hits = there = 0.0
     right = 0
     count = min(count, len(readings.lengths))
     for start in range(0, count, 20):
         index = torch.arange(start, min(start + 20, count))
-        images = readings.image[index].numpy()
+        images = data.readings.image[index].numpy()
         pixels = heads.mask_refiner.pixels(list(scenes.rgb[images]))
-        truth = targets_of(scenes, readings.image[index], readings.wanted[index])
+        truth = targets_of(scenes, data.readings.image[index], readings.wanted[index])
         coarse, logits, score = run(
-            heads, readings, index, heads.mask_refiner.image_encoder(pixels), view
+            heads, readings, index, heads.mask_refiner.features(pixels), view
         )
         present = readings.wanted[index] > 0
         mask, target = logits > 0, truth > 0.5

@@ -11,43 +11,62 @@ Does not know about: pixels, tensors, tokenizers.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
-from flmm_ros.tools.tabletop import COLORS, KINDS, SceneObject
+from flmm_ros.tools.tabletop import ALL_KINDS, COLORS, SceneObject
 from training.tabletop.beside import beside, converse
 from training.tabletop.references import (
     KIND_WORDS,
-    PLURALS,
     SEVERAL,
-    SYNONYMS,
     count_of,
     kind_word,
     maybe_absent,
     reference,
+    strange,
 )
-from training.tabletop.samples import MARGIN_PX, Maker, Objects, Sample, Text, pick, place
-from training.tabletop.superlatives import SUPERLATIVES
+from training.tabletop.samples import (
+    MARGIN_PX,
+    Maker,
+    Objects,
+    Sample,
+    Text,
+    article,
+    pick,
+    place,
+)
+from training.tabletop.spelling import misspelt
+from training.tabletop.vocabulary import NUMBERS, PLURALS, STRANGE, STRANGE_USES, USES
 
 DESCRIBE = "Please give me a description of the image."
-NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
-USES: dict[str, tuple[str, ...]] = {
-    "mug": ("drink from", "pour tea into", "fill with water"),
-    "ball": ("play soccer with", "throw and catch", "roll on the floor"),
-    "cube": ("build a tower with", "stack", "throw as a die"),
-    "duck": ("put in the bath", "let swim on the water"),
-    "bunny": ("feed a carrot", "let hop in the garden"),
-    "ring": ("put on a finger", "hang on a peg"),
-    "cylinder": ("use as a pillar", "use as a rolling pin"),
-}
+DESCRIPTIONS = (
+    "describe the image.", "what do you see?", "describe the scene.", "what is on the table?",
+    "list the objects.", "which objects are there?", "tell me what you see.", "what is there?",
+    "what is in the image?", "name everything you see.",
+)  # fmt: skip
 USE_QUESTIONS = (
     "what can I {use}?",
     "which object can I {use}?",
     "give me something to {use}.",
     "I want something to {use}.",
+    "I need something to {use}.",
     "find me something I can {use}.",
+    "hand me something to {use}.",
+    "is there something I can {use}?",
     "what could you {use}?",
+    "which one could I {use}?",
 )
+COMMANDS = (
+    "pick up the {0}.", "grab the {0}.", "give me the {0}.", "point at the {0}.", "take the {0}.",
+    "show me the {0}.", "find the {0}.", "bring me the {0}.", "I need the {0}.", "the {0}, please.",
+    "can you hand me the {0}?", "please pick up the {0}.", "move the {0}.", "look at the {0}.",
+    "could you point to the {0}?", "I would like the {0}.",
+)  # fmt: skip
 NOTHING = "there is nothing like that here."
+STRANGE_SHARE = 0.08  # of questions about one thing: it is one that no table has
+TYPOS = 0.06  # share of prompts with a slip of the finger
+TYPOS_READ = 0.04  # the same in names that are read to be pointed at
 
 
 def draw(objects: Objects, rng: np.random.Generator) -> Sample:
@@ -57,15 +76,16 @@ def draw(objects: Objects, rng: np.random.Generator) -> Sample:
     while True:
         name = names[rng.choice(len(names), p=weights / weights.sum())]
         sample = MAKERS[name][0](objects, rng)
-        if sample is not None:
+        if sample is None:
+            continue
+        if sample.kind == "statement":  # its prompt is the engine's own
             return sample
+        return dataclasses.replace(sample, prompt=misspelt(sample.prompt, rng, TYPOS))
 
 
 def describe(objects: Objects, rng: np.random.Generator) -> Sample:
     """All objects, from left to right."""
-    prompt = pick(
-        rng, (DESCRIBE, DESCRIBE, "describe the image.", "what do you see?", "describe the scene.")
-    )
+    prompt = DESCRIBE if rng.random() < 0.3 else pick(rng, DESCRIPTIONS)
     return _listing(_left_to_right(objects)).sample("description", prompt)
 
 
@@ -76,7 +96,15 @@ def color_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
         return None
     o = pick(rng, alone)
     word = kind_word(o.kind, rng, 0.2)
-    prompt = pick(rng, (f"what color is the {word}?", f"which color does the {word} have?"))
+    prompt = pick(
+        rng,
+        (
+            f"what color is the {word}?",
+            f"which color does the {word} have?",
+            f"what is the color of the {word}?",
+            f"tell me the color of the {word}.",
+        ),
+    )
     return Text().name(f"the {o.kind}", [o.label]).add(f" is {o.color}.").sample("color", prompt)
 
 
@@ -87,25 +115,40 @@ def kind_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
         return None
     o = pick(rng, alone)
     thing = pick(rng, ("object", "thing", "one"))
-    prompt = pick(rng, (f"what is the {o.color} {thing}?", f"what {thing} is {o.color}?"))
+    prompt = pick(
+        rng,
+        (
+            f"what is the {o.color} {thing}?",
+            f"what {thing} is {o.color}?",
+            f"which {thing} is {o.color}?",
+            f"tell me what the {o.color} {thing} is.",
+        ),
+    )
     return Text().name(f"the {o.name}", [o.label]).add(".").sample("kind", prompt)
 
 
 def is_there(objects: Objects, rng: np.random.Generator) -> Sample:
     """Whether an object is on the table; half the questions name one that is not."""
     color, kind, labels = maybe_absent(objects, rng, absent=0.5)
-    article = "an" if color == "orange" else "a"
+    name = f"{color} {kind_word(kind, rng, 0.2)}"
+    is_strange = rng.random() < STRANGE_SHARE
+    if is_strange:
+        name, labels = strange(objects, rng), ()
     prompt = pick(
         rng,
         (
-            f"is there {article} {color} {kind_word(kind, rng, 0.2)}?",
-            f"do you see {article} {color} {kind_word(kind, rng, 0.2)}?",
-            f"can you see the {color} {kind_word(kind, rng, 0.2)}?",
+            f"is there {article(name)} {name}?",
+            f"do you see {article(name)} {name}?",
+            f"can you see the {name}?",
+            f"is the {name} here?",
+            f"is there {article(name)} {name} on the table?",
         ),
     )
     text = Text()
     if labels:
-        text.add("yes, there is ").name(f"{article} {color} {kind}", labels).add(".")
+        text.add("yes, there is ").name(f"{article(color)} {color} {kind}", labels).add(".")
+    elif is_strange:
+        text.add("no, ").add(NOTHING)
     else:
         text.add("no, there is ").name(f"no {color} {kind}", labels).add(".")
     return text.sample("yes_no", prompt)
@@ -116,15 +159,23 @@ def how_many(objects: Objects, rng: np.random.Generator) -> Sample:
     choice = rng.random()
     if choice < 0.35:
         thing, number = pick(rng, ("objects", "things")), len(objects)
+    elif choice < 0.4:
+        thing, number = f"{pick(rng, STRANGE)}s", 0
     elif choice < 0.75:
-        kind = pick(rng, objects).kind if rng.random() < 0.75 else pick(rng, KINDS)
+        kind = pick(rng, objects).kind if rng.random() < 0.75 else pick(rng, ALL_KINDS)
         thing, number = PLURALS[kind], count_of(objects, kind=kind)
     else:
         color = pick(rng, objects).color if rng.random() < 0.75 else pick(rng, list(COLORS))
         thing, number = f"{color} objects", count_of(objects, color=color)
     prompt = pick(
         rng,
-        (f"how many {thing} are there?", f"how many {thing} do you see?", f"count the {thing}."),
+        (
+            f"how many {thing} are there?",
+            f"how many {thing} do you see?",
+            f"count the {thing}.",
+            f"tell me how many {thing} there are.",
+            f"how many {thing} are on the table?",
+        ),
     )
     return Text().add(f"{NUMBERS[number]}.").sample("count", prompt)
 
@@ -140,11 +191,15 @@ def extreme(objects: Objects, rng: np.random.Generator) -> Sample | None:
 
 
 _EXTREMES: tuple[tuple[int, int, tuple[str, ...]], ...] = (
-    (0, 1, ("what is on the left?", "which object is on the far left?", "what is leftmost?")),
-    (0, -1, ("what is on the right?", "which object is on the far right?", "what is rightmost?")),
-    (1, -1, ("what is nearest?", "which object is closest to you?", "what is in front?")),
-    (1, 1, ("what is farthest?", "which object is farthest from you?", "what is at the back?")),
-)
+    (0, 1, ("what is on the left?", "which object is on the far left?", "what is leftmost?",
+            "which object is farthest to the left?")),
+    (0, -1, ("what is on the right?", "which object is on the far right?", "what is rightmost?",
+             "which object is farthest to the right?")),
+    (1, -1, ("what is nearest?", "which object is closest to you?", "what is in front?",
+             "which object is nearest to you?")),
+    (1, 1, ("what is farthest?", "which object is farthest from you?", "what is at the back?",
+            "which object is farthest away?")),
+)  # fmt: skip
 
 
 def compare(objects: Objects, rng: np.random.Generator) -> Sample | None:
@@ -174,8 +229,11 @@ def compare(objects: Objects, rng: np.random.Generator) -> Sample | None:
 
 def use(objects: Objects, rng: np.random.Generator) -> Sample:
     """What an object is good for; all that fit, from left to right."""
-    kind = pick(rng, objects).kind if rng.random() < 0.8 else pick(rng, KINDS)
-    question = pick(rng, USE_QUESTIONS).format(use=pick(rng, USES[kind]))
+    kind = pick(rng, objects).kind if rng.random() < 0.8 else pick(rng, ALL_KINDS)
+    question = pick(rng, USE_QUESTIONS)
+    if rng.random() < STRANGE_SHARE:
+        return Text().add(NOTHING).sample("use", question.format(use=pick(rng, STRANGE_USES)))
+    question = question.format(use=pick(rng, USES[kind]))
     fitting = [o for o in _left_to_right(objects) if o.kind == kind]
     if not fitting:
         return Text().add(NOTHING).sample("use", question)
@@ -185,14 +243,30 @@ def use(objects: Objects, rng: np.random.Generator) -> Sample:
 def where(objects: Objects, rng: np.random.Generator) -> Sample:
     """Where an object is, as an answer."""
     color, kind, labels = maybe_absent(objects, rng, absent=0.25)
-    prompt = pick(rng, ("where is the {0}?", "where do you see the {0}?")).format(
-        f"{color} {kind_word(kind, rng, 0.2)}"
+    asked = pick(
+        rng, ("where is the {0}?", "where do you see the {0}?", "tell me where the {0} is.")
     )
+    if rng.random() < STRANGE_SHARE:
+        return Text().add(NOTHING).sample("where", asked.format(strange(objects, rng)))
+    prompt = asked.format(f"{color} {kind_word(kind, rng, 0.2)}")
     if not labels:
         text = Text().add("there is ").name(f"no {color} {kind}", []).add(" here.")
         return text.sample("where", prompt)
     at = place(next(o for o in objects if o.label == labels[0]))
     return Text().name(f"the {color} {kind}", labels).add(f" is {at}.").sample("where", prompt)
+
+
+def command(objects: Objects, rng: np.random.Generator) -> Sample:
+    """What is to be done with a thing: the answer names it, or says that it is not there."""
+    color, kind, labels = maybe_absent(objects, rng, absent=0.3)
+    asked = pick(rng, COMMANDS)
+    if rng.random() < STRANGE_SHARE:
+        return Text().add(NOTHING).sample("command", asked.format(strange(objects, rng)))
+    prompt = asked.format(f"{color} {kind_word(kind, rng, 0.2)}")
+    if not labels:
+        text = Text().add("there is ").name(f"no {color} {kind}", []).add(" here.")
+        return text.sample("command", prompt)
+    return Text().name(f"the {color} {kind}", labels).add(".").sample("command", prompt)
 
 
 def statement(objects: Objects, rng: np.random.Generator) -> Sample:
@@ -205,13 +279,16 @@ def statement(objects: Objects, rng: np.random.Generator) -> Sample:
     count = int(rng.integers(1, 4))
     for i in range(count):
         words, labels = reference(objects, rng, absent=0.3)
+        is_plural = words.split()[-1] in SEVERAL
+        is_kind = any(word in words.split() for word in KIND_WORDS)
+        words = misspelt(words, rng, TYPOS_READ)
         if i + 1 < count and rng.random() < 0.4:  # a bare name, as phrases to ground are joined
             text.give(words, labels, ".").add(" ")
             continue
         # Without the verb the word after the name already tells place or absence, so that they must
         # be known when the last word of the name is read.
-        if len(labels) > 1 or words.split()[-1] in SEVERAL:
-            text.give(words, labels, "").add(_told_apart(objects, words, labels))
+        if len(labels) > 1 or is_plural:
+            text.give(words, labels, "").add(_told_apart(objects, labels, is_plural, is_kind))
             text.add(". " if i + 1 < count else ".")
             continue
         text.give(words, labels, "" if rng.random() < 0.6 else " is")
@@ -223,14 +300,12 @@ def statement(objects: Objects, rng: np.random.Generator) -> Sample:
     return text.sample("statement", DESCRIBE)
 
 
-def _told_apart(objects: Objects, words: str, labels: tuple[int, ...]) -> str:
+def _told_apart(objects: Objects, labels: tuple[int, ...], is_plural: bool, is_kind: bool) -> str:
     """What goes on after "the cubes" or, of several, "the cube": " are red and blue", " is red or
     blue", from left to right."""
     if not labels:
         return " are not here"
-    is_plural = words.split()[-1] in SEVERAL
     meant = [o for o in _left_to_right(objects) if o.label in labels]
-    is_kind = any(word in words.split() for word in KIND_WORDS)
     names = [o.color if is_kind else o.kind for o in meant]
     joint = " and " if is_plural else " or "
     listed = ", ".join(names[:-1]) + joint + names[-1] if len(names) > 1 else names[0]
@@ -253,7 +328,8 @@ MAKERS: dict[str, tuple[Maker, float]] = {
     "place": (extreme, 0.07),
     "relation": (compare, 0.09),
     "use": (use, 0.12),
-    "where": (where, 0.03),
+    "where": (where, 0.04),
+    "command": (command, 0.04),
     "beside": (beside, 0.11),
     "dialogue": (dialogue, 0.12),
 }
@@ -263,39 +339,17 @@ FURTHER_KINDS = (
     "description",
     "beside",
     "dialogue",
+    "command",
 )  # examined too, but reported apart
 
 
-def words_known() -> list[str]:
-    """Every word the texts can hold, in lower case; the embedded tokenizer's vocabulary."""
-    known: set[str] = set(COLORS) | set(KINDS) | set(PLURALS.values()) | set(NUMBERS)
-    texts = [DESCRIBE, NOTHING, *USE_QUESTIONS, *(p for e in _EXTREMES for p in e[2])]
-    texts += [u for uses in USES.values() for u in uses]
-    texts += [s for synonyms in SYNONYMS.values() for s in synonyms]
-    texts += SUPERLATIVES
-    rng = np.random.default_rng(0)
-    some = [
-        SceneObject(kind, color, i + 1, (0, 0, 0), (rng.uniform(0, 320), rng.uniform(0, 240)), 99)
-        for i, (kind, color) in enumerate(zip((*KINDS[:5], KINDS[0]), COLORS, strict=False))
-    ]
-    for _ in range(4000):
-        sample = draw(some, rng)
-        for turn in (*sample.before, sample):
-            texts += [turn.prompt, turn.answer]
-    for text in texts:
-        for mark in ".,?:{}0":
-            text = text.replace(mark, " ")
-        known.update(text.lower().split())
-    return sorted(known)
-
-
-def _listing(objects: Objects, article: str = "a") -> Text:
+def _listing(objects: Objects, determiner: str = "") -> Text:
     """ "a red mug, an orange cube and a blue ball." """
     text = Text()
     for i, o in enumerate(objects):
         if i:
             text.add(" and " if i + 1 == len(objects) else ", ")
-        first = "an" if article == "a" and o.color == "orange" else article
+        first = determiner or article(o.name)
         text.name(f"{first} {o.name}", [o.label])
     return text.add(".")
 

@@ -27,7 +27,8 @@ from transformers import (
 
 from flmm_ros.engine.attention import RECORDER_KEYWORD, RowRecorder
 from flmm_ros.engine.conv_tower import ConvTowerConfig
-from flmm_ros.tools.tabletop import COLORS, KINDS, WIDTH_PX, SceneObject
+from flmm_ros.tools.tabletop import ALL_KINDS, COLORS, WIDTH_PX, SceneObject
+from training.tabletop.batches import Pace, ahead
 from training.tabletop.checkpoints import resume, save
 from training.tabletop.language import (
     FURTHER_KINDS,
@@ -39,10 +40,9 @@ from training.tabletop.samples import Sample
 from training.tabletop.turns import Batch, TurnPacker
 
 log = logging.getLogger(__name__)
-IMAGES_A_STEP = 9
 TURN_TOKENS = 254  # of turns behind one image in training; with the prefix 512 or so
-PEAK_RATE = 1e-3
 LAYERS = 6
+EXAMINED_EVERY = 500  # steps
 TURNS_A_ROW = 4  # when answers are checked
 
 
@@ -118,15 +118,16 @@ def align(
     """
     rng = np.random.default_rng(seed)
     projector, embedding = model.model.multi_modal_projector, model.get_input_embeddings()
-    kind_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(KINDS)))
-    color_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(COLORS)))
+    device = embedding.weight.device
+    kind_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(ALL_KINDS)), device=device)
+    color_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(COLORS)), device=device)
     with torch.no_grad():
         embedding.weight.normal_(0, 0.3)
     optimizer = torch.optim.AdamW([*projector.parameters(), embedding.weight], 2e-3)
     for step in range(steps):
         index = torch.from_numpy(rng.integers(0, len(kinds), 48))
-        tokens = projector(data.features[index].float())
-        kind, color = kinds[index], colors[index]
+        tokens = projector(data.features[index].to(device).float())
+        kind, color = kinds[index].to(device), colors[index].to(device)
         there = kind > 0
         words = torch.cat([kind_ids, color_ids])
         loss = (
@@ -190,8 +191,10 @@ def forward(
     Returns the last [B, S, D], or those of every layer, [L, B, S, D]. A recorder then holds the
     attention rows.
     """
+    device = model.device
+    batch = batch.to(device)
     embeds = model.get_input_embeddings()(batch.ids)
-    image = model.model.multi_modal_projector(features.float()).to(embeds.dtype)
+    image = model.model.multi_modal_projector(features.to(device).float()).to(embeds.dtype)
     is_image = batch.ids == model.config.image_token_id
     embeds = embeds.masked_scatter(is_image[..., None], image)
     output = model.model.language_model(
@@ -214,10 +217,8 @@ def train_lmm(
     data: FeatureSet,
     unseen: FeatureSet,
     checkpoint: Path,
-    *,
-    steps: int,
+    pace: Pace,
     examined: int,
-    seed: int = 2,
 ) -> dict[str, float]:
     """Next-word training of projector and language model; the tower stays as it is. Resumable.
 
@@ -225,31 +226,37 @@ def train_lmm(
     """
     parts = [model.model.multi_modal_projector, model.model.language_model, model.lm_head]
     parameters = [p for part in parts for p in part.parameters()]
-    optimizer = torch.optim.AdamW(parameters, PEAK_RATE, weight_decay=0.05, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameters, pace.peak_rate, weight_decay=0.05, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, PEAK_RATE, total_steps=steps, pct_start=0.06
+        optimizer, pace.peak_rate, total_steps=pace.steps, pct_start=0.06
     )
     first = resume(checkpoint, model, optimizer, schedule)
     model.train()
-    total = 0.0
-    for step in range(first, steps):
-        rng = np.random.default_rng([seed, step])  # a resumed run draws what it would have drawn
-        index = rng.integers(0, len(data), IMAGES_A_STEP)
+    total = torch.zeros((), device=model.device)
+
+    def drawn(step: int) -> tuple[torch.Tensor, Batch]:
+        rng = np.random.default_rng(
+            [pace.seed, step]
+        )  # a resumed run draws what it would have drawn
+        index = rng.integers(0, len(data), pace.images)
         turns = [packer.fill(data.objects[i], rng, TURN_TOKENS) for i in index]
-        batch = packer.pack(turns, TURN_TOKENS)
-        hidden = forward(model, batch, data.features[torch.from_numpy(index)])
-        learned = batch.targets >= 0
-        loss = F.cross_entropy(model.lm_head(hidden[learned]), batch.targets[learned])
+        return torch.from_numpy(index), packer.packed(turns, TURN_TOKENS)
+
+    for step, (index, batch) in ahead(drawn, range(first, pace.steps), pace.workers):
+        hidden = forward(model, batch, data.features[index])
+        learned, targets = batch.targets.flatten().ge(0).nonzero()[:, 0], batch.targets.flatten()
+        said = model.lm_head(hidden.flatten(0, 1)[learned.to(model.device)])
+        loss = F.cross_entropy(said, targets[learned].to(model.device))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        total += loss.item()
+        total += loss.detach()
         if step % 50 == 49:
-            log.info("lmm step %d/%d loss %.4f", step + 1, steps, total / 50)
-            total = 0.0
-        if step % 250 == 249:
+            log.info("lmm step %d/%d loss %.4f", step + 1, pace.steps, total.item() / 50)
+            total.zero_()
+        if step % EXAMINED_EVERY == EXAMINED_EVERY - 1:
             log.info("lmm unseen %s", answer_accuracy(model, packer, unseen, 60))
             save(checkpoint, model, optimizer, schedule, step + 1)
     return answer_accuracy(model, packer, unseen, examined)
@@ -272,7 +279,7 @@ def answer_accuracy(
                 [_draw_kind(kind, data.objects[i], rng) for _ in range(TURNS_A_ROW)] for i in index
             ]
             batch = packer.pack(turns)
-            said = model.lm_head(forward(model, batch, data.features[index])).argmax(-1)
+            said = model.lm_head(forward(model, batch, data.features[index])).argmax(-1).cpu()
             wrong = (said != batch.targets) & (batch.targets >= 0)
             # turns of a row follow each other: a turn starts where positions fall back
             starts = torch.diff(batch.positions, dim=1, prepend=batch.positions[:, :1] - 1) < 0

@@ -19,16 +19,19 @@ from transformers import LlavaForConditionalGeneration
 from flmm_ros.engine.attention import ATTENTION_NAME, RowRecorder, merge_views
 from flmm_ros.engine.types import View
 from flmm_ros.tools.tabletop import SceneObject
+from training.tabletop.batches import ahead
 from training.tabletop.beside import related_phrase
-from training.tabletop.language import DESCRIBE, MAKERS
+from training.tabletop.language import DESCRIBE, MAKERS, TYPOS_READ
 from training.tabletop.lmm import FeatureSet, forward
 from training.tabletop.references import several, single
 from training.tabletop.samples import Mention, Sample
+from training.tabletop.spelling import misspelt
 from training.tabletop.superlatives import superlative
-from training.tabletop.turns import TurnPacker
+from training.tabletop.turns import Batch, TurnPacker
 
 log = logging.getLogger(__name__)
-MAX_WORDS = 9  # tokens of the longest phrase
+MAX_WORDS = 16  # tokens of a phrase; longer ones, of words in many pieces, are left out
+IMAGES = 16  # read at once
 ABSENT = 0.4  # share of the others that name nothing in the scene
 COMPARED = 0.2  # share of phrases like "the mug left of the blue cube" and "the biggest ball"
 SEVERAL = 0.2  # share of phrases that mean all of a kind or a colour
@@ -43,7 +46,7 @@ class ReadingSet:
     """P phrases as the frozen LMM read them.
 
     maps fp16 [P, C, h, w]; states fp16 [P, MAX_WORDS, L, D]; lengths int [P]; image int [P], the
-    scene; wanted uint8 [P], bit k set: the object with label k + 1 is meant.
+    scene; wanted int32 [P], bit k set: the object with label k + 1 is meant.
     """
 
     maps: torch.Tensor
@@ -51,6 +54,10 @@ class ReadingSet:
     lengths: torch.Tensor
     image: torch.Tensor
     wanted: torch.Tensor
+
+    def to(self, device: torch.device) -> ReadingSet:
+        """The same on a device."""
+        return ReadingSet(*(part.to(device) for part in vars(self).values()))
 
 
 def phrase_alone(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> Sample:
@@ -65,6 +72,7 @@ def phrase_alone(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> 
         words, labels = several(objects, rng, by_kind=0.85)
     else:
         words, labels = single(objects, rng, ABSENT)
+    words = misspelt(words, rng, TYPOS_READ)
     return Sample("phrase", DESCRIBE, words, (), (Mention((0, len(words)), labels),))
 
 
@@ -85,32 +93,28 @@ def read(
     data: FeatureSet,
     grid: int,
     seed: int,
+    workers: int,
 ) -> ReadingSet:
     """Reads every image of `data` once."""
     model.eval()
     model.set_attn_implementation({"text_config": ATTENTION_NAME})
     first_image = packer.prefix.index(model.config.image_token_id)
-    columns = torch.arange(first_image, first_image + grid * grid)
+    columns = torch.arange(first_image, first_image + grid * grid, device=model.device)
     view = View("image", torch.arange(grid * grid), (grid, grid), (0, 0, 1, 1))
+
+    def packed(start: int) -> _Packed:
+        return _pack(packer, data, range(start, min(start + IMAGES, len(data))), seed)
+
     parts: list[ReadingSet] = []
-    for start in range(0, len(data), 8):
-        index = list(range(start, min(start + 8, len(data))))
-        rngs = [np.random.default_rng([seed, i]) for i in index]
-        turns = [turns_of(data.objects[i], r) for i, r in zip(index, rngs, strict=True)]
-        batch = packer.pack(turns)
-        spans = [_spans(packer, row) for row in turns]
-        longest = max(sum(stop - begin for begin, stop, _ in row) for row in spans)
-        rows = torch.full((len(index), longest), -1)
-        for b, row in enumerate(spans):
-            places = [p for begin, stop, _ in row for p in range(begin, stop)]
-            rows[b, : len(places)] = torch.tensor(places)
-        recorder = RowRecorder(rows, columns)
+    for start, few in ahead(packed, range(0, len(data), IMAGES), workers):
+        recorder = RowRecorder(few.rows.to(model.device), columns)
+        features = data.features[start : start + IMAGES]
         # [L, B, S, D]
-        states = forward(model, batch, data.features[index], recorder, every_layer=True)
+        states = forward(model, few.batch, features, recorder, every_layer=True)
         recorded = recorder.stacked()  # [B, L, A, R, I]
-        for b, row in enumerate(spans):
-            parts.append(_one_image(index[b], row, recorded[b], states[:, b], view))
-        if start % 1000 == 0:
+        for b, spans in enumerate(few.spans):
+            parts.append(_one_image(start + b, spans, recorded[b], states[:, b], view))
+        if start % (64 * IMAGES) == 0:
             log.info("reading %d/%d", start, len(data))
     return ReadingSet(
         *(
@@ -120,18 +124,41 @@ def read(
     )
 
 
-def _spans(packer: TurnPacker, turns: list[Sample]) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Positions (begin, stop) in the packed row of every mention, and the labels it means."""
+Spans = list[tuple[int, int, tuple[int, ...]]]  # begin, stop in the packed row; labels
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """Turns about a few images, the spans of their phrases, and the rows to record [B, R]."""
+
+    batch: Batch
+    spans: tuple[Spans, ...]
+    rows: torch.Tensor
+
+
+def _pack(packer: TurnPacker, data: FeatureSet, index: range, seed: int) -> _Packed:
+    turns = [turns_of(data.objects[i], np.random.default_rng([seed, i])) for i in index]
+    spans = tuple(_spans(packer, row) for row in turns)
+    longest = max(sum(stop - begin for begin, stop, _ in row) for row in spans)
+    rows = torch.full((len(index), longest), -1)
+    for b, row in enumerate(spans):
+        places = [p for begin, stop, _ in row for p in range(begin, stop)]
+        rows[b, : len(places)] = torch.tensor(places)
+    return _Packed(packer.pack(turns), spans, rows)
+
+
+def _spans(packer: TurnPacker, turns: list[Sample]) -> Spans:
+    """Where every mention stands, and the labels it means."""
     spans = []
     at = len(packer.prefix)
     for sample in turns:
         lead = packer.lead_ids(sample)
-        offsets = packer.tokenizer(
-            sample.answer, add_special_tokens=False, return_offsets_mapping=True
-        ).offset_mapping
+        offsets = packer.offsets(sample.answer)
         for mention in sample.mentions:
             begin, stop = mention.text_span
             inside = [n for n, (a, b) in enumerate(offsets) if a < stop and b > begin]
+            if len(inside) > MAX_WORDS:
+                continue
             first = at + len(lead) + inside[0]
             spans.append((first, first + len(inside), mention.labels))
         at += len(packer.turn(sample)[0])
@@ -140,7 +167,7 @@ def _spans(packer: TurnPacker, turns: list[Sample]) -> list[tuple[int, int, tupl
 
 def _one_image(
     image: int,
-    spans: list[tuple[int, int, tuple[int, ...]]],
+    spans: Spans,
     rows: torch.Tensor,
     states: torch.Tensor,
     view: View,
@@ -150,15 +177,15 @@ def _one_image(
     for begin, stop, _ in spans:
         local.append((at, at + stop - begin))
         at += stop - begin
-    words = torch.zeros(len(spans), MAX_WORDS, states.shape[0], states.shape[2])
+    words = states.new_zeros(len(spans), MAX_WORDS, states.shape[0], states.shape[2])
     for n, (begin, stop, _) in enumerate(spans):
         words[n, : stop - begin] = states[:, begin:stop].transpose(0, 1)
     return ReadingSet(
-        maps=merge_views(rows, local, [view], "mean")[0].half(),
-        states=words.half(),
+        maps=merge_views(rows, local, [view], "mean")[0].half().cpu(),
+        states=words.half().cpu(),
         lengths=torch.tensor([stop - begin for begin, stop, _ in spans]),
         image=torch.full((len(spans),), image),
         wanted=torch.tensor(
-            [sum(1 << (k - 1) for k in labels) for _, _, labels in spans], dtype=torch.uint8
+            [sum(1 << (k - 1) for k in labels) for _, _, labels in spans], dtype=torch.int32
         ),
     )

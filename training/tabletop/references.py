@@ -9,32 +9,17 @@ import re
 
 import numpy as np
 
-from flmm_ros.tools.tabletop import COLORS, KINDS
+from flmm_ros.tools.tabletop import ALL_KINDS, COLORS
 from training.tabletop.beside import related_phrase
-from training.tabletop.samples import Objects, pick
+from training.tabletop.samples import Objects, article, pick
+from training.tabletop.spelling import made_up
 from training.tabletop.superlatives import superlative
+from training.tabletop.vocabulary import PLURALS, STRANGE, STRANGE_COLORS, SYNONYMS
 
-PLURALS = {
-    "cube": "cubes",
-    "ball": "balls",
-    "cylinder": "cylinders",
-    "mug": "mugs",
-    "duck": "ducks",
-    "ring": "rings",
-    "bunny": "bunnies",
-}
-SYNONYMS = {
-    "cube": ("block", "box"),
-    "ball": ("sphere", "orb"),
-    "cylinder": ("tube", "can"),
-    "mug": ("cup", "teacup"),
-    "duck": ("bird", "duckling"),
-    "ring": ("donut", "hoop"),
-    "bunny": ("rabbit", "hare"),
-}
+STRANGE_SHARE, STRANGE_COLOR_SHARE = 0.2, 0.06  # of absent phrases: "the banana", "the pink mug"
 SEVERAL = frozenset([*PLURALS.values(), "objects", "things"])
-_NAMED = re.compile(rf"\b(?:an?|the) (?:(?:{'|'.join(COLORS)}) )?(?:{'|'.join(KINDS)})\b")
-KIND_WORDS = frozenset([*KINDS, *PLURALS.values(), *(w for s in SYNONYMS.values() for w in s)])
+_NAMED = re.compile(rf"\b(?:an?|the) (?:(?:{'|'.join(COLORS)}) )?(?:{'|'.join(ALL_KINDS)})\b")
+KIND_WORDS = frozenset([*ALL_KINDS, *PLURALS.values(), *(w for s in SYNONYMS.values() for w in s)])
 
 
 def several(
@@ -84,13 +69,24 @@ def single(
             return f"the {kind_word(o.kind, rng, 0.3)}", (o.label,)
         if choice < 0.24 and count_of(objects, color=o.color) == 1:
             return f"the {o.color} {pick(rng, ('object', 'thing', 'one'))}", (o.label,)
-        article = pick(rng, ("the", "the", "the", "a" if o.color != "orange" else "an"))
-        return f"{article} {o.color} {kind_word(o.kind, rng, 0.2)}", (o.label,)
-    missing = [kind for kind in KINDS if not count_of(objects, kind=kind)]
+        first = pick(rng, ("the", "the", "the", article(o.color)))
+        return f"{first} {o.color} {kind_word(o.kind, rng, 0.2)}", (o.label,)
+    choice = rng.random()
+    if choice < STRANGE_SHARE:
+        return f"the {strange(objects, rng)}", ()
+    if choice < STRANGE_SHARE + STRANGE_COLOR_SHARE:
+        return f"the {pick(rng, STRANGE_COLORS)} {kind_word(pick(rng, ALL_KINDS), rng, 0.2)}", ()
+    missing = [kind for kind in ALL_KINDS if not count_of(objects, kind=kind)]
     if missing and rng.random() < 0.15:
         return f"the {kind_word(pick(rng, missing), rng, 0.3)}", ()
     color, kind, _ = maybe_absent(objects, rng, absent=1.0)
     return f"the {color} {kind_word(kind, rng, 0.2)}", ()
+
+
+def strange(objects: Objects, rng: np.random.Generator) -> str:
+    """What no table has: "banana", "red banana", a word that means nothing."""
+    word = made_up(rng) if rng.random() < 0.4 else pick(rng, STRANGE)
+    return f"{pick(rng, objects).color} {word}" if rng.random() < 0.4 else word
 
 
 def named_spans(answer: str) -> list[tuple[int, int]]:
@@ -112,7 +108,7 @@ def maybe_absent(
     while True:
         o, choice = pick(rng, objects), rng.random()
         color = o.color if choice < 0.4 else pick(rng, list(COLORS))
-        kind = o.kind if 0.4 <= choice < 0.8 else pick(rng, KINDS)
+        kind = o.kind if 0.4 <= choice < 0.8 else pick(rng, ALL_KINDS)
         if (color, kind) not in there:
             return color, kind, ()
 

@@ -79,9 +79,9 @@ def place(o: SceneObject) -> str:
     return f"{column[min(int(x * 5), 4)]} {row[min(int(y * 4), 3)]}"
 
 
-def article(word: str) -> str:
-    """ "a" or "an"."""
-    return "an" if word == "orange" else "a"
+def article(words: str) -> str:
+    """ "a" or "an", by the first letter."""
+    return "an" if words[0] in "aeiou" else "a"
 
 
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:

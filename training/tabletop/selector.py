@@ -44,9 +44,7 @@ class TokenSet:
 
 def labels_of(packer: TurnPacker, sample: Sample) -> list[bool]:
     """For each token of the answer whether it belongs to a phrase that means an object."""
-    offsets = packer.tokenizer(
-        sample.answer, add_special_tokens=False, return_offsets_mapping=True
-    ).offset_mapping
+    offsets = packer.offsets(sample.answer)
     spans = [m.text_span for m in sample.mentions if m.labels]
     return [any(a < stop and b > start for start, stop in spans) for a, b in offsets]
 
@@ -73,7 +71,7 @@ def read_answers(
             at = len(packer.prefix)
             for sample in row:
                 first, found = at + len(packer.lead_ids(sample)), labels_of(packer, sample)
-                states.append(hidden[:, b, first : first + len(found)].transpose(0, 1).half())
+                states.append(hidden[:, b, first : first + len(found)].transpose(0, 1).half().cpu())
                 labels += found
                 lengths.append(len(found))
                 at += len(packer.turn(sample)[0])
@@ -95,10 +93,12 @@ def train_selector(
     optimizer = torch.optim.AdamW(selector.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
+    device = next(selector.parameters()).device
+    states, groundable = train.states.to(device), train.groundable.to(device)
     for _ in range(steps):
-        index = torch.randint(len(train.groundable), (BATCH,), generator=generator)
-        logits = selector(train.states[index].transpose(0, 1).float())
-        loss = F.binary_cross_entropy_with_logits(logits, train.groundable[index].float())
+        index = torch.randint(len(groundable), (BATCH,), generator=generator).to(device)
+        logits = selector(states[index].transpose(0, 1).float())
+        loss = F.binary_cross_entropy_with_logits(logits, groundable[index].float())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -110,7 +110,8 @@ def train_selector(
 def measure(selector: PhraseSelector, data: TokenSet) -> dict[str, float]:
     """F1 by token and by whole phrase, at the threshold the engine uses."""
     found = SpanMetrics()
-    probabilities = selector(data.states.transpose(0, 1).float()).sigmoid()
+    device = next(selector.parameters()).device
+    probabilities = selector(data.states.to(device).transpose(0, 1).float()).sigmoid().cpu()
     answers = (part.split(data.lengths) for part in (probabilities, data.groundable.float()))
     for said, true in zip(*answers, strict=True):
         found.add(selected_spans(said, THRESHOLD), selected_spans(true))

@@ -21,7 +21,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from flmm_ros.engine.mask_refiner import MaskRefiner
-from flmm_ros.tools.tabletop import COLORS, HEIGHT_PX, KINDS, WIDTH_PX
+from flmm_ros.tools.tabletop import ALL_KINDS, COLORS, HEIGHT_PX, WIDTH_PX
+from training.tabletop.batches import Pace, ahead
 from training.tabletop.checkpoints import resume, save
 from training.tabletop.scenes import SceneSet
 
@@ -45,6 +46,10 @@ class Sights:
         turn = torch.tensor([-1.0, 1.0])[:, None, None]
         return Sights(self.kind.flip(2), self.color.flip(2), self.offset.flip(3) * turn)
 
+    def to(self, device: torch.device) -> Sights:
+        """The same on a device."""
+        return Sights(*(part.to(device, non_blocking=True) for part in vars(self).values()))
+
 
 class SightProbe(nn.Module):
     """Names kind and colour in every cell of the refiner's image features, and points at the middle
@@ -55,14 +60,14 @@ class SightProbe(nn.Module):
 
     def __init__(self, refiner: MaskRefiner) -> None:
         super().__init__()
-        counts = (1 + len(KINDS), 1 + len(COLORS), 2)
+        counts = (1 + len(ALL_KINDS), 1 + len(COLORS), 2)
         self.parts = list(counts)
         self.linear = nn.Conv2d(refiner.shape.hidden, sum(counts), 1)
         height, width = refiner.fitted_hw((HEIGHT_PX, WIDTH_PX))
         stride = refiner.shape.input_size // refiner.grid
         self.rows = cell_centres(height // stride, HEIGHT_PX)
         self.columns = cell_centres(width // stride, WIDTH_PX)
-        self.register_buffer("kind_weight", torch.tensor([TABLE_WEIGHT, *[1.0] * len(KINDS)]))
+        self.register_buffer("kind_weight", torch.tensor([TABLE_WEIGHT, *[1.0] * len(ALL_KINDS)]))
         self.register_buffer("color_weight", torch.tensor([TABLE_WEIGHT, *[1.0] * len(COLORS)]))
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -88,7 +93,7 @@ class SightProbe(nn.Module):
         for i in index:
             table = np.zeros((256, 4), np.float32)
             for o in scenes.objects[i]:
-                place = (1 + KINDS.index(o.kind), 1 + COLOR_NAMES.index(o.color), *o.center_px)
+                place = (1 + ALL_KINDS.index(o.kind), 1 + COLOR_NAMES.index(o.color), *o.center_px)
                 table[o.label] = place
             cells = table[scenes.labels[i][at]]
             kinds.append(cells[..., 0].astype(np.int64))
@@ -107,44 +112,46 @@ def train_sight(
     scenes: SceneSet,
     unseen: SceneSet,
     checkpoint: Path,
-    *,
-    steps: int,
-    batch: int = 12,
-    seed: int = 4,
-    peak_rate: float = 3e-3,
+    pace: Pace,
 ) -> dict[str, float]:
     """Trains the refiner's image encoder in place; the stand-in for SAM's pre-training. Resumable.
 
     Returns the shares of cells of things, in unseen scenes, whose kind and colour are right.
     """
-    encoder, probe = refiner.image_encoder, SightProbe(refiner)
+    encoder = refiner.image_encoder
+    device = next(encoder.parameters()).device
+    probe = SightProbe(refiner).to(device)
     both = nn.ModuleList([encoder, probe])
-    optimizer = torch.optim.AdamW(both.parameters(), peak_rate, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(both.parameters(), pace.peak_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peak_rate, total_steps=steps, pct_start=0.1
+        optimizer, pace.peak_rate, total_steps=pace.steps, pct_start=0.1
     )
     first = resume(checkpoint, both, optimizer, schedule)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    total = 0.0
-    for step in range(first, steps):
-        encoder.train()
-        rng = np.random.default_rng([seed, step])
-        index = rng.integers(0, len(scenes), batch)
+    total = torch.zeros((), device=device)
+
+    def drawn(step: int) -> tuple[torch.Tensor, Sights]:
+        rng = np.random.default_rng([pace.seed, step])
+        index = rng.integers(0, len(scenes), pace.images)
         truth, rgb = probe.truth(scenes, index), scenes.rgb[index]
         if step % 2:  # every other batch mirrored
             truth, rgb = truth.mirrored(), rgb[:, :, ::-1]
-        gain = torch.from_numpy(rng.uniform(0.9, 1.1, (batch, 3, 1, 1)).astype(np.float32))
-        pixels = (refiner.pixels(list(rgb)) * gain).contiguous(memory_format=torch.channels_last)
-        loss = probe.loss(encoder(pixels), truth)
+        gain = torch.from_numpy(rng.uniform(0.9, 1.1, (pace.images, 3, 1, 1)).astype(np.float32))
+        return refiner.pixels(list(rgb)) * gain, truth
+
+    for step, (pixels, truth) in ahead(drawn, range(first, pace.steps), pace.workers):
+        encoder.train()
+        x = pixels.to(device).contiguous(memory_format=torch.channels_last)
+        loss = probe.loss(encoder(x), truth.to(device))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        total += loss.item()
+        total += loss.detach()
         if step % 50 == 49:
-            log.info("sight step %d/%d loss %.3f", step + 1, steps, total / 50)
-            total = 0.0
+            log.info("sight step %d/%d loss %.3f", step + 1, pace.steps, total.item() / 50)
+            total.zero_()
         if step % 250 == 249:
             log.info("sight unseen %s", sight_accuracy(refiner, probe, unseen))
             save(checkpoint, both, optimizer, schedule, step + 1)
@@ -160,8 +167,8 @@ def sight_accuracy(refiner: MaskRefiner, probe: SightProbe, unseen: SceneSet) ->
     for start in range(0, len(unseen), 50):
         index = np.arange(start, min(start + 50, len(unseen)))
         truth = probe.truth(unseen, index)
-        pixels = refiner.pixels(list(unseen.rgb[index]))
-        kind, color, _ = probe(refiner.image_encoder(pixels))
+        seen = refiner.features(refiner.pixels(list(unseen.rgb[index])))
+        kind, color, _ = (part.cpu() for part in probe(seen))
         there = truth.kind > 0
         right["kind"].append((kind.argmax(1) == truth.kind)[there])
         right["color"].append((color.argmax(1) == truth.color)[there])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from flmm_ros.engine.conv_tower import ConvTower
-from flmm_ros.tools.tabletop import COLORS, KINDS, SceneObject
+from flmm_ros.tools.tabletop import ALL_KINDS, COLORS, SceneObject
+from training.tabletop.batches import Pace, ahead
 from training.tabletop.scenes import SceneSet
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ def token_labels(
     counts = np.stack([(patches == k).sum(1) for k in range(len(objects) + 1)], 1).astype(float)
     counts[:, 0] = np.minimum(counts[:, 0], patch_px * patch_px * BACKGROUND_SHARE)
     owner = counts.argmax(1)
-    kinds = np.array([0, *(KINDS.index(o.kind) + 1 for o in objects)])
+    kinds = np.array([0, *(ALL_KINDS.index(o.kind) + 1 for o in objects)])
     colors = np.array([0, *(COLOR_NAMES.index(o.color) + 1 for o in objects)])
     return kinds[owner], colors[owner]
 
@@ -69,59 +71,79 @@ def all_token_labels(
     )
 
 
+@dataclass(frozen=True)
+class TowerBatch:
+    """pixels [B, 3, s, s]; kind and color int64 [B, I]."""
+
+    pixels: torch.Tensor
+    kind: torch.Tensor
+    color: torch.Tensor
+
+
+class TowerData:
+    """Scenes with their token labels, in batches."""
+
+    def __init__(self, scenes: SceneSet, pixels: Pixels, side_px: int, patch_px: int) -> None:
+        self.scenes, self.pixels = scenes, pixels
+        self.grid = side_px // patch_px
+        self.kinds, self.colors = all_token_labels(scenes, side_px, patch_px)
+
+    def drawn(self, seed: int, step: int, size: int) -> TowerBatch:
+        """A random batch in random light; every other step mirrored, labels with the grid."""
+        rng = np.random.default_rng([seed, step])
+        index = rng.integers(0, len(self.scenes), size)
+        rgb, kind, color = self.scenes.rgb[index], self.kinds[index], self.colors[index]
+        if step % 2:
+            rgb = rgb[:, :, ::-1]
+            kind, color = (
+                x.view(size, self.grid, self.grid).flip(2).flatten(1) for x in (kind, color)
+            )
+        gain = torch.from_numpy(rng.uniform(0.85, 1.15, (size, 3, 1, 1)).astype(np.float32))
+        return TowerBatch(self.pixels(rgb) * gain, kind, color)
+
+
 def train_tower(
     tower: ConvTower,
     scenes: SceneSet,
     unseen: SceneSet,
     pixels: Pixels,
-    *,
-    steps: int,
-    batch: int = 32,
-    seed: int = 0,
+    pace: Pace,
 ) -> dict[str, float]:
-    """Trains `tower` in place; returns kind and colour accuracy of object tokens, unseen scenes."""
-    rng = np.random.default_rng(seed)
-    side, patch = tower.config.image_size, tower.config.patch_size
-    kinds, colors = all_token_labels(scenes, side, patch)
-    grid = side // patch
-    head = nn.Linear(tower.config.hidden_size, len(KINDS) + 1 + len(COLORS) + 1)
+    """Trains `tower` in place, where it lies; returns kind and colour accuracy of object tokens in
+    unseen scenes."""
+    side, patch, device = tower.config.image_size, tower.config.patch_size, tower.device
+    data = TowerData(scenes, pixels, side, patch)
+    head = nn.Linear(tower.config.hidden_size, len(ALL_KINDS) + 1 + len(COLORS) + 1).to(device)
     parameters = [*tower.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.05, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameters, pace.peak_rate, weight_decay=0.05, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 3e-3, total_steps=steps, pct_start=0.1
+        optimizer, pace.peak_rate, total_steps=pace.steps, pct_start=0.1
     )
     tower.to(memory_format=torch.channels_last)
     tower.train()
-    for step in range(steps):
-        index = rng.integers(0, len(scenes), batch)
-        rgb = scenes.rgb[index]
-        kind, color = kinds[index], colors[index]
-        if step % 2:  # every other batch mirrored: the labels mirror with the grid
-            rgb = rgb[:, :, ::-1]
-            kind = kind.view(batch, grid, grid).flip(2).flatten(1)
-            color = color.view(batch, grid, grid).flip(2).flatten(1)
-        gain = torch.from_numpy(rng.uniform(0.85, 1.15, (batch, 3, 1, 1)).astype(np.float32))
-        x = (pixels(rgb) * gain).contiguous(memory_format=torch.channels_last)
-        loss = _loss(head(tower(x).last_hidden_state), kind, color)
+
+    def drawn(step: int) -> TowerBatch:
+        return data.drawn(pace.seed, step, pace.images)
+
+    for step, part in ahead(drawn, range(pace.steps), pace.workers):
+        x = part.pixels.to(device).contiguous(memory_format=torch.channels_last)
+        loss = _loss(head(tower(x).last_hidden_state), part.kind.to(device), part.color.to(device))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
         if step % 50 == 49:
-            log.info("tower step %d/%d loss %.3f", step + 1, steps, loss.item())
-        if step % 200 == 199:
-            log.info("tower unseen %s", _accuracy(tower, head, unseen, pixels))
-            tower.train()
+            log.info("tower step %d/%d loss %.3f", step + 1, pace.steps, loss.item())
     tower.to(memory_format=torch.contiguous_format)
-    return _accuracy(tower, head, unseen, pixels)
+    return _accuracy(tower, head, TowerData(unseen, pixels, side, patch))
 
 
 def _loss(scores: torch.Tensor, kind: torch.Tensor, color: torch.Tensor) -> torch.Tensor:
-    split = len(KINDS) + 1
-    weight = torch.ones(split)
+    split = len(ALL_KINDS) + 1
+    weight = scores.new_ones(split)
     weight[0] = 0.3  # most tokens are table
-    color_weight = torch.ones(len(COLORS) + 1)
+    color_weight = scores.new_ones(len(COLORS) + 1)
     color_weight[0] = 0.3
     flat = scores.flatten(0, 1)
     return F.cross_entropy(flat[:, :split], kind.flatten(), weight) + F.cross_entropy(
@@ -130,21 +152,19 @@ def _loss(scores: torch.Tensor, kind: torch.Tensor, color: torch.Tensor) -> torc
 
 
 @torch.no_grad()
-def _accuracy(
-    tower: ConvTower, head: nn.Linear, unseen: SceneSet, pixels: Pixels
-) -> dict[str, float]:
+def _accuracy(tower: ConvTower, head: nn.Linear, data: TowerData) -> dict[str, float]:
     tower.eval()
-    kind, color = all_token_labels(unseen, tower.config.image_size, tower.config.patch_size)
+    rgb, kind = data.scenes.rgb, data.kinds
     scores = torch.cat(
         [
-            head(tower(pixels(unseen.rgb[i : i + 50])).last_hidden_state)
-            for i in range(0, len(unseen), 50)
+            head(tower(data.pixels(rgb[i : i + 50]).to(tower.device)).last_hidden_state).cpu()
+            for i in range(0, len(rgb), 50)
         ]
     )
-    split, there = len(KINDS) + 1, kind > 0
+    split, there = len(ALL_KINDS) + 1, kind > 0
     found_kind, found_color = scores[..., :split].argmax(-1), scores[..., split:].argmax(-1)
     return {
         "kind": (found_kind == kind)[there].float().mean().item(),
-        "color": (found_color == color)[there].float().mean().item(),
+        "color": (found_color == data.colors)[there].float().mean().item(),
         "table": (found_kind == 0)[~there].float().mean().item(),
     }

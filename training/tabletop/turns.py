@@ -1,4 +1,4 @@
-"""Turns about an image as tokens: the embedded tokenizer, and many turns packed behind one image.
+"""Turns about an image as tokens, many of them packed behind one image.
 
 Several turns about one image share one forward: each sees the image and itself only (a block mask),
 with the positions it would have alone.
@@ -12,53 +12,42 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from flmm_ros.tools.tabletop import SceneObject
-from training.tabletop.language import draw, words_known
+from training.tabletop.language import draw
 from training.tabletop.samples import Sample
 
-SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 PREFIX_TEXT = "USER: <image>"  # the LLaVA-1.5 template, cut after the image
 TURN_TEXT = "\n{prompt} ASSISTANT:"
 NEXT_TURN_TEXT = "USER: {prompt} ASSISTANT:"  # after the end token of the answer before
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer over everything the tabletop texts can say; lower case."""
-    words = ["user", "assistant", ":", ".", ",", "?", "!", *words_known()]
-    vocabulary = {w: i for i, w in enumerate([*SPECIAL, *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])]
-    )
-    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        additional_special_tokens=["<image>"],
-        padding_side="right",
-        clean_up_tokenization_spaces=False,
-    )
-
-
 @dataclass(frozen=True)
 class Batch:
-    """B images with several turns each. ids, targets [B, S] (-100: not learned), mask bool
-    [B, 1, S, S] (True: may look), positions [B, S]."""
+    """B images with several turns each. ids, targets [B, S] (-100: not learned), positions [B, S],
+    group [B, S]: 0 for what all turns see, n for the n-th turn, -1 for nothing."""
 
     ids: torch.Tensor
     targets: torch.Tensor
-    mask: torch.Tensor
     positions: torch.Tensor
+    group: torch.Tensor
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """Who may look at whom, bool [B, 1, S, S]: what comes before in the prefix or its turn."""
+        length = self.group.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=self.group.device).tril()
+        same = self.group[:, :, None] == self.group[:, None, :]
+        return (causal & (same | (self.group[:, None, :] == 0)))[:, None]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(*(part.to(device, non_blocking=True) for part in vars(self).values()))
+
+
+Tokens = tuple[list[int], list[int]]
+"""A turn's ids and its targets: the next token at each position, -100 where it is not learned."""
 
 
 class TurnPacker:
@@ -66,6 +55,7 @@ class TurnPacker:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, image_tokens: int) -> None:
         self.tokenizer = tokenizer
+        self._text = tokenizer.backend_tokenizer
         ids = tokenizer(PREFIX_TEXT).input_ids
         self.prefix = ids[:-1] + ids[-1:] * image_tokens
 
@@ -76,8 +66,8 @@ class TurnPacker:
             ids += self._prompt_ids(turn, bool(ids)) + self._answer(turn)[0]
         return ids + self._prompt_ids(sample, bool(ids))
 
-    def turn(self, sample: Sample) -> tuple[list[int], list[int]]:
-        """ids and targets (the next token at each position, -100 where it is not learned)."""
+    def turn(self, sample: Sample) -> Tokens:
+        """The conversation that ends with a sample, as tokens."""
         ids: list[int] = []
         wanted: list[int] = []
         for turn in (*sample.before, sample):
@@ -90,36 +80,40 @@ class TurnPacker:
 
     def _prompt_ids(self, sample: Sample, is_later: bool) -> list[int]:
         text = (NEXT_TURN_TEXT if is_later else TURN_TEXT).format(prompt=sample.prompt)
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        ids: list[int] = self._text.encode(text, add_special_tokens=False).ids
         return ids
 
     def _answer(self, sample: Sample) -> tuple[list[int], list[bool]]:
         """Tokens of the answer with the end token, and which are learned."""
-        encoded = self.tokenizer(
-            sample.answer, add_special_tokens=False, return_offsets_mapping=True
-        )
-        learned = [
-            not any(a <= start < b for a, b in sample.given) for start, _ in encoded.offset_mapping
-        ]
-        return [*encoded.input_ids, self.tokenizer.eos_token_id], [*learned, True]
+        encoded = self._text.encode(sample.answer, add_special_tokens=False)
+        learned = [not any(a <= start < b for a, b in sample.given) for start, _ in encoded.offsets]
+        return [*encoded.ids, self.tokenizer.eos_token_id], [*learned, True]
+
+    def offsets(self, answer: str) -> list[tuple[int, int]]:
+        """The characters of every token of an answer."""
+        found: list[tuple[int, int]] = self._text.encode(answer, add_special_tokens=False).offsets
+        return found
 
     def fill(
         self, objects: Sequence[SceneObject], rng: np.random.Generator, tokens: int
-    ) -> list[Sample]:
+    ) -> list[Tokens]:
         """Random turns about one image, as many as fit into `tokens`."""
-        samples: list[Sample] = []
+        turns: list[Tokens] = []
         used = 0
         while True:
-            sample = draw(objects, rng)
-            used += len(self.turn(sample)[0])
+            turn = self.turn(draw(objects, rng))
+            used += len(turn[0])
             if used > tokens:
-                return samples
-            samples.append(sample)
+                return turns
+            turns.append(turn)
 
-    def pack(self, turns: Sequence[Sequence[Sample]], tokens: int | None = None) -> Batch:
-        """One row an image; every turn sees the prefix and itself. `tokens` fixes the length."""
+    def pack(self, turns: Sequence[Sequence[Sample]]) -> Batch:
+        """One row an image; every turn sees the prefix and itself."""
+        return self.packed([[self.turn(s) for s in samples] for samples in turns])
+
+    def packed(self, rows: Sequence[Sequence[Tokens]], tokens: int | None = None) -> Batch:
+        """`pack` for turns that are tokens already. `tokens` fixes the length."""
         p = len(self.prefix)
-        rows = [[self.turn(s) for s in samples] for samples in turns]
         length = p + (tokens or max(sum(len(ids) for ids, _ in row) for row in rows))
         count = len(rows)
         ids = torch.full((count, length), int(self.tokenizer.pad_token_id))
@@ -138,7 +132,4 @@ class TurnPacker:
                 positions[b, at:end] = torch.arange(p, p + len(turn_ids))
                 group[b, at:end] = n + 1
                 at = end
-        causal = torch.ones(length, length, dtype=torch.bool).tril()
-        same = group[:, :, None] == group[:, None, :]
-        mask = causal & (same | (group[:, None, :] == 0))
-        return Batch(ids, targets, mask[:, None], positions)
+        return Batch(ids, targets, positions, group)

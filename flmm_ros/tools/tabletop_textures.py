@@ -1,0 +1,79 @@
+"""Textures of the simulated table: patterns of things, and planks, tiles or cloth under them.
+
+A texture multiplies a colour, so that a pattern is light and dark of any colour. All are generated;
+PyBullet reads textures from files only, and `TextureFolder` holds these while a world is open.
+Does not know about: which things stand there, cameras.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pybullet
+from numpy.typing import NDArray
+from PIL import Image
+
+Shade = NDArray[np.float64]
+SIDE_PX, TABLE_SIDE_PX = 64, 800  # a table is 2.4 m wide: 3 mm a pixel
+DARK = 0.55  # of the colour, where a pattern is dark
+
+
+def _checker(row: NDArray[np.int_], column: NDArray[np.int_]) -> Shade:
+    return np.where((row // 16 + column // 16) % 2, DARK, 1.0)
+
+
+def _stripes(row: NDArray[np.int_], column: NDArray[np.int_]) -> Shade:
+    return np.where((row // 8) % 2, DARK, 1.0)
+
+
+def _speckles(row: NDArray[np.int_], column: NDArray[np.int_]) -> Shade:
+    is_dark = np.random.default_rng(0).random((SIDE_PX // 4, SIDE_PX // 4)) < 0.3
+    return np.where(is_dark[row // 4, column // 4], DARK, 1.0)
+
+
+def _planks(row: NDArray[np.int_], column: NDArray[np.int_]) -> Shade:
+    rng = np.random.default_rng(1)
+    boards, grain = rng.uniform(0.82, 1.0, 40), rng.uniform(-0.04, 0.04, TABLE_SIDE_PX)
+    return np.where(row % 32 < 1, 0.6, np.clip(boards[row // 32] + grain[row], 0, 1))
+
+
+def _tiles(row: NDArray[np.int_], column: NDArray[np.int_]) -> Shade:
+    return np.where((row % 28 < 2) | (column % 28 < 2), 0.75, 1.0)
+
+
+def _cloth(row: NDArray[np.int_], column: NDArray[np.int_]) -> Shade:
+    return np.where((row // 14) % 2, 0.88, 1.0) * np.where((column // 14) % 2, 0.88, 1.0)
+
+
+_Drawn = Callable[[NDArray[np.int_], NDArray[np.int_]], Shade]
+PATTERNS: dict[str, _Drawn] = {"checker": _checker, "stripes": _stripes, "speckles": _speckles}
+TABLES: dict[str, _Drawn] = {"planks": _planks, "tiles": _tiles, "cloth": _cloth}
+
+
+def texture(name: str) -> NDArray[np.uint8]:
+    """A texture in shades of grey, uint8 [s, s, 3]."""
+    side_px = SIDE_PX if name in PATTERNS else TABLE_SIDE_PX
+    row, column = np.indices((side_px, side_px))
+    shade = (PATTERNS | TABLES)[name](row, column)
+    return np.repeat((shade * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+class TextureFolder:
+    """The textures as files."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="tabletop_")
+
+    def close(self) -> None:
+        """Deletes the files."""
+        self._folder.cleanup()
+
+    def load(self, name: str, client: int) -> int:
+        """The id of a texture in a physics world; ids do not outlive the world's reset."""
+        path = Path(self._folder.name) / f"{name}.png"
+        if not path.exists():
+            Image.fromarray(texture(name)).save(path)
+        return int(pybullet.loadTexture(str(path), physicsClientId=client))

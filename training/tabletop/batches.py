@@ -1,0 +1,61 @@
+"""Batches made ahead of the step that needs them, in worker processes, in order.
+
+A batch is a function of its step, so that a resumed run, and one with more workers, sees the same.
+Does not know about: what is in a batch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from torch.utils.data import DataLoader, Dataset
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a stage trains: steps, images a step, the learning rate at its peak, the seed of its
+    draws, and how many processes make batches ahead."""
+
+    steps: int
+    images: int
+    peak_rate: float
+    seed: int
+    workers: int = 0
+
+
+class _Steps(Dataset[T], Generic[T]):
+    def __init__(self, make: Callable[[int], T], steps: range) -> None:
+        self.make, self.steps = make, steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> T:
+        if index >= len(self.steps):
+            raise IndexError(index)
+        return self.make(self.steps[index])
+
+
+def ahead(make: Callable[[int], T], steps: range, workers: int) -> Iterator[tuple[int, T]]:
+    """Every step with what `make` makes of it; workers: 0 makes them here, one by one."""
+    if workers == 0 or len(steps) == 0:
+        yield from ((step, make(step)) for step in steps)
+        return
+    loader: DataLoader[T] = DataLoader(
+        _Steps(make, steps),
+        batch_size=None,
+        num_workers=min(workers, len(steps)),
+        collate_fn=_as_it_is,
+        prefetch_factor=4,
+        multiprocessing_context=multiprocessing.get_context("fork"),  # `make` holds the scenes
+    )
+    yield from zip(steps, loader, strict=True)
+
+
+def _as_it_is(item: T) -> T:
+    return item
