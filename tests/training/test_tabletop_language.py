@@ -20,8 +20,8 @@ from training.tabletop.samples import Mention
 from training.tabletop.scenes import SceneSet
 from training.tabletop.selector import TokenSet, labels_of, measure, train_selector
 from training.tabletop.spelling import made_up, misspelt
-from training.tabletop.tower import token_labels
 from training.tabletop.tokenizer import build_tokenizer, pieces, words_known
+from training.tabletop.tower import token_labels
 from training.tabletop.turns import TurnPacker
 from training.tabletop.vocabulary import PLURALS, STRANGE, STRANGE_COLORS, SYNONYMS, UNHEARD
 
@@ -280,7 +280,7 @@ def test_a_slip_changes_one_word_by_one_letter() -> None:
     assert misspelt("the red mug", rng, 0.0) == "the red mug"
     found = {misspelt("the red cylinder", rng, 1.0) for _ in range(400)}
     for text in found:
-        before, after = "the red cylinder".split(), text.split()
+        before, after = ["the", "red", "cylinder"], text.split()
         changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
         assert len(changed) <= 1  # a letter may be swapped for itself
         assert all(abs(len(a) - len(b)) <= 1 and a[0] == b[0] for a, b in changed)
