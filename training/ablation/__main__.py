@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=at_least_one, default=300, help="of every variant")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--scratch",
         action="store_true",
@@ -98,12 +99,14 @@ def run(args: argparse.Namespace) -> None:
     """Prepares, trains, measures, writes."""
     start = time.monotonic()
     variants = chosen(args.only)
-    grounder = Grounder.from_config(GrounderConfig(args.model, device="cpu"))
+    grounder = Grounder.from_config(GrounderConfig(args.model, device=args.device))
     scenes = (FIRST_SEED, FIRST_SEED + args.scenes)
     unseen = (FIRST_UNSEEN, FIRST_UNSEEN + args.unseen)
     train = prepare(grounder, *scenes, args.out / "train.pt")
     tested = prepare(grounder, *unseen, args.out / "unseen.pt")
     image_hw = (train.masks.shape[1], train.masks.shape[2])
+    device = grounder.lmm.model.device
+    train, tested = train.to(device), tested.to(device)
     bench = Bench(train, tested, grounder.lmm.views(image_hw)[-1], trained_heads(grounder))
     budget = Budget(args.steps, args.seed, args.rate, args.scratch)
     results = run_all(variants, bench, budget, args.out)

@@ -51,6 +51,12 @@ class Phrases:
     def __len__(self) -> int:
         return len(self.scene)
 
+    def to(self, device: torch.device) -> Phrases:
+        """The same on a device."""
+        maps = {merge: part.to(device) for merge, part in self.maps.items()}
+        rest = (self.states, self.lengths, self.scene, self.masks, self.features)
+        return Phrases(maps, *(part.to(device) for part in rest))
+
     def states_of(self, index: torch.Tensor) -> list[torch.Tensor]:
         """The words' states [L, T, D] of some phrases, each with its own T."""
         return [self.states[i, :, : int(self.lengths[i])].float() for i in index.tolist()]
@@ -121,11 +127,13 @@ def _read_scenes(grounder: Grounder, seeds: Sequence[int]) -> Phrases:
             named = phrases_of(truth)
             by_merge = read_merged(grounder, truth.rgb, [words for words, _ in named])
             for merge, (merged, _) in by_merge.items():
-                maps[merge].append(merged.half())
-            states += by_merge[MERGES[0]][1]  # how attention is merged changes no state
+                maps[merge].append(merged.half().cpu())
+            states += [
+                s.cpu() for s in by_merge[MERGES[0]][1]
+            ]  # how attention is merged changes no state
             scene += [number] * len(named)
             masks += [torch.from_numpy(mask.astype(np.uint8)) for _, mask in named]
-            features.append(heads.mask_refiner.see(truth.rgb).half())
+            features.append(heads.mask_refiner.see(truth.rgb).half().cpu())
             if number % 100 == 99:
                 log.info("read %d of %d scenes", number + 1, len(seeds))
     return Phrases(

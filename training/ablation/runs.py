@@ -106,6 +106,7 @@ def run_variant(
     if not budget.scratch:
         ablated.start_from(bench.trained)
     ablated.refiner.image_encoder = nn.Identity()  # its features are there already
+    ablated.to(bench.train.scene.device)
     train(ablated, bench, budget, folder / f"{variant.slug}.ckpt", advance)
     found = measure(ablated, bench.unseen, bench)
     result = Result(
@@ -139,7 +140,7 @@ def train(
     first = resume(checkpoint, ablated, optimizer, schedule)
     advance(first)
     ablated.train()
-    recent: list[float] = []
+    recent: list[torch.Tensor] = []
     for step in range(first, budget.steps):
         rng = np.random.default_rng([budget.seed, step])
         index = torch.from_numpy(rng.integers(0, len(bench.train), BATCH))
@@ -155,10 +156,10 @@ def train(
         optimizer.step()
         schedule.step()
         advance(1)
-        recent.append(loss.item())
+        recent.append(loss.detach())
         if step % SAVED_EVERY == SAVED_EVERY - 1:
             save(checkpoint, ablated, optimizer, schedule, step + 1)
-            mean = np.mean(recent)
+            mean = torch.stack(recent).mean().item()
             log.info(
                 "%s: step %d/%d, loss %.3f", ablated.variant.name, step + 1, budget.steps, mean
             )
@@ -193,7 +194,7 @@ def measure(ablated: Ablated, phrases: Phrases, bench: Bench) -> dict[str, Any]:
         said += ((score < 0.5) | ~mask.any(2).any(1)).tolist()
     reached = torch.cat(ious)
     return {
-        "cIoU": float(sum(intersections) / sum(unions)),
+        "cIoU": float(torch.stack(intersections).sum() / torch.stack(unions).sum()),
         "mIoU": float(reached.mean()),
         "precision_at_05": float((reached > 0.5).float().mean()),
         "precision_at_09": float((reached > 0.9).float().mean()),

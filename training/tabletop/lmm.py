@@ -42,7 +42,7 @@ from training.tabletop.turns import Batch, TurnPacker
 log = logging.getLogger(__name__)
 TURN_TOKENS = 254  # of turns behind one image in training; with the prefix 512 or so
 LAYERS = 6
-EXAMINED_EVERY = 500  # steps
+EXAMINED_EVERY = 1_000  # steps
 TURNS_A_ROW = 4  # when answers are checked
 
 

@@ -8,7 +8,7 @@ Does not know about: text, masks of whole objects.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,10 +61,14 @@ def all_token_labels(
     scenes: SceneSet, side_px: int, patch_px: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`token_labels` of every scene: two int64 tensors [B, I]."""
-    pairs = [
-        token_labels(labels, objects, side_px, patch_px)
-        for labels, objects in zip(scenes.labels, scenes.objects, strict=True)
-    ]
+    return some_token_labels(scenes, range(len(scenes)), side_px, patch_px)
+
+
+def some_token_labels(
+    scenes: SceneSet, index: Iterable[int], side_px: int, patch_px: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same of some scenes."""
+    pairs = [token_labels(scenes.labels[i], scenes.objects[i], side_px, patch_px) for i in index]
     return (
         torch.from_numpy(np.stack([p[0] for p in pairs])),
         torch.from_numpy(np.stack([p[1] for p in pairs])),
@@ -85,19 +89,17 @@ class TowerData:
 
     def __init__(self, scenes: SceneSet, pixels: Pixels, side_px: int, patch_px: int) -> None:
         self.scenes, self.pixels = scenes, pixels
-        self.grid = side_px // patch_px
-        self.kinds, self.colors = all_token_labels(scenes, side_px, patch_px)
+        self.side_px, self.patch_px = side_px, patch_px
 
     def drawn(self, seed: int, step: int, size: int) -> TowerBatch:
         """A random batch in random light; every other step mirrored, labels with the grid."""
         rng = np.random.default_rng([seed, step])
         index = rng.integers(0, len(self.scenes), size)
-        rgb, kind, color = self.scenes.rgb[index], self.kinds[index], self.colors[index]
+        rgb = self.scenes.rgb[index]
+        kind, color = some_token_labels(self.scenes, index, self.side_px, self.patch_px)
         if step % 2:
-            rgb = rgb[:, :, ::-1]
-            kind, color = (
-                x.view(size, self.grid, self.grid).flip(2).flatten(1) for x in (kind, color)
-            )
+            rgb, grid = rgb[:, :, ::-1], self.side_px // self.patch_px
+            kind, color = (x.view(size, grid, grid).flip(2).flatten(1) for x in (kind, color))
         gain = torch.from_numpy(rng.uniform(0.85, 1.15, (size, 3, 1, 1)).astype(np.float32))
         return TowerBatch(self.pixels(rgb) * gain, kind, color)
 
@@ -136,7 +138,7 @@ def train_tower(
         if step % 50 == 49:
             log.info("tower step %d/%d loss %.3f", step + 1, pace.steps, loss.item())
     tower.to(memory_format=torch.contiguous_format)
-    return _accuracy(tower, head, TowerData(unseen, pixels, side, patch))
+    return _accuracy(tower, head, unseen, pixels)
 
 
 def _loss(scores: torch.Tensor, kind: torch.Tensor, color: torch.Tensor) -> torch.Tensor:
@@ -152,19 +154,21 @@ def _loss(scores: torch.Tensor, kind: torch.Tensor, color: torch.Tensor) -> torc
 
 
 @torch.no_grad()
-def _accuracy(tower: ConvTower, head: nn.Linear, data: TowerData) -> dict[str, float]:
+def _accuracy(
+    tower: ConvTower, head: nn.Linear, unseen: SceneSet, pixels: Pixels
+) -> dict[str, float]:
     tower.eval()
-    rgb, kind = data.scenes.rgb, data.kinds
+    kind, color = all_token_labels(unseen, tower.config.image_size, tower.config.patch_size)
     scores = torch.cat(
         [
-            head(tower(data.pixels(rgb[i : i + 50]).to(tower.device)).last_hidden_state).cpu()
-            for i in range(0, len(rgb), 50)
+            head(tower(pixels(unseen.rgb[i : i + 50]).to(tower.device)).last_hidden_state).cpu()
+            for i in range(0, len(unseen), 50)
         ]
     )
     split, there = len(ALL_KINDS) + 1, kind > 0
     found_kind, found_color = scores[..., :split].argmax(-1), scores[..., split:].argmax(-1)
     return {
         "kind": (found_kind == kind)[there].float().mean().item(),
-        "color": (found_color == data.colors)[there].float().mean().item(),
+        "color": (found_color == color)[there].float().mean().item(),
         "table": (found_kind == 0)[~there].float().mean().item(),
     }
