@@ -26,6 +26,7 @@ from flmm_ros.tools.bench_models import ANSWER, Shape
 Round = Mapping[str, Mapping[str, float]]
 STAGES = ("encode", "generate", "read", "decode", "see", "refine")
 HEADS = ("decode", "see", "refine")
+_DIGITS = {"ms": 0, "MiB": 0, "s": 3}  # a GPU is done in hundredths of a second
 # Peak bfloat16 operations and memory bytes a second, from the vendors' data sheets.
 GPUS = {
     "H200": (989e12, 4.8e12),
@@ -262,7 +263,7 @@ def tables(content: Mapping[str, Any]) -> Table:
 
 
 def _cell(row: Mapping[str, Any]) -> str:
-    number = f"{row['value']:.{0 if row['unit'] in ('ms', 'MiB') else 2}f} {row['unit']}"
+    number = f"{row['value']:.{_DIGITS.get(row['unit'], 2)}f} {row['unit']}"
     if row["goal"] is None:
         return number
     sign, mark = ("<=" if row["at_most"] else ">="), ("holds" if row["holds"] else "FAILS")

@@ -1,6 +1,6 @@
 """Compares the engine with numbers of the official implementation, tensor by tensor.
 
-    python -m flmm_ros.tools.compare_golden CASE_DIR
+    python -m flmm_ros.tools.compare_golden CASE_DIR [--device cuda]
 
 A case holds an image, a tiny model with official head weights, and `golden.safetensors` with
 inputs, intermediates and outputs. The image and ids go through the engine's own path (image file to
@@ -65,14 +65,18 @@ class Comparison:
         return self.difference is not None and self.difference <= self.bound
 
 
-def compare_case(case: Path) -> list[Comparison]:
-    """Runs a case and compares every tensor of its golden file.
+def compare_case(case: Path, device: str = "cpu") -> list[Comparison]:
+    """Runs a case in float32 and compares every tensor of its golden file.
+
+    The bounds are a CPU's. A GPU runs SAM's ViT in bfloat16, and convolutions in TF32 unless torch
+    is told otherwise, so what comes after them is further away there.
 
     Raises:
         FlmmError: the case, or its model family, cannot be run.
     """
     golden, meta = _read_case(case)
-    grounder = Grounder.from_model(_model_config(case, meta), GrounderConfig(device="cpu"))
+    config = GrounderConfig(device=device, dtype="float32")
+    grounder = Grounder.from_model(_model_config(case, meta), config)
     image = np.array(Image.open(case / "image.png").convert("RGB"))
     ids = golden["input_ids"].tolist()
     spans = _spans(golden["mask_ids"])
@@ -103,7 +107,7 @@ def _our_tensors(
     repeats = torch.where(ids == image_id, count, 1)
     yield "mask_ids_expanded", mask_ids.repeat_interleave(repeats)
     positions = torch.zeros(int(repeats.sum()), dtype=torch.long)
-    positions[prefix.columns] = 1
+    positions[prefix.columns.cpu()] = 1
     yield "image_token_mask", positions
     for name, value in lmm.prepare(image).items():
         yield name, value[0]
@@ -127,7 +131,7 @@ def _compare(name: str, expected: torch.Tensor, got: torch.Tensor | None) -> Com
     if got.shape != expected.shape:
         note = f"expected shape {tuple(expected.shape)}, got {tuple(got.shape)}"
         return Comparison(name, None, bound, note)
-    difference = (got.double() - expected.double()).abs().max().item() if got.numel() else 0.0
+    difference = (got.cpu().double() - expected.double()).abs().max().item() if got.numel() else 0.0
     return Comparison(name, difference, bound)
 
 
@@ -175,9 +179,10 @@ def main(argv: list[str] | None = None) -> int:
         description="Compare the engine with golden numbers of the official implementation.",
     )
     parser.add_argument("case", type=Path, metavar="CASE_DIR", help="directory of a golden case")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     args = parser.parse_args(argv)
     try:
-        comparisons = compare_case(args.case)
+        comparisons = compare_case(args.case, args.device)
     except FlmmError as error:
         print(f"compare_golden: {error}", file=sys.stderr)
         return 2

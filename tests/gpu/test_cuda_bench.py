@@ -1,0 +1,47 @@
+"""The benchmark on a GPU: both sides give the same masks, and it measures from end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flmm_ros.engine.types import Grounding
+from flmm_ros.tools import bench
+from flmm_ros.tools.bench_baseline import Baseline
+from flmm_ros.tools.bench_measure import picture
+from flmm_ros.tools.bench_models import ANSWER, PHRASES, QUESTION, build
+
+
+@pytest.mark.parametrize("name", ["llava", "llava_next"])
+def test_both_sides_give_the_same_masks(name: str, device: str) -> None:
+    grounder = build(bench.shape_of(name, is_quick=True), device)
+    image, baseline = picture(0), Baseline(grounder)
+    scene = grounder.open(image)
+    answer = scene.ask(QUESTION)
+    assert answer.text == ANSWER
+    pairs: list[tuple[Grounding, Grounding]] = [
+        *zip(answer.objects, baseline.ask(image, QUESTION), strict=True),
+        *zip(scene.ground(PHRASES[:1]), baseline.ground(image, PHRASES[:1]), strict=True),
+    ]
+    for a, b in pairs:
+        assert a.phrase == b.phrase and a.score == pytest.approx(b.score, abs=2e-3)
+        # SAM's image encoder runs in bfloat16 on a GPU, on both sides alike.
+        np.testing.assert_allclose(a.soft_mask, b.soft_mask, atol=2e-3)
+        assert np.ptp(a.soft_mask) > 1e-4
+
+
+@pytest.mark.cuda
+def test_it_measures_from_end_to_end(tmp_path: Path, device: str) -> None:
+    where = tmp_path / "bench.json"
+    given = ["--quick", "--shape", "7b", "--rounds", "1", "--warm-up", "--device", device]
+    assert bench.main([*given, "--json", str(where)]) == 0
+    content = json.loads(where.read_text())
+    assert content["machine"]["device"] != "cpu"
+    for model in content["models"].values():
+        values = {(row["section"], row["name"]): row["value"] for row in model["rows"]}
+        peaks = "peak memory above the loaded model, 1 phrase"
+        assert 0 < values[peaks, "engine"] < values[peaks, "baseline"]
+        assert model["shape"]["vocabulary"] == 32064

@@ -1,0 +1,30 @@
+"""torch.compile with its real compiler on a GPU: something is compiled, and the masks stay."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from gpu_scenes import Photo, require_same
+
+from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.grounder import Grounder
+
+
+@pytest.mark.timeout(400)
+def test_compiled_parts_give_the_same_masks(
+    photos: list[Photo], on_device: Grounder, device: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch._dynamo.reset()
+    counted = torch._dynamo.utils.counters
+    counted.clear()
+    config = GrounderConfig("tabletop", device=device, dtype="float32", compile=True)
+    with caplog.at_level(logging.WARNING):
+        compiled = Grounder.from_config(config)
+        ours = compiled.open(photos[0].rgb).ground(photos[0].phrases)
+    expected = on_device.open(photos[0].rgb).ground(photos[0].phrases)
+    require_same(ours, expected, pixels=2e-4, score=5e-3)
+    assert not [r for r in caplog.records if "everything runs uncompiled" in r.getMessage()]
+    assert counted["stats"]["unique_graphs"] >= 3, dict(counted["stats"])
+    assert counted["inductor"], "nothing was handed to the compiler"
