@@ -36,6 +36,7 @@ from std_msgs.msg import Header
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer, GroundedObject
 from flmm_ros.ros import conversions
+from flmm_ros.ros.asked_goal import AskedGoal, GoalLost
 from flmm_ros.ros.endpoints import GROUND
 from flmm_ros.ros.refusals import code_name
 from flmm_ros.ros.target_messages import FoundTarget, target_from_msg
@@ -181,6 +182,7 @@ class GroundingClient:
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(self._own)
         self._is_closed = threading.Event()
+        self._asked: list[AskedGoal] = []  # only used on the client's thread
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
@@ -243,23 +245,17 @@ class GroundingClient:
         if image is not None:
             goal.use_image = True
             goal.image = conversions.image_to_msg(image, Header())
-        pending = _Pending(on_feedback)
-        sent = self._client.send_goal_async(goal, feedback_callback=pending.on_feedback)
-        sent.add_done_callback(pending.on_accepted)
+        pending = _Pending()
+        asked = AskedGoal(self._client, goal, pending.end, _told(on_feedback))
+        self._executor.create_task(self._begin, asked)
         deadline_s = time.monotonic() + timeout_s + _ANSWER_MARGIN_S if timeout_s > 0 else None
         try:
             while not pending.is_done.wait(_POLL_S):
                 self._check_alive(deadline_s)
         except BaseException:  # also Ctrl-C: the node should not go on for nobody
-            pending.cancel()
+            asked.cancel()
             raise
         return pending.result()
-
-    def _spin(self) -> None:
-        # In steps: ending `spin` from another thread takes rclpy seconds.
-        while not self._is_closed.is_set() and self._own.context.ok():
-            with suppress(ExternalShutdownException):  # the program ends: so does this thread
-                self._executor.spin_once(timeout_sec=0.1)
 
     def _wait_for_node(self, wait_s: float) -> None:
         if not self._client.wait_for_server(timeout_sec=wait_s):
@@ -277,49 +273,53 @@ class GroundingClient:
                 "the grounding node is there but did not answer in time; see its log"
             )
 
+    # On the client's thread.
+
+    def _begin(self, asked: AskedGoal) -> None:
+        self._asked.append(asked)
+        asked.look()
+
+    def _spin(self) -> None:
+        # In steps: ending `spin` from another thread takes rclpy seconds.
+        while not self._is_closed.is_set() and self._own.context.ok():
+            with suppress(ExternalShutdownException):  # the program ends: so does this thread
+                self._executor.spin_once(timeout_sec=0.1)
+            self._look()
+        self._look()  # a cancel that came last
+
+    def _look(self) -> None:
+        """Goals are asked again, or cancelled."""
+        for asked in self._asked:
+            asked.look()
+        self._asked = [asked for asked in self._asked if not asked.is_over]
+
 
 class _Pending:
-    """One goal on its way. Its callbacks run on the client's thread."""
+    """The end of one goal: set on the client's thread, waited for on the caller's."""
 
-    def __init__(self, on_feedback: OnFeedback | None) -> None:
+    def __init__(self) -> None:
         self.is_done = threading.Event()
-        self._on_feedback = on_feedback
-        self._handle: Any = None
         self._answer: GroundedAnswer | None = None
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
 
-    def on_feedback(self, msg: Any) -> None:
-        if self._on_feedback is not None:
-            feedback = msg.feedback
-            self._on_feedback(feedback.stage, feedback.partial_text, feedback.elapsed_s)
-
-    def on_accepted(self, future: Any) -> None:
-        try:
-            self._handle = future.result()
-            if not self._handle.accepted:
-                raise GroundingError("the grounding node did not accept the goal; see its log")
-            self._handle.get_result_async().add_done_callback(self._on_result)
-        except Exception as error:  # noqa: BLE001 - raised again by `result`
-            self._error = error
-            self.is_done.set()
-
-    def _on_result(self, future: Any) -> None:
-        try:
-            self._answer = future.result().result.answer
-        except Exception as error:  # noqa: BLE001 - raised again by `result`
-            self._error = error
+    def end(self, answer: GroundedAnswer | None, error: Exception | None) -> None:
+        self._answer, self._error = answer, error
         self.is_done.set()
 
-    def cancel(self) -> None:
-        if self._handle is not None and self._handle.accepted:
-            self._handle.cancel_goal_async()
-
     def result(self) -> GroundingResult:
+        if isinstance(self._error, GoalLost):
+            raise GroundingError(str(self._error)) from self._error
         if self._error is not None:
             raise self._error
         if self._answer is None:
             raise GroundingError("the grounding node ended the goal without an answer")
         return result_from_msg(self._answer)
+
+
+def _told(on_feedback: OnFeedback | None) -> Callable[[Ground.Feedback], None]:
+    if on_feedback is None:
+        return lambda feedback: None
+    return lambda feedback: on_feedback(feedback.stage, feedback.partial_text, feedback.elapsed_s)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
 from typing import Any
@@ -34,6 +34,7 @@ from rosgraph_msgs.msg import Clock
 from flmm_ros.action import Ground
 from flmm_ros.engine.types import FlmmError
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.asked_goal import AskedGoal
 from flmm_ros.tools.repeated_call import RepeatedCall
 
 _POLL_S = 0.05
@@ -63,8 +64,14 @@ class Goal:
     answered_s: float = 0.0
     answer: GroundedAnswer | None = None
     error: str = ""
-    handle: Any = None
-    is_done: threading.Event = field(default_factory=threading.Event)
+    asked: AskedGoal | None = None
+
+    @property
+    def is_cancel_due(self) -> bool:
+        """It should be cancelled, and can be now."""
+        is_time = self.cancel_at_s is not None and time.monotonic() >= self.cancel_at_s
+        is_open = self.asked is not None and self.asked.is_accepted and not self.asked.is_over
+        return is_time and is_open and self.cancelled_s is None
 
 
 class NodeLink:
@@ -89,6 +96,7 @@ class NodeLink:
         self._state = self.node.create_client(GetState, f"{name}/get_state")
         self._parameters = self.node.create_client(GetParameters, f"{name}/get_parameters")
         self.answered: queue.Queue[Goal] = queue.Queue()
+        self._asked: list[AskedGoal] = []  # only used on the thread that spins
         self._is_over = threading.Event()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -192,35 +200,37 @@ class NodeLink:
         """Sends a goal; it turns up in `answered` when it ends."""
         message = Ground.Goal(command=text, intent=intent, chat_id=chat_id)
 
-        def on_result(future: Any) -> None:
+        def on_end(answer: GroundedAnswer | None, error: Exception | None) -> None:
             goal.answered_s = time.monotonic()
-            try:
-                goal.answer = future.result().result.answer
-            except Exception as error:  # noqa: BLE001 - reported with the goal
-                goal.error = str(error)
-            goal.is_done.set()
+            goal.answer, goal.error = answer, str(error or "")
             self.answered.put(goal)
 
-        def on_accepted(future: Any) -> None:
-            goal.handle = future.result()
-            goal.handle.get_result_async().add_done_callback(on_result)
-
-        self._action.send_goal_async(message).add_done_callback(on_accepted)
+        goal.asked = AskedGoal(self._action, message, on_end)
+        self._executor.create_task(self._begin, goal.asked)
 
     def cancel(self, goal: Goal) -> None:
         """Asks for the end of a goal that has been accepted."""
         goal.cancelled_s = time.monotonic()
-        goal.handle.cancel_goal_async()
+        if goal.asked is not None:
+            goal.asked.cancel()
+            self._executor.create_task(goal.asked.look)
 
     def check(self) -> None:
         """Raises OnlineError where the node has gone away."""
         if not self._action.server_is_ready():
             raise OnlineError(f"{self.name}: the grounding node went away; see its log")
 
+    def _begin(self, asked: AskedGoal) -> None:
+        self._asked.append(asked)
+        asked.look()
+
     def _spin(self) -> None:
         while not self._is_over.is_set() and self.node.context.ok():
             with suppress(ExternalShutdownException):
                 self._executor.spin_once(timeout_sec=0.1)
+            for asked in self._asked:
+                asked.look()
+            self._asked = [asked for asked in self._asked if not asked.is_over]
 
     def _call(self, client: Any, request: Any, tick: Callable[[], None]) -> Any:
         call = RepeatedCall(client, request)

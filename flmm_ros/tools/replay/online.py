@@ -175,10 +175,8 @@ class OnlineReplay:
             self._link.ask(goal, command.say, intent=command.intent, chat_id=command.chat)
 
     def _cancel(self) -> None:
-        now_s = time.monotonic()
         for goal in self._asked:
-            is_due = goal.cancel_at_s is not None and now_s >= goal.cancel_at_s
-            if is_due and goal.cancelled_s is None and goal.handle and not goal.is_done.is_set():
+            if goal.is_cancel_due:
                 self._link.cancel(goal)
 
     def _collect(self) -> None:
