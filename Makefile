@@ -6,7 +6,7 @@ RUN := . scripts/env.sh &&
 OWN_DOMAIN := python scripts/own_domain.py
 ARGS ?=
 
-.PHONY: help setup demo console test lint format bench grasp soak overhead train clean
+.PHONY: help setup demo console test lint format bench grasp soak overhead gpu train clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ soak: setup  ## ten minutes of everything going wrong around the node (ARGS="--m
 
 overhead: setup  ## what the node costs above the engine, in pairs
 	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.overhead $(ARGS)
+
+gpu: setup  ## tests and benchmarks for a machine with a GPU (ARGS=FOLDER for logs and JSON)
+	@scripts/gpu_checks.sh $(or $(ARGS),out/gpu)
 
 train: setup  ## the embedded model, from nothing (hours)
 	@$(RUN) exec python -m training.tabletop $(ARGS)

@@ -4,8 +4,9 @@
 #
 #   scripts/gpu_checks.sh FOLDER
 #
-# The tests of tests/gpu, then the benchmark on models of 7B parameters (random weights, real shapes; 40 GB of GPU
-# memory). Logs, bench.json and summary.txt go to FOLDER. Every part has its own time limit, and the next ones run
+# The tests of tests/gpu, then two benchmarks on models of 7B parameters (random weights, real shapes; 40 GB of GPU
+# memory): commands beside a straightforward implementation, and a step of training. Logs, JSON and summary.txt go to
+# FOLDER. Every part has its own time limit, and the next ones run
 # whatever comes of it. Without a GPU, FLMM_GPU_TESTS_DEVICE=cpu tries the same parts on a CPU with tiny models.
 # Exit status: 0 where every part passed.
 set -uo pipefail
@@ -50,20 +51,23 @@ print("python", platform.python_version(), "torch", torch.__version__, "transfor
 }
 
 facts 2>&1 | tee "$out/summary.txt"
-engine=(tests/gpu/test_cuda_{embedded,families,golden,memory,bench}.py)
+engine=(tests/gpu/test_cuda_{embedded,families,golden,memory,bench,onnx}.py)
 if [ "$device" = cuda ] && [ "$(nproc)" -ge 8 ]; then beside=yes; else beside=; fi
 tests engine 240 "${engine[@]}" & [ $beside ] || wait
 tests training 240 tests/gpu/test_cuda_training.py & [ $beside ] || wait
 tests compile "${FLMM_GPU_COMPILE_S:-240}" tests/gpu/test_cuda_compile.py & wait
-# Alone: it measures time.
-bench=("$python" -m flmm_ros.tools.bench --device "$device" --shape 7b --warm-up --json "$out/bench.json")
-if [ "$device" = cpu ]; then part bench 300 "${bench[@]}" --rounds 1 --quick
-else part bench 300 "${bench[@]}" --rounds 9; fi
+# Alone: they measure time.
+commands=("$python" -m flmm_ros.tools.bench --device "$device" --shape 7b --warm-up --json "$out/bench.json")
+step=("$python" -m training.bench_step --device "$device" --json "$out/step.json")
+if [ "$device" = cpu ]; then commands+=(--rounds 1 --quick) step+=(--batches "1,2" --steps 2 --quick)
+else commands+=(--rounds 6); fi
+part bench 240 "${commands[@]}"
+part step 120 "${step[@]}"
 
 failed=()
-for name in engine training compile bench; do line "$name"; done >"$out/table.txt"
+for name in engine training compile bench step; do line "$name"; done >"$out/table.txt"
 grep -h -A99 '= measured on' "$out"/{engine,training,compile}.log | grep ' = '  # numbers, beside the verdicts
-grep -v '^ *$' "$out/bench.log" | tail -n 60
+for name in bench step; do grep -v '^ *$' "$out/$name.log" | tail -n 60; done
 for name in "${failed[@]}"; do printf '\n%s.log ends:\n' "$name"; tail -n 40 "$out/$name.log" | cut -c1-200; done
 echo
 tee -a "$out/summary.txt" <"$out/table.txt" && rm "$out/table.txt"

@@ -86,6 +86,10 @@ ROOMS = {
             "flmm_ros.tools.pictures",  # an evaluation's page looks like a demo's
             "flmm_ros.tools.report_style",
             "flmm_ros.tools.tabletop",  # the simulated world makes the data
+            "flmm_ros.tools.bench",  # a step is measured on the models commands are measured on
+            "flmm_ros.tools.bench_measure",
+            "flmm_ros.tools.bench_models",
+            "flmm_ros.tools.bench_report",
         ),
     ),
     "tests/engine": Room(

