@@ -1,7 +1,7 @@
 """Goals reach the node and their answers come back, whatever gets lost, and none is done twice.
 
-The real server of the action in this process, over DDS; what DDS loses between two programs that have
-only just found each other is lost here on purpose, at the client's own end of the wire.
+The real server of the action in this process, over DDS; what DDS loses between two programs that
+have only just found each other is lost here on purpose, at the client's own end of the wire.
 """
 
 import threading

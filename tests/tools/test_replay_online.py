@@ -1,6 +1,7 @@
 """A recording is played into the real node: what it answers, how fast, and what it drops."""
 
 import ast
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.tools.processes import Child
 from flmm_ros.tools.recording import Plan, record
-from flmm_ros.tools.replay.node_link import NodeLink, OnlineError, find_process
+from flmm_ros.tools.replay.node_link import NodeLink, OnlineError
 from flmm_ros.tools.replay.online import Playing
 from flmm_ros.tools.replay.rows import Row, read_rows
 from flmm_ros.tools.replay.run import Settings, evaluate
 from flmm_ros.tools.replay.run_online import evaluate_online
 from flmm_ros.tools.replay.scenario import Scenario, load_scenario
+from flmm_ros.tools.replay.usage import find_process
 
 SEED = 2_000_201
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +87,34 @@ def test_answers_are_those_of_lockstep_on_the_same_images(bag, scenario, played,
         same = lockstep[row.stamp_ns, 0]
         assert row.frame == same.frame and row.pairs == same.pairs
         assert row.objects[0].rle == same.objects[0].rle
+
+
+def test_the_first_image_is_there_before_the_first_command(played):
+    """Also on a busy machine, where a command is faster than an image; and with its depth."""
+    _, rows = played
+    first = next(row for row in rows if row.command == 0)
+    assert first.error == "OK" and first.frame == 0
+    assert first.pairs[0].target_error_m == pytest.approx(0.0, abs=0.01)
+
+
+def test_a_repeated_command_waits_for_a_new_image(bag, node, scenario, played, tmp_path):
+    """A tenth of the speed: the node has ten times the time it needs, and nothing new to see. The
+    second replay into the same node, whose clock goes back for it."""
+    only = dataclasses.replace(scenario, commands=scenario.commands[:1], thresholds=())
+    evaluate_online(bag, only, tmp_path, Playing(rate=0.1), lambda *_: None, node="played_node")
+    asked = [row.frame for row in read_rows(tmp_path / "result.jsonl")]
+    assert len(asked) <= 8 and asked == sorted(asked)
+    assert all(row.error == "OK" for row in read_rows(tmp_path / "result.jsonl"))
+
+
+def test_an_image_that_does_not_arrive_is_an_error(node):
+    """Nothing is played on this topic's other end: the type is one the node does not listen to."""
+    with NodeLink((), "played_node") as link:
+        link.wait_until_ready(10**18, 60.0)
+        kind = "sensor_msgs/msg/CompressedImage"
+        assert link.advertise("image", kind)
+        with pytest.raises(OnlineError, match=r"listen to /image as .*CompressedImage"):
+            link.wait_for_listener("image", kind, 10**18, 1.0, reliably=True)
 
 
 def test_refusals_and_cancels_are_measured(played):

@@ -6,7 +6,6 @@ Does not know about: recordings, what a right answer is, when something is due.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -17,7 +16,6 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any
 
-import psutil
 import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
@@ -27,7 +25,7 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
@@ -36,10 +34,12 @@ from flmm_ros.engine.types import FlmmError
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.asked_goal import AskedGoal
 from flmm_ros.tools.repeated_call import RepeatedCall
+from flmm_ros.tools.replay.hearing import Hearing
 
 _POLL_S = 0.05
 _SERVICE_S = 20.0
-_PROGRAM = "grounding_node"
+_FOR_LATECOMERS = "/tf_static"  # published once; whoever listens asks for what came before
+_AGAIN_S = 1.5  # the node counts its images once a second
 _LEAD_IN_S = 600  # sim time before the recording begins, for as long as the node loads its model
 
 
@@ -88,13 +88,13 @@ class NodeLink:
         )
         self.node = Node("replay", context=self._context)
         self.name = name
-        reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-        self._reliable, self._publishers = reliable, dict[str, Any]()
-        self._clock = self.node.create_publisher(Clock, "/clock", reliable)
+        self._publishers = dict[str, Any]()
+        self._clock = self.node.create_publisher(Clock, "/clock", _reliable())
         self._now_ns = 0
         self._action: Any = ActionClient(self.node, Ground, f"{name}/ground")
         self._state = self.node.create_client(GetState, f"{name}/get_state")
         self._parameters = self.node.create_client(GetParameters, f"{name}/get_parameters")
+        self._hearing = Hearing(self.node, self.node.resolve_service_name(name))
         self.answered: queue.Queue[Goal] = queue.Queue()
         self._asked: list[AskedGoal] = []  # only used on the thread that spins
         self._is_over = threading.Event()
@@ -155,7 +155,7 @@ class NodeLink:
     def parameters(self, names: Sequence[str]) -> dict[str, Any]:
         """The node's values of these parameters."""
         request = GetParameters.Request(names=list(names))
-        values = self._call(self._parameters, request, lambda: self.tick(self._now_ns)).values
+        values = self._call(self._parameters, request, self._still).values
         found = map(parameter_value_to_python, values)
         return {name: value for name, value in zip(names, found, strict=False) if value is not None}
 
@@ -166,24 +166,65 @@ class NodeLink:
             message_type = getattr(import_module(package.replace("/", ".")), name)
         except (ImportError, AttributeError):
             return False
-        self._publishers[topic] = self.node.create_publisher(message_type, topic, self._reliable)
+        profile = _reliable()
+        if topic == _FOR_LATECOMERS:
+            profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        self._publishers[topic] = self.node.create_publisher(message_type, topic, profile)
         return True
 
-    def wait_for_listener(self, topic: str, kind: str, start_ns: int, timeout_s: float) -> None:
-        """Returns when somebody listens to a topic.
+    def wait_for_listener(
+        self, topic: str, kind: str, start_ns: int, timeout_s: float, *, reliably: bool
+    ) -> None:
+        """Returns when the node listens to a topic.
+
+        reliably: as it does where its parameter image_qos is auto and nobody else publishes.
 
         Raises:
-            OnlineError: nobody does, to this type.
+            OnlineError: it does not, to this type.
         """
         publisher, begin_s = self._publishers[topic], time.monotonic()
+        full = self.node.resolve_topic_name(topic)
 
         def tick() -> None:
             left_s = max(0.0, timeout_s - (time.monotonic() - begin_s))
             self.tick(max(self._now_ns, start_ns - int(left_s * 1e9)))
 
-        full = self.node.resolve_topic_name(topic)
-        what = f"the node to listen to {full} as {kind}; see its parameter image_transport"
-        self._wait(publisher.get_subscription_count, timeout_s, what, tick)
+        def is_heard() -> bool:
+            is_listening = self._hearing.is_listening(full, kind, reliably=reliably)
+            return is_listening and publisher.get_subscription_count() > 0
+
+        what = f"the node to listen to {full} as {kind}; see its image_transport, depth_transport"
+        if reliably:
+            what += f", and whether somebody else publishes {full} (expected nobody)"
+        self._wait(is_heard, timeout_s, what, tick)
+
+    def wait_until_heard(self, topic: str, data: bytes, timeout_s: float) -> float:
+        """Plays the first image, until the node has it, and returns the seconds that took.
+
+        The clock stands still meanwhile. Otherwise the first commands, which are small, would
+        overtake it on a machine that is busy, and be refused where a robot has seen images before.
+
+        Raises:
+            OnlineError: the node does not get it.
+        """
+        begin_s = next_s = time.monotonic()
+        self._wait(lambda: self._hearing.images is not None, timeout_s, "/diagnostics", self._still)
+        before = self._hearing.images or 0
+
+        def tick() -> None:
+            nonlocal next_s
+            self._still()
+            if time.monotonic() >= next_s:
+                next_s = time.monotonic() + _AGAIN_S
+                self.play(topic, data)
+
+        tick()
+        what = f"the node to receive an image on {topic}; see /diagnostics"
+        self._wait(lambda: (self._hearing.images or 0) > before, timeout_s, what, tick)
+        return time.monotonic() - begin_s
+
+    def _still(self) -> None:
+        self.tick(self._now_ns)
 
     def play(self, topic: str, data: bytes) -> None:
         """One message as it was recorded."""
@@ -248,19 +289,5 @@ class NodeLink:
         return found
 
 
-def find_process(name: str) -> int | None:
-    """The process of the grounding node called so, on this machine and in this ROS domain; None:
-    there is none, or more than one."""
-    domain = os.environ.get("ROS_DOMAIN_ID", "0")
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        with suppress(psutil.Error):  # it has ended, or is somebody else's
-            line = process.info["cmdline"] or []
-            names = [part.partition("__node:=")[2] for part in line if "__node:=" in part]
-            is_node = any(_PROGRAM in part for part in line[:3]) and process.pid != os.getpid()
-            is_named = name == (names[-1] if names else _PROGRAM)
-            if is_node and is_named and process.environ().get("ROS_DOMAIN_ID", "0") == domain:
-                found.append(process)
-    # A shell or a launcher that started the node has its name on the command line as well.
-    leaves = [p for p in found if not any(c in found for c in p.children(recursive=True))]
-    return leaves[0].pid if len(leaves) == 1 else None
+def _reliable() -> QoSProfile:
+    return QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

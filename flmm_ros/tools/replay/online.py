@@ -59,6 +59,8 @@ class OnlineReplay:
         self._commands: tuple[Command, ...] = ()
         self._frames: dict[int, Frame] = {}  # by stamp: those an answer may still be about
         self._newest_ns = 0
+        self._zero_ns = 0  # when the first image of the recording was recorded
+        self._said_on: dict[int, int] = {}  # stamp of the newest image when it was said last
         self._first_said_s: dict[int, float] = {}  # when each command was said for the first time
         self._has_mask: set[int] = set()
         self._next_s: dict[int, float] = {}  # seconds of recording when each command is due
@@ -94,7 +96,9 @@ class OnlineReplay:
             at_s = (upcoming[0] - start_ns) / 1e9 / self._playing.rate
             while (now_s := time.monotonic() - begin_s) < at_s:
                 yield from self._between(start_ns, now_s, at_s)
-            self._play(upcoming, start_ns, begin_s + at_s)
+            begin_s += self._play(upcoming, begin_s + at_s)
+            if upcoming[2] is not None:  # not between an image and the depth of the same moment
+                self._say(upcoming[0])
             upcoming = next(events, None)
         yield from self._finish(start_ns, begin_s)
         self._count_dropped()
@@ -125,40 +129,53 @@ class OnlineReplay:
                 del self._names[topic]
         if source not in self._names:
             raise OnlineError(f"{kind}: expected its package installed here, it is not")
-        link.wait_for_listener("image", kind, start_ns, self._playing.start_s)
+        settings = link.parameters(["image_qos", "depth"])
+        is_auto, timeout_s = settings.get("image_qos") == "auto", self._playing.start_s
+        for topic, name in self._names.items():
+            if name == "image" or (name in _NODE_TOPICS and settings.get("depth") != "off"):
+                kind = self._bag.topics[topic].type
+                link.wait_for_listener(name, kind, start_ns, timeout_s, reliably=is_auto)
 
-    def _play(self, event: tuple[int, Message, Frame | None], start_ns: int, due_s: float) -> None:
+    def _play(self, event: tuple[int, Message, Frame | None], due_s: float) -> float:
+        """Plays one message. Returns for how many seconds the recording stood still for that."""
         log_ns, message, frame = event
         self._link.tick(log_ns)
-        if message.topic in self._names:
-            self._link.play(self._names[message.topic], message.data)
         if frame is None:
-            return
-        now_s = time.monotonic()
+            if message.topic in self._names:
+                self._link.play(self._names[message.topic], message.data)
+            return 0.0
+        still_s, now_s = 0.0, time.monotonic()
+        if self._played:
+            self._link.play("image", message.data)
+        else:
+            self._zero_ns = log_ns - int(frame.t_s * 1e9)
+            still_s = self._link.wait_until_heard("image", message.data, self._playing.start_s)
         self._late_ms.append(1e3 * (now_s - due_s))
-        self._played.append((frame.stamp_ns, now_s))
+        self._played.append((frame.stamp_ns, time.monotonic()))
         self._newest_ns = frame.stamp_ns
         self._frames[frame.stamp_ns] = replace(frame, image=None)  # the picture is not needed
         self._forget()
-        self._say((log_ns - start_ns) / 1e9)
+        return still_s
 
     def _between(self, start_ns: int, now_s: float, next_s: float) -> Iterator[Row]:
         """What is done until the next message: the clock, sentences, cancels, verdicts."""
-        bag_s = now_s * self._playing.rate
-        self._link.tick(start_ns + int(bag_s * 1e9))
-        self._say(bag_s)
+        now_ns = start_ns + int(now_s * self._playing.rate * 1e9)
+        self._link.tick(now_ns)
+        self._say(now_ns)
         self._cancel()
         self._collect()
         if next_s - now_s > IDLE_S:
             yield from self._judged()
         time.sleep(max(0.0, min(TICK_S, next_s - now_s)))
 
-    def _say(self, bag_s: float) -> None:
-        """Sends what is due. A repeated command waits for its own last answer."""
+    def _say(self, now_ns: int) -> None:
+        """Sends what is due. A repeated command waits for its own last answer and a new image."""
+        bag_s = (now_ns - self._zero_ns) / 1e9
         for number, command in enumerate(self._commands):
             due_s = self._next_s.get(number)
             is_open = any(goal.number == number for goal in self._asked)
-            if due_s is None or bag_s < due_s or is_open or not self._newest_ns:
+            is_old = self._said_on.get(number, 0) == self._newest_ns  # also before the first image
+            if due_s is None or bag_s < due_s or is_open or is_old:
                 continue
             if bag_s >= command.until_s:
                 del self._next_s[number]
@@ -171,6 +188,7 @@ class OnlineReplay:
             if command.cancel_after_s is not None:
                 goal.cancel_at_s = goal.sent_s + command.cancel_after_s
             self._first_said_s.setdefault(number, goal.sent_s)
+            self._said_on[number] = self._newest_ns
             self._asked.append(goal)
             self._link.ask(goal, command.say, intent=command.intent, chat_id=command.chat)
 

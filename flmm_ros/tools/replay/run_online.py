@@ -14,12 +14,12 @@ from typing import Any
 from flmm_ros.ros.parameters import SETTINGS
 from flmm_ros.tools.replay.bag import Bag
 from flmm_ros.tools.replay.frames import check_topics, image_topic
-from flmm_ros.tools.replay.node_link import NodeLink, find_process
+from flmm_ros.tools.replay.node_link import NodeLink
 from flmm_ros.tools.replay.online import OnlineReplay, Playing
 from flmm_ros.tools.replay.run import ONLINE, OnRow, conclude, facts_of, store_rows
 from flmm_ros.tools.replay.scenario import Scenario
 from flmm_ros.tools.replay.schedule import FrameCounts
-from flmm_ros.tools.replay.usage import Usage
+from flmm_ros.tools.replay.usage import Usage, find_process
 
 
 def evaluate_online(

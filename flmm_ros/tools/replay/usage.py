@@ -5,11 +5,14 @@ Does not know about: what the process does.
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 
 import psutil
 
 _MB = 1 << 20
+_PROGRAM = "grounding_node"
 
 
 class Usage:
@@ -50,3 +53,21 @@ class Usage:
         except psutil.NoSuchProcess:
             return None
         return float(times.user + times.system)
+
+
+def find_process(name: str) -> int | None:
+    """The process of the grounding node called so, on this machine and in this ROS domain; None:
+    there is none, or more than one."""
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.Error):  # it has ended, or is somebody else's
+            line = process.info["cmdline"] or []
+            names = [part.partition("__node:=")[2] for part in line if "__node:=" in part]
+            is_node = any(_PROGRAM in part for part in line[:3]) and process.pid != os.getpid()
+            is_named = name == (names[-1] if names else _PROGRAM)
+            if is_node and is_named and process.environ().get("ROS_DOMAIN_ID", "0") == domain:
+                found.append(process)
+    # A shell or a launcher that started the node has its name on the command line as well.
+    leaves = [p for p in found if not any(c in found for c in p.children(recursive=True))]
+    return leaves[0].pid if len(leaves) == 1 else None

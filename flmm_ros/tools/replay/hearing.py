@@ -1,0 +1,48 @@
+"""What the grounding node hears of the topics that are played: who listens how, images received.
+
+Does not know about: recordings, what is played when.
+"""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import ReliabilityPolicy
+
+_IMAGES = "images received"  # what the node calls them on /diagnostics
+
+
+class Hearing:
+    """Watches the grounding node from another one.
+
+    Args:
+        node: of this process, spun by somebody else.
+        name: the grounding node's, absolute.
+    """
+
+    def __init__(self, node: Node, name: str) -> None:
+        self._node, self._name = node, name
+        self.images: int | None = None  # received since it was activated, by its last word
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def is_listening(self, topic: str, kind: str, *, reliably: bool) -> bool:
+        """Whether the node subscribes to an absolute topic as this type.
+
+        reliably: only then. A node that suits its camera asks for best effort as long as there is
+        none, and subscribes anew within a second when one is there: what is published in between
+        is lost.
+        """
+        profiles = [
+            info.qos_profile
+            for info in self._node.get_subscriptions_info_by_topic(topic)
+            if f"{info.node_namespace.rstrip('/')}/{info.node_name}" == self._name
+            and info.topic_type == kind
+        ]
+        is_reliable = all(p.reliability is ReliabilityPolicy.RELIABLE for p in profiles)
+        return bool(profiles) and (is_reliable or not reliably)
+
+    def _on_diagnostics(self, msg: DiagnosticArray) -> None:
+        for status in msg.status:
+            values = {pair.key: pair.value for pair in status.values}
+            if status.name.partition(":")[0] == self._name and _IMAGES in values:
+                self.images = int(values[_IMAGES])
