@@ -31,14 +31,17 @@ part() {
 tests() { part "$1" "$2" "$python" -m pytest -q --durations=5 -p no:cacheprovider "${@:3}"; }
 
 line() {  # NAME: a line of the table
-  local code seconds limit verdict
+  local code seconds limit verdict last
   read -r code seconds limit <"$out/$1.status"
+  last=$(tail -n 1 "$out/$1.log" | tr -d '─└┴┘' | cut -c1-100)
+  case "$last" in *passed*) ;; *skipped*) code=skipped ;; esac
   case $code in
+    skipped) verdict="NOT RUN" ;;
     0) verdict=passed ;;
     124 | 137) verdict="STOPPED after $limit s" ;;
     *) verdict="FAILED ($code)" ;;
   esac
-  printf '%-10s %-20s %5s s   %s\n' "$1" "$verdict" "$seconds" "$(tail -n 1 "$out/$1.log" | tr -d '─└┴┘' | cut -c1-100)"
+  printf '%-10s %-20s %5s s   %s\n' "$1" "$verdict" "$seconds" "$last"
   rm "$out/$1.status"
   [ "$code" = 0 ] || failed+=("$1")
 }
