@@ -6,7 +6,8 @@
     model
 
 Stages: scenes (render), tower (eyes), lmm (language, from text only), sight (the refiner's own
-eyes), heads (masks and score; LMM and eyes frozen), export (the model directory).
+eyes), readings (what the frozen LMM makes of phrases), heads (masks and score; LMM and eyes
+frozen), export (the model directory).
 Does not know about: how a stage works.
 """
 
@@ -141,21 +142,20 @@ class Trainer:
         torch.save(refiner.image_encoder.state_dict(), self.run.out / "sight.pt")
         self._note("sight", found, start)
 
+    def run_readings(self) -> None:
+        """What the LMM, as it was exported, makes of phrases."""
+        self._use_exported()
+        self._readings("train", self.run.read_scenes)
+        self._readings("unseen", self.run.unseen)
+
     def run_heads(self) -> None:
         """Masks, on the frozen LMM as it was exported."""
         start = time.monotonic()
-        model = LlavaForConditionalGeneration.from_pretrained(
-            self.run.out / "lmm", dtype=torch.float32
-        )
-        model = model.requires_grad_(False).to(self.device)
-        self.model, grid = model, self.eyes.grid
-        words: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(self.run.out / "lmm")
-        self.packer = turns.TurnPacker(words, grid**2)
-        count = min(self.run.read_scenes, len(self.scenes))
-        scenes = self.scenes.first(count)
-        train = self._readings("train", self._features("train").first(count), grid)
-        unseen = self._readings("unseen", self._features("unseen"), grid)
-        eyes = Llava(model, None, self.config, PIXELS)
+        self._use_exported()
+        train = self._readings("train", self.run.read_scenes)
+        unseen = self._readings("unseen", self.run.unseen)
+        scenes = self.scenes.first(self.run.read_scenes)
+        eyes = Llava(self.model, None, self.config, PIXELS)
         torch.manual_seed(self.run.seed)
         trained = Heads.create(eyes.shape, heads.HEADS).to(self.device)
         if self.run.heads_start:
@@ -238,12 +238,25 @@ class Trainer:
             parts.append(eyes(pixels.to(self.device)).last_hidden_state.half().cpu())
         return torch.cat(parts)
 
-    def _readings(self, name: str, data: lmm.FeatureSet, grid: int) -> readings.ReadingSet:
+    def _use_exported(self) -> None:
+        model = LlavaForConditionalGeneration.from_pretrained(
+            self.run.out / "lmm", dtype=torch.float32
+        )
+        self.model = model.requires_grad_(False).to(self.device)
+        words: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(self.run.out / "lmm")
+        self.packer = turns.TurnPacker(words, self.eyes.grid**2)
+
+    def _readings(self, name: str, scenes: int) -> readings.ReadingSet:
         path = self.run.out / f"readings_{name}.pt"
         if path.exists():
             return readings.ReadingSet(**torch.load(path, weights_only=True))
         found = readings.read(
-            self.model, self.packer, data, grid, seed=len(name), workers=self.run.workers
+            self.model,
+            self.packer,
+            self._features(name).first(scenes),
+            self.eyes.grid,
+            seed=len(name),
+            workers=self.run.workers,
         )
         torch.save(vars(found), path)
         return found

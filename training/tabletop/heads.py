@@ -50,6 +50,26 @@ HEADS = HeadsConfig(
 )
 
 
+class PhraseDraws:
+    """Random phrases of two lengths a step, each length as often as it occurs: the refiner takes
+    phrases of one length at a time, and all lengths in every step take three times as long."""
+
+    def __init__(self, lengths: torch.Tensor) -> None:
+        self.values, counts = np.unique(lengths.numpy(), return_counts=True)
+        self.share = counts / counts.sum()
+        self.of_length = {n: np.flatnonzero(lengths.numpy() == n) for n in self.values}
+
+    def some(self, rng: np.random.Generator, count: int) -> torch.Tensor:
+        """Numbers of `count` phrases."""
+        first, second = rng.choice(self.values, 2, p=self.share)
+        half = count // 2
+        picked = [
+            rng.choice(self.of_length[first], count - half),
+            rng.choice(self.of_length[second], half),
+        ]
+        return torch.from_numpy(np.concatenate(picked))
+
+
 def targets_of(scenes: SceneSet, image: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Masks float32 [N, H, W] of the objects each phrase means; all zero where none."""
     labels = torch.from_numpy(scenes.labels[image.cpu().numpy()]).to(wanted.device).long()
@@ -98,7 +118,7 @@ def train_heads(
     """
     device = heads.text_layer_weights.device
     readings, scenes = train.readings.to(device), train.scenes
-    of_image = _by_image(train.readings.image, len(scenes))
+    draws = PhraseDraws(train.readings.lengths)
     heads.mask_refiner.image_encoder.requires_grad_(False)
     seen = see(heads, scenes, pace.workers)
     parts = [
@@ -115,12 +135,10 @@ def train_heads(
     sums = torch.zeros(3, device=device)
     for step in range(first, pace.steps):
         rng = np.random.default_rng([pace.seed, step])
-        chosen = rng.integers(0, len(scenes), pace.images)
-        picked = np.concatenate([rng.choice(of_image[i], PHRASES_AN_IMAGE) for i in chosen])
-        index = torch.from_numpy(picked)
-        truth = targets_of(scenes, train.readings.image[index], readings.wanted[index])
-        features = seen[torch.from_numpy(chosen)].to(device).float()
-        features = features.repeat_interleave(PHRASES_AN_IMAGE, dim=0)
+        index = draws.some(rng, pace.images * PHRASES_AN_IMAGE)
+        image = train.readings.image[index]
+        truth = targets_of(scenes, image, readings.wanted[index])
+        features = seen[image].to(device).float()
         with_words = rng.random() >= WORDLESS
         coarse, logits, score = run(heads, readings, index, features, view, with_words=with_words)
         small = F.adaptive_avg_pool2d(truth[:, None], (coarse.shape[1], coarse.shape[2]))[:, 0]
@@ -233,8 +251,3 @@ def measure(heads: Heads, data: PhraseSet, view: View, count: int) -> dict[str, 
         there += float(present.sum())
         right += int(((score > 0.5) == present).sum())
     return {"cIoU": overlap / union, "P@0.5": hits / there, "presence": right / count}
-
-
-def _by_image(image: torch.Tensor, count: int) -> list[np.ndarray]:
-    order = np.argsort(image.numpy(), kind="stable")
-    return np.split(order, np.searchsorted(image.numpy()[order], np.arange(1, count)))

@@ -15,7 +15,7 @@ import torch
 
 from training.tabletop.batches import Pace
 
-STAGES = ("scenes", "tower", "lmm", "sight", "heads", "export")
+STAGES = ("scenes", "tower", "lmm", "sight", "readings", "heads", "export")
 SMOKE: dict[str, Any] = {
     "scenes": 250, "unseen": 40, "tower_steps": 2, "tower_images": 8, "align_steps": 5,
     "lmm_steps": 2, "lmm_images": 4, "sight_steps": 2, "sight_images": 4, "read_scenes": 10,
