@@ -209,6 +209,7 @@ class Bridge:
             self._subscribe()
         is_gone = bool(self._goals) and not self._action.server_is_ready()
         for goal in list(self._goals):
+            goal.look()
             if is_gone:
                 self._soon(goal.fail, "the grounding node went away before it answered")
             elif time.monotonic() > goal.deadline_s:

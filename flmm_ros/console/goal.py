@@ -15,6 +15,7 @@ from typing import Any
 from flmm_ros.action import Ground
 from flmm_ros.console.frames import Frame, Frames
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.asked_goal import AskedGoal
 
 _QUEUED = "queued"
 
@@ -61,7 +62,7 @@ class Goal:
         self._loop, self._call_ros = loop, call_ros
         self._on_progress, self._frames = on_progress, frames
         self._answer: asyncio.Future[GroundedAnswer] = loop.create_future()
-        self._handle: Any = None
+        self._asked: AskedGoal | None = None
         self._is_cancelled = False
         self.held: tuple[Frame, ...] = ()  # the newest images when the work began
         self.deadline_s = float("inf")  # monotonic; a node that is silent for longer is given up
@@ -77,8 +78,7 @@ class Goal:
     def cancel(self) -> None:
         """Asks the node to stop; the answer then is CANCELED, or what was ready before."""
         self._is_cancelled = True
-        if self._handle is not None:
-            self._call_ros(self._handle.cancel_goal_async)
+        self._call_ros(self.look)
 
     def when_ended(self, call: Callable[[], None]) -> None:
         """Calls once there is an answer, or will be none."""
@@ -93,38 +93,24 @@ class Goal:
 
     def send(self, action: Any, request: Ground.Goal) -> None:
         """Sends the command to the node."""
-        try:
-            sent = action.send_goal_async(request, feedback_callback=self.feedback_came)
-        except Exception as error:  # noqa: BLE001 - told to the person who asked
-            self._soon(self.fail, str(error))
-            return
-        sent.add_done_callback(self.was_accepted)
+        self._asked = AskedGoal(action, request, self._has_ended, self._feedback_came)
+        self.look()
 
-    def feedback_came(self, msg: Any) -> None:
-        """Feedback of this goal."""
-        feedback = msg.feedback
+    def look(self) -> None:
+        """Asks again where something got lost, and passes a cancel on."""
+        if self._asked is not None:
+            if self._is_cancelled:
+                self._asked.cancel()
+            self._asked.look()
+
+    def _feedback_came(self, feedback: Ground.Feedback) -> None:
         if feedback.stage != _QUEUED and not self.held:
             self.held = self._frames.held()
         progress = Progress(feedback.stage, feedback.partial_text, feedback.elapsed_s)
         self._soon(self._on_progress, progress)
 
-    def was_accepted(self, future: Any) -> None:
-        """The node has taken the goal, or not."""
-        try:
-            handle = future.result()
-            if not handle.accepted:
-                raise ConsoleError("the grounding node did not accept the command; see its log")
-            result = handle.get_result_async()
-        except Exception as error:  # noqa: BLE001 - told to the person who asked
-            self._soon(self.fail, str(error))
-            return
-        result.add_done_callback(self._has_ended)
-        self._soon(self._take_handle, handle)
-
-    def _has_ended(self, future: Any) -> None:
-        try:
-            answer = future.result().result.answer
-        except Exception as error:  # noqa: BLE001 - told to the person who asked
+    def _has_ended(self, answer: GroundedAnswer | None, error: Exception | None) -> None:
+        if answer is None:
             self._soon(self.fail, str(error))
             return
         self.held = (*self.held, *self._frames.held())  # feedback may have been missed
@@ -135,11 +121,6 @@ class Goal:
             self._loop.call_soon_threadsafe(call, *arguments)
 
     # In the event loop.
-
-    def _take_handle(self, handle: Any) -> None:
-        self._handle = handle
-        if self._is_cancelled:
-            self._call_ros(handle.cancel_goal_async)
 
     def _succeed(self, answer: GroundedAnswer) -> None:
         if not self._answer.done():

@@ -222,9 +222,13 @@ class SoakRobot:
             self._ledger.answered(key.hex, NO_NODE, time.monotonic(), None)
             return
         goal = Ground.Goal(**{"timeout_s": GOAL_TIMEOUT_S, **fields})
-        future = self._action.send_goal_async(goal, goal_uuid=UUID(uuid=list(key.bytes)))
         delay_s = self._random.uniform(0.0, CANCEL_AFTER_S) if cancel else None
-        future.add_done_callback(lambda done: self._on_accepted(key.hex, done, delay_s))
+
+        def send() -> None:
+            future = self._action.send_goal_async(goal, goal_uuid=UUID(uuid=list(key.bytes)))
+            future.add_done_callback(lambda done: self._on_accepted(key.hex, done, delay_s))
+
+        self._executor.create_task(send)  # on its thread: see flmm_ros/ros/asked_goal.py
 
     def _on_accepted(self, key: str, future: Any, cancel_after_s: float | None) -> None:
         handle = future.result()
