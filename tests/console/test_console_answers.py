@@ -45,7 +45,7 @@ def test_an_answer_as_json():
     msg.stages, msg.stage_ms, msg.total_ms = ["read", "decode"], [1.26, 2.0], 3.26
     page = json.loads(json.dumps(answers.to_page(msg), allow_nan=False))
     assert page["error"] == "OK" and page["size"] == [3, 2]
-    assert page["stages"] == [["read", 1.3], ["decode", 2.0]]
+    assert page["stages"] == [["read", 1.26], ["decode", 2.0]]
     first, second = page["objects"]
     assert first["phrase"] == "the <b>mug</b>"
     assert (first["runs"], first["span"], first["score"]) == ([1, 3, 2], [0, 11], 0.75)
