@@ -23,6 +23,7 @@ from flmm_ros.tools.replay.fleet import (
     is_folder_of_bags,
     make_tasks,
 )
+from flmm_ros.tools.replay.model_files import model_version
 from flmm_ros.tools.replay.rows import Row, read_rows, to_json
 from flmm_ros.tools.replay.run import Settings, evaluate, rows_in
 from flmm_ros.tools.replay.scenario import load_scenario
@@ -30,6 +31,7 @@ from flmm_ros.tools.replay.summary import read_summary
 from flmm_ros.tools.replay.task import Finished, Task
 
 SEED = 2_000_201
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = Settings("tabletop", ("threads=1",))
 pytestmark = pytest.mark.timeout(600)  # seconds of work, but the machine may be busy
 
@@ -275,7 +277,10 @@ def test_many_recordings_are_summed_up_and_not_done_twice(bag, many, tmp_path):
     assert sorted(f.task.name for f in finished if not f.error) == ["a", "b"]
     assert summary["rows"] == 2 and summary["status"] == "damaged"
     assert [b["name"] for b in summary["bags"]] == ["a", "b", "sub__c"]
-    assert "expected the storage of a rosbag2" in summary["bags"][2]["damage"]
+    assert "expected the storage of a rosbag2" in summary["bags"][2]["error"]
+    assert [b["damage"] for b in summary["bags"]] == ["", "", ""]
+    page = (results / "index.html").read_text()
+    assert "sub__c was not evaluated: " in page and 'href="bags/a/index.html"' in page
     assert [row.bag for row in rows_in(results)] == ["a", "b"]
 
     # Again: only what is not done yet.
@@ -308,4 +313,31 @@ def test_workers_of_the_command_line(bag, tmp_path, capsys):
     summary = read_summary(out)
     assert summary["status"] == "failed" and summary["metrics"]["masks"]["mIoU"] > 0.6
     assert read_summary(out / "bags" / "a")["parameters"]["threads"] >= 1
-    assert "failed" in capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
+    measured = f"masks.mIoU >= 1: {summary['metrics']['masks']['mIoU']:.4g}"
+    assert f"a: {measured}, NOT MET failed; report: " in told
+    assert summary["bags"][0]["missed"] == [measured] and summary["bags"][0]["status"] == "failed"
+
+
+def test_weights_that_were_trained_anew_are_another_model(bag, tmp_path):
+    """So that recordings are evaluated again, although the model has the same name."""
+    model = shutil.copytree(ROOT / "models" / "tabletop", tmp_path / "tabletop")
+    moved = shutil.copytree(model, tmp_path / "elsewhere" / "tabletop")
+    version = model_version(str(model))
+    settings, scenario = Settings(str(model)), load_scenario(bag / "scenario.yaml")
+    fingerprint = settings.fingerprint("0", scenario)
+    assert settings.fingerprint("0", scenario) == fingerprint != settings.fingerprint("1", scenario)
+
+    for name, at in (("heads.safetensors", -1), ("lmm/model.safetensors", -1), ("model.yaml", 0)):
+        file = model / name
+        content = bytearray(file.read_bytes())
+        if name == "model.yaml":
+            content = content.replace(b"score_threshold: 0.5", b"score_threshold: 0.6")
+        else:
+            content[at] ^= 1
+        file.write_bytes(content)
+        assert model_version(str(model)) != version, name
+        shutil.copy2(moved / name, file)
+        assert model_version(str(model)) == version
+    assert settings.fingerprint("0", scenario) == fingerprint
+    assert model_version("nowhere") != model_version("somewhere")

@@ -236,6 +236,11 @@ def show(summary: dict[str, Any], out: Path, console: Console) -> int:
         if bag["damage"]:
             line = f"{bag['name']} is damaged, only its beginning was judged: {bag['damage']}"
             console.print(Text(line, style="bold yellow"))
+        if bag["error"]:
+            line = f"{bag['name']} was not evaluated: {bag['error']}"
+            console.print(Text(line, style="bold yellow"))
+        if bag["missed"]:
+            console.print(Text(f"{bag['name']}: {'; '.join(bag['missed'])}, NOT MET", "bold red"))
     style = "bold green" if summary["status"] == PASSED else "bold red"
     console.print(Text(f"{summary['status']}; report: {out / 'index.html'}", style=style))
     return EXIT_CODES[summary["status"]]

@@ -16,6 +16,7 @@ from typing import Any
 
 from flmm_ros.engine.types import ConfigError, FlmmError
 from flmm_ros.tools.replay.bag import STORAGE_SUFFIXES, Bag
+from flmm_ros.tools.replay.metrics import described
 from flmm_ros.tools.replay.rows import ResultError, Row
 from flmm_ros.tools.replay.run import Settings, conclude, evaluate, rows_in
 from flmm_ros.tools.replay.scenario import Scenario, load_scenario
@@ -158,9 +159,12 @@ def _sum_up(
         except ResultError as error:
             facts.append(_not_evaluated(task, str(error)))
             continue
-        facts.append(BagFacts(**summary["bags"][0]))
+        found = BagFacts(**summary["bags"][0])
+        if scenario is None:
+            found = dataclasses.replace(found, status=summary["status"], missed=_missed(summary))
+        facts.append(found)
         statuses.append(summary["status"])
-        made_with |= {key: summary[key] for key in ("model", "parameters")}
+        made_with |= {key: summary[key] for key in ("model", "model_version", "parameters")}
     scenarios = {task.name: load_scenario(task.scenario) for task in tasks}
     together = scenario or Scenario(name=out.name, commands=())
     at_best = PASSED if scenario else max(statuses, key=[PASSED, DAMAGED, FAILED].index)
@@ -169,4 +173,13 @@ def _sum_up(
 
 def _not_evaluated(task: Task, error: str) -> BagFacts:
     frames: dict[str, Any] = {"in_bag": 0, "used": 0, "dropped": {}}
-    return BagFacts(task.name, task.bag, "", f"not evaluated: {error}", frames, 0.0)
+    return BagFacts(task.name, task.bag, "", "", frames, 0.0, error=error)
+
+
+def _missed(summary: dict[str, Any]) -> tuple[str, ...]:
+    """The thresholds a recording missed, with what was measured."""
+    return tuple(
+        f"{t['metric']} {t['rule']}: {described(t['value'])}"
+        for t in summary["thresholds"]
+        if not t["is_met"]
+    )

@@ -37,7 +37,8 @@ def histogram(values: Sequence[float], title: str, bins: int = 20) -> str:
         for i, n in enumerate(counts)
     )
     labels = "".join(
-        _label(_LEFT + (_WIDTH - _LEFT) * t, f"{t:g}") for t in (0, 0.25, 0.5, 0.75, 1)
+        _label(_LEFT + (_WIDTH - _LEFT) * t, f"{t:g}", "end" if t == 1 else "middle")
+        for t in (0, 0.25, 0.5, 0.75, 1)
     )
     return _plot(title, _scale(top) + bars + labels)
 

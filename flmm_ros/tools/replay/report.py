@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from flmm_ros.tools.pictures import data_uri
 from flmm_ros.tools.replay import plots
@@ -68,6 +69,7 @@ def render_page(
 </header>
 <main>
 {_thresholds(summary)}
+{_recordings(summary)}
 <h2>When</h2>
 <div class="plots">{_timelines(rows)}</div>
 <h2>How well, how fast</h2>
@@ -110,7 +112,7 @@ def _tiles(summary: Mapping[str, Any]) -> str:
 
 def _facts(summary: Mapping[str, Any]) -> str:
     facts = {
-        "model": summary["model"],
+        "model": " ".join((summary["model"], summary.get("model_version", ""))).strip(),
         "mode": summary["mode"],
         **summary["machine"],
         "made": summary["made"],
@@ -120,12 +122,13 @@ def _facts(summary: Mapping[str, Any]) -> str:
 
 
 def _damage(summary: Mapping[str, Any]) -> str:
-    return "".join(
-        f'<p class="warning">{escape(bag["name"])} is damaged; only its beginning was judged: '
-        f"{escape(bag['damage'])}</p>"
+    words = [
+        f"{bag['name']} is damaged; only its beginning was judged: {bag['damage']}"
         for bag in summary["bags"]
         if bag["damage"]
-    )
+    ]
+    words += [f"{b['name']} was not evaluated: {b['error']}" for b in summary["bags"] if b["error"]]
+    return "".join(f'<p class="warning">{escape(each)}</p>' for each in words)
 
 
 def _thresholds(summary: Mapping[str, Any]) -> str:
@@ -140,6 +143,27 @@ def _thresholds(summary: Mapping[str, Any]) -> str:
         return ""
     head = "<tr><th>threshold</th><th>rule</th><th>measured</th><th></th></tr>"
     return f"<h2>Thresholds</h2><table>{head}{lines}</table>"
+
+
+def _recordings(summary: Mapping[str, Any]) -> str:
+    """A line for each of many, with the way to its own page."""
+    bags = summary["bags"]
+    if len(bags) < 2:
+        return ""
+    lines = []
+    for bag in bags:
+        name, frames = escape(bag["name"]), bag["frames"]
+        if not bag["error"]:  # it has a page
+            name = f'<a href="bags/{escape(quote(bag["name"]))}/index.html">{name}</a>'
+        status = "not evaluated" if bag["error"] else bag["status"]
+        status = status or ("damaged" if bag["damage"] else "evaluated")
+        kind = {"passed": "met", "evaluated": ""}.get(status, "missed")
+        lines.append(
+            f'<tr><td>{name}</td><td class="n">{frames["used"]} of {frames["in_bag"]}</td>'
+            f'<td class="{kind}">{status}</td><td>{escape("; ".join(bag["missed"]))}</td></tr>'
+        )
+    head = "<tr><th>recording</th><th>images used</th><th>status</th><th>missed</th></tr>"
+    return f"<h2>Recordings</h2><table>{head}{''.join(lines)}</table>"
 
 
 def _timelines(rows: Sequence[Row]) -> str:

@@ -16,6 +16,7 @@ from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.tools.replay.bag import Bag
 from flmm_ros.tools.replay.frames import check_topics, image_topic
 from flmm_ros.tools.replay.lockstep import replay_lockstep
+from flmm_ros.tools.replay.model_files import model_version
 from flmm_ros.tools.replay.report import write_report
 from flmm_ros.tools.replay.rows import Row, read_rows, to_json
 from flmm_ros.tools.replay.scenario import Scenario
@@ -48,7 +49,7 @@ class Settings:
 
     def fingerprint(self, bag_sha256: str, scenario: Scenario) -> str:
         """The same for two runs that have to give the same results."""
-        text = repr((self, bag_sha256, scenario.sha256))
+        text = repr((self, bag_sha256, scenario.sha256, model_version(self.model)))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -80,6 +81,7 @@ def evaluate(
     made_with = {
         "mode": settings.mode,
         "model": grounder.model_name,
+        "model_version": model_version(settings.model),
         "parameters": asdict(grounder.config),
         "fingerprint": settings.fingerprint(sha256, scenario),
     }

@@ -31,7 +31,12 @@ _ANY_STAGE = "times_ms."
 
 @dataclass(frozen=True)
 class BagFacts:
-    """One recording of a run. frames: counts of images, used and dropped by reason."""
+    """One recording of a run.
+
+    damage: why only its beginning was judged. error: why it was not evaluated at all. frames:
+    counts of images, used and dropped by reason. status, missed: how it did by its own thresholds,
+    and which of them it missed; empty where all recordings are held to the same.
+    """
 
     name: str
     path: str
@@ -41,6 +46,9 @@ class BagFacts:
     seconds: float
     cpu_percent: float | None = None
     rss_peak_mb: float | None = None
+    error: str = ""
+    status: str = ""
+    missed: Sequence[str] = ()
 
 
 def summarise(
@@ -65,7 +73,7 @@ def summarise(
         "cpu_percent": max((b.cpu_percent for b in bags if b.cpu_percent), default=None),
     }
     thresholds = _checked(scenario, flat(metrics))
-    is_damaged = any(b.damage for b in bags) or at_best == DAMAGED
+    is_damaged = any(b.damage or b.error for b in bags) or at_best == DAMAGED
     is_met = all(t["is_met"] for t in thresholds) and at_best != FAILED
     return {
         "format": FORMAT,
