@@ -136,51 +136,61 @@ def draw_crowd(rng: np.random.Generator) -> list[Placement]:
     return placements
 
 
+@dataclass(frozen=True)
+class _Mesh:
+    """A mesh of PyBullet's data: its scale and the height of its origin in sizes of the thing,
+    where its middle lies in its own units, whether it has to be put upright."""
+
+    file: str
+    scale: float
+    height: float = 0.0
+    middle: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    is_lying: bool = False
+
+
+_MESHES: dict[str, _Mesh] = {
+    "mug": _Mesh("objects/mug_col.obj", 1 / 0.045),
+    "duck": _Mesh("duck.obj", 1 / 0.7, is_lying=True),
+    "ring": _Mesh("torus/torus_textured.obj", 1.6, 0.4, is_lying=True),
+    "bunny": _Mesh("bunny.obj", 1.35, 0.9, is_lying=True),
+    "bear": _Mesh("teddy2_VHACD_CHs.obj", 2.8, middle=(0.68, 0.66, 0.0)),
+    "brick": _Mesh("lego/lego.obj", 7.0, middle=(0.159, 0.115, -0.317)),
+}
+
+
 def shape_of(p: Placement, scale: float = 1.0) -> ObjectShape:
     """The body of a thing, `scale` times as large as its placement says."""
-    size = p.size_m * scale
-    turn = pybullet.getQuaternionFromEuler([0, 0, p.yaw_rad])
-    upright = pybullet.getQuaternionFromEuler([np.pi / 2, 0, p.yaw_rad])
-    mesh: tuple[str, float] | None = None
-    middle = (0.0, 0.0, 0.0)  # of a mesh, where it stands
-    height_m = size
-    shape: dict[str, Any] = {}
-    if p.kind == "cube":
-        shape = {"shapeType": pybullet.GEOM_BOX, "halfExtents": [size * 0.95] * 3}
-        height_m = size * 0.95
-    elif p.kind == "ball":
-        shape = {"shapeType": pybullet.GEOM_SPHERE, "radius": size}
-    elif p.kind == "cylinder":
-        shape = {"shapeType": pybullet.GEOM_CYLINDER, "radius": size * 0.65, "length": size * 2.7}
-        height_m = size * 1.35
-    elif p.kind == "mug":
-        mesh, height_m = ("objects/mug_col.obj", size / 0.045), 0.0
-    elif p.kind == "duck":
-        mesh, height_m, turn = ("duck.obj", size / 0.7), 0.0, upright
-    elif p.kind == "ring":
-        mesh, height_m, turn = ("torus/torus_textured.obj", size * 1.6), size * 0.4, upright
-    elif p.kind == "bunny":
-        mesh, height_m, turn = ("bunny.obj", size * 1.35), size * 0.9, upright
-    elif p.kind == "bear":
-        mesh, middle, height_m = ("teddy2_VHACD_CHs.obj", size * 2.8), (0.68, 0.66, 0.0), 0.0
-    elif p.kind == "brick":
-        mesh, middle, height_m = ("lego/lego.obj", size * 7.0), (0.159, 0.115, -0.317), 0.0
-    elif p.kind == "plank":
-        half_m = [size * 1.6, size * 0.45, size * 0.3]
-        shape = {"shapeType": pybullet.GEOM_BOX, "halfExtents": half_m}
-        height_m = size * 0.3
-    elif p.kind == "plate":
-        shape = {"shapeType": pybullet.GEOM_CYLINDER, "radius": size * 1.3, "length": size * 0.4}
-        height_m = size * 0.2
-    if mesh is not None:
-        shape = {
-            "shapeType": pybullet.GEOM_MESH,
-            "fileName": os.path.join(pybullet_data.getDataPath(), mesh[0]),
-            "meshScale": [mesh[1]] * 3,
-        }
-        if any(middle):
-            shape["visualFramePosition"] = [-x * mesh[1] for x in middle]
-    return ObjectShape(shape, height_m, turn, mesh)
+    size_m = p.size_m * scale
+    if p.kind not in _MESHES:
+        arguments, height_m = _simple(p.kind, size_m)
+        turn = pybullet.getQuaternionFromEuler([0, 0, p.yaw_rad])
+        return ObjectShape(arguments, height_m, turn, None)
+    mesh = _MESHES[p.kind]
+    times = size_m * mesh.scale
+    arguments = {
+        "shapeType": pybullet.GEOM_MESH,
+        "fileName": os.path.join(pybullet_data.getDataPath(), mesh.file),
+        "meshScale": [times] * 3,
+    }
+    if any(mesh.middle):
+        arguments["visualFramePosition"] = [-x * times for x in mesh.middle]
+    turn = pybullet.getQuaternionFromEuler([np.pi / 2 if mesh.is_lying else 0, 0, p.yaw_rad])
+    return ObjectShape(arguments, size_m * mesh.height, turn, (mesh.file, times))
+
+
+def _simple(kind: str, size_m: float) -> tuple[dict[str, Any], float]:
+    """Arguments of a body without a mesh, and the height of its middle."""
+    box, sphere = pybullet.GEOM_BOX, pybullet.GEOM_SPHERE
+    if kind == "cube":
+        return {"shapeType": box, "halfExtents": [size_m * 0.95] * 3}, size_m * 0.95
+    if kind == "plank":
+        half_m = [size_m * 1.6, size_m * 0.45, size_m * 0.3]
+        return {"shapeType": box, "halfExtents": half_m}, half_m[2]
+    if kind == "ball":
+        return {"shapeType": sphere, "radius": size_m}, size_m
+    radius, length = (0.65, 2.7) if kind == "cylinder" else (1.3, 0.4)  # or a plate
+    round_ = {"radius": size_m * radius, "length": size_m * length}
+    return {"shapeType": pybullet.GEOM_CYLINDER, **round_}, size_m * length / 2
 
 
 def add_visual(shape: ObjectShape, rgba: tuple[float, ...], client: int) -> int:
