@@ -319,6 +319,15 @@ def test_workers_of_the_command_line(bag, tmp_path, capsys):
     assert summary["bags"][0]["missed"] == [measured] and summary["bags"][0]["status"] == "failed"
 
 
+def test_the_recording_that_comes_with_the_tests(tmp_path):
+    """From the command line, with its own scenario and thresholds, as in CI."""
+    shipped = Path(__file__).parent / "small_recording"
+    assert command_line.main([str(shipped), "--out", str(tmp_path), "--set", "threads=1"]) == 0
+    summary = read_summary(tmp_path)
+    assert summary["rows"] == 15 and summary["metrics"]["frames"] == {"in_bag": 3, "used": 3}
+    assert summary["metrics"]["masks"]["cIoU"] > 0.6
+
+
 def test_weights_that_were_trained_anew_are_another_model(bag, tmp_path):
     """So that recordings are evaluated again, although the model has the same name."""
     model = shutil.copytree(ROOT / "models" / "tabletop", tmp_path / "tabletop")

@@ -184,9 +184,9 @@ class Bag:
         with file.open("rb") as stream:
             start = stream.read(len(SQLITE_MAGIC))
         if not (start.startswith((MCAP_MAGIC, b"\x28\xb5\x2f\xfd")) or start == SQLITE_MAGIC):
+            got = f"a file that begins with {start[:8]!r}" if start else "an empty file"
             raise BagError(
-                f"{file}: expected the storage of a rosbag2 recording (SQLite or MCAP), got a file "
-                f"that begins with {start[:8]!r}"
+                f"{file}: expected the storage of a rosbag2 recording (SQLite or MCAP), got {got}"
             )
 
         def read(topics: Collection[str]) -> Iterator[Message]:

@@ -6,7 +6,7 @@ table { border-collapse: collapse; width: 100%; font-size: 14px; background: var
 td, th { padding: 6px 12px; text-align: left; border-top: 1px solid var(--line);
   font-variant-numeric: tabular-nums; vertical-align: top; }
 th { color: var(--soft); font-weight: 600; border-top: 0; }
-td.n { text-align: right; }
+td.n, th.n { text-align: right; }
 .met { color: var(--good); font-weight: 600; } .missed { color: var(--bad); font-weight: 600; }
 """
 

@@ -141,7 +141,7 @@ def _thresholds(summary: Mapping[str, Any]) -> str:
     )
     if not lines:
         return ""
-    head = "<tr><th>threshold</th><th>rule</th><th>measured</th><th></th></tr>"
+    head = '<tr><th>threshold</th><th>rule</th><th class="n">measured</th><th></th></tr>'
     return f"<h2>Thresholds</h2><table>{head}{lines}</table>"
 
 
@@ -162,7 +162,7 @@ def _recordings(summary: Mapping[str, Any]) -> str:
             f'<tr><td>{name}</td><td class="n">{frames["used"]} of {frames["in_bag"]}</td>'
             f'<td class="{kind}">{status}</td><td>{escape("; ".join(bag["missed"]))}</td></tr>'
         )
-    head = "<tr><th>recording</th><th>images used</th><th>status</th><th>missed</th></tr>"
+    head = '<tr><th>recording</th><th class="n">images used</th><th>status</th><th>missed</th></tr>'
     return f"<h2>Recordings</h2><table>{head}{''.join(lines)}</table>"
 
 
@@ -238,4 +238,4 @@ def _numbers(summary: Mapping[str, Any]) -> str:
         for name, value in flat(summary["metrics"]).items()
         if value is not None
     )
-    return f"<table><tr><th>metric</th><th>value</th></tr>{lines}</table>"
+    return f'<table><tr><th>metric</th><th class="n">value</th></tr>{lines}</table>'
