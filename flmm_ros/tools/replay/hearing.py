@@ -5,6 +5,8 @@ Does not know about: recordings, what is played when.
 
 from __future__ import annotations
 
+from typing import Any
+
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
@@ -32,14 +34,20 @@ class Hearing:
         none, and subscribes anew within a second when one is there: what is published in between
         is lost.
         """
-        profiles = [
-            info.qos_profile
-            for info in self._node.get_subscriptions_info_by_topic(topic)
-            if f"{info.node_namespace.rstrip('/')}/{info.node_name}" == self._name
-            and info.topic_type == kind
-        ]
+        profiles = [info.qos_profile for info in self._ears(topic) if info.topic_type == kind]
         is_reliable = all(p.reliability is ReliabilityPolicy.RELIABLE for p in profiles)
         return bool(profiles) and (is_reliable or not reliably)
+
+    def kinds(self, topic: str) -> set[str]:
+        """The types as which the node subscribes to an absolute topic."""
+        return {info.topic_type for info in self._ears(topic)}
+
+    def _ears(self, topic: str) -> list[Any]:
+        return [
+            info
+            for info in self._node.get_subscriptions_info_by_topic(topic)
+            if f"{info.node_namespace.rstrip('/')}/{info.node_name}" == self._name
+        ]
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:

@@ -190,12 +190,17 @@ class NodeLink:
             self.tick(max(self._now_ns, start_ns - int(left_s * 1e9)))
 
         def is_heard() -> bool:
+            if (kinds := self._hearing.kinds(full)) and kind not in kinds:
+                raise OnlineError(
+                    f"{full}: expected a node that listens to {kind}, as recorded, it listens to "
+                    f"{', '.join(sorted(kinds))}; set its image_transport or depth_transport"
+                )
             is_listening = self._hearing.is_listening(full, kind, reliably=reliably)
             return is_listening and publisher.get_subscription_count() > 0
 
-        what = f"the node to listen to {full} as {kind}; see its image_transport, depth_transport"
+        what = f"the node to listen to {full} ({kind})"
         if reliably:
-            what += f", and whether somebody else publishes {full} (expected nobody)"
+            what += " reliably, as it does unless somebody else publishes there"
         self._wait(is_heard, timeout_s, what, tick)
 
     def wait_until_heard(self, topic: str, data: bytes, timeout_s: float) -> float:
