@@ -50,8 +50,10 @@ def rows_of(found: Mapping[str, Any]) -> dict[str, str]:
     rows = {name: found["masks"].get(name) for name in ("cIoU", "mIoU", "P@0.5", "P@0.7", "P@0.9")}
     rows["attention maximum on the object"] = found["attention_on_object"]
     rows["absent F1"] = found["absent"]["F1"]
-    rows["words of no training text: said absent"] = found["unheard_said_absent"]
-    rows["names with a slip of the finger: P@0.5"] = found["misspelt_P@0.5"]
+    spelt = found["spelt"]
+    if spelt["n"]:
+        rows["words of no training text: said absent"] = spelt["unheard_said_absent"]
+        rows["words with a slip of the finger: P@0.5"] = spelt["misspelt_P@0.5"]
     rows["calibration error"] = found["calibration_error"]
     crowds = found["ambiguity"]
     if crowds["n"]:

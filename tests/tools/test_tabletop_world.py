@@ -1,9 +1,12 @@
 """The simulated world: a function of its seed, and a truth that agrees with the geometry."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from flmm_ros.tools.tabletop import (
+    ALL_KINDS,
     COLORS,
     FAR_M,
     KINDS,
@@ -12,6 +15,9 @@ from flmm_ros.tools.tabletop import (
     Tabletop,
     TabletopScene,
 )
+from flmm_ros.tools.tabletop_camera import draw_look
+from flmm_ros.tools.tabletop_objects import PATTERNED, PLAIN_KINDS, Placement, draw_crowd
+from flmm_ros.tools.tabletop_textures import DARK, PATTERNS, TABLES, texture
 
 SEEDS = (2_000_028, 2_000_031, 2_000_018, 2_000_010, 1_000_000, 7)
 
@@ -115,3 +121,63 @@ def test_colours_look_like_their_names(world: Tabletop) -> None:
 
 def test_an_unknown_name_is_not_found(world: Tabletop) -> None:
     assert world.render(SEEDS[0]).find("pink elephant") is None
+
+
+def test_a_crowd_is_a_scene_of_its_own(world: Tabletop) -> None:
+    first = world.render_crowd(7)
+    world.render(8)
+    with Tabletop() as other:
+        again = other.render_crowd(7)
+    np.testing.assert_array_equal(first.rgb, again.rgb)
+    np.testing.assert_array_equal(first.labels, again.labels)
+    assert first.objects == again.objects
+    assert not np.array_equal(first.rgb, world.render(7).rgb)
+    assert np.abs(world_points(first, first.labels == 0)[2]).max() < 1e-3
+
+
+def test_crowds_have_every_kind_and_hide_parts(world: Tabletop) -> None:
+    kinds, counts, hidden = set(), set(), 0
+    for seed in range(2_000_000, 2_000_040):
+        scene = world.render_crowd(seed)
+        counts.add(len(scene.objects))
+        kinds |= {o.kind for o in scene.objects}
+        assert set(np.unique(scene.labels)) == {0, *(o.label for o in scene.objects)}
+        assert len({o.name for o in scene.objects}) == len(scene.objects)
+        for obj in scene.objects:
+            assert scene.mask(obj).sum() == obj.visible_px >= MIN_VISIBLE_PX
+        for a in scene.objects:  # touching in the picture: one stands before the other
+            beyond = np.roll(scene.mask(a), 1, axis=0) & (scene.labels != a.label)
+            hidden += bool((scene.labels[beyond] > 0).sum() > 5)
+    assert kinds == set(ALL_KINDS) and set(KINDS) < kinds
+    assert min(counts) >= 4 and max(counts) == 10
+    assert hidden > 8
+
+
+def test_patterns_are_on_things_that_can_carry_them() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [p for _ in range(300) for p in draw_crowd(rng)]
+    assert all(p.pattern is None for p in drawn if p.kind in PLAIN_KINDS)
+    share = np.mean([p.pattern is not None for p in drawn if p.kind not in PLAIN_KINDS])
+    assert share == pytest.approx(PATTERNED, abs=0.03)
+    assert {p.pattern for p in drawn} == {None, *PATTERNS}
+
+
+def test_a_pattern_darkens_a_part_of_a_thing(world: Tabletop) -> None:
+    rng = np.random.default_rng(3)
+    look = draw_look(rng)
+    ball = Placement("ball", "white", (0.9, 0.9, 0.9, 1.0), (0.0, 0.0), 0.05, 0.0)
+    plain = world._render(0, [ball], look)
+    for pattern in PATTERNS:
+        seen = world._render(0, [replace(ball, pattern=pattern)], look)
+        np.testing.assert_array_equal(seen.labels, plain.labels)
+        mask = plain.mask(plain.objects[0])
+        ratio = seen.rgb[mask].astype(float).mean(1) / plain.rgb[mask].mean(1)
+        dark, light = np.abs(ratio - DARK) < 0.03, np.abs(ratio - 1) < 0.03
+        assert min(dark.mean(), light.mean()) > 0.15 and (dark | light).mean() > 0.9, pattern
+
+
+def test_textures_are_grey_and_not_empty() -> None:
+    for name in (*PATTERNS, *TABLES):
+        picture = texture(name)
+        assert picture.dtype == np.uint8 and picture.shape[0] == picture.shape[1]
+        assert (picture == picture[..., :1]).all() and len(np.unique(picture)) > 1

@@ -101,13 +101,7 @@ class Trainer:
         eyes.requires_grad_(False).eval()
         data, unseen = self._features("train", mirror=True), self._features("unseen")
         checkpoint = self.run.out / "lmm.ckpt"
-        if self.run.lmm_start and not checkpoint.exists():
-            start_model = LlavaForConditionalGeneration.from_pretrained(
-                self.run.lmm_start, dtype=torch.float32
-            )
-            words = AutoTokenizer.from_pretrained(self.run.lmm_start)
-            lmm.grow(self.model, self.tokenizer, start_model, words)
-        elif not checkpoint.exists():
+        if not checkpoint.exists():
             labels = tower.all_token_labels(
                 self.scenes.first(ALIGNED), self.eyes.side, eyes.config.patch_size
             )
@@ -159,7 +153,7 @@ class Trainer:
         torch.manual_seed(self.run.seed)
         trained = Heads.create(eyes.shape, heads.HEADS).to(self.device)
         if self.run.heads_start:
-            heads.grow(trained, load_heads(self.run.heads_start))
+            heads.start_from(trained, load_heads(self.run.heads_start))
         seen = self.run.out / "sight.pt"
         if seen.exists():
             trained.mask_refiner.image_encoder.load_state_dict(

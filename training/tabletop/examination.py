@@ -66,8 +66,11 @@ class Examination:
             "attention_on_object": share(self.attention_points),
             "answers": {"questions": share(questions), "by_kind": kinds, "n": len(questions)},
             "absent": absence_f1(self.said_absent, self.is_absent),
-            "unheard_said_absent": share(self.unheard),
-            "misspelt_P@0.5": share([iou > 0.5 for iou in self.misspelt]),
+            "spelt": {
+                "unheard_said_absent": share(self.unheard),
+                "misspelt_P@0.5": share([iou > 0.5 for iou in self.misspelt]),
+                "n": len(self.misspelt),
+            },
             "calibration_error": calibration_error(bins),
             "reliability": [vars(b) for b in bins],
             "ambiguity": {

@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 PHRASES_AN_IMAGE = 3  # a step
 MEASURED_EVERY = 350  # steps
 WORDLESS = 0.15  # share of steps without words, as training-free heads use the refiner
-NEW_LAYER = -3.0  # a further layer's share of the words' cue when heads grow, before the softmax
 
 HEADS = HeadsConfig(
     base_channels=16,
@@ -85,23 +84,14 @@ class PhraseSet:
     scenes: SceneSet
 
 
-@torch.no_grad()
-def grow(heads: Heads, start: Heads) -> None:
-    """Gives `heads` what heads for fewer layers of the language model have learned; maps of further
-    layers count nothing at first. The image encoder and the phrase selector are not taken over."""
-    new, old = heads.state_dict(), start.state_dict()
-    first = "mask_decoder.down.0.0.conv.weight"
-    for name, value in old.items():
-        if name == first:
-            new[name].zero_()
-            new[name][:, : value.shape[1]] = value
-        elif name == "text_layer_weights":
-            new[name].fill_(NEW_LAYER)
-            new[name][: len(value)] = value
-        elif name.startswith("mask_refiner.image_encoder.") or name.startswith("phrase_selector."):
-            continue
-        else:
-            new[name].copy_(value)
+def start_from(heads: Heads, start: Heads) -> None:
+    """Gives `heads` what others have learned, on another language model even. The image encoder and
+    the phrase selector are not taken over: the one is trained before, the other afresh."""
+    new = heads.state_dict()
+    kept = ("mask_refiner.image_encoder.", "phrase_selector.")
+    heads.load_state_dict(
+        {name: new[name] if name.startswith(kept) else v for name, v in start.state_dict().items()}
+    )
 
 
 def train_heads(

@@ -149,35 +149,6 @@ def align(
             attention.k_proj.weight.mul_(2)
 
 
-@torch.no_grad()
-def grow(
-    model: LlavaForConditionalGeneration,
-    tokenizer: PreTrainedTokenizerFast,
-    start: LlavaForConditionalGeneration,
-    start_tokenizer: PreTrainedTokenizerFast,
-) -> None:
-    """Gives `model` what a smaller one with other words has learned; it then says the same.
-
-    Words it shares keep their embeddings. Further layers begin as copies of the last one that add
-    nothing, so that they only have to learn what is new.
-    """
-    ours, theirs = model.model.language_model, start.model.language_model
-    model.model.multi_modal_projector.load_state_dict(
-        start.model.multi_modal_projector.state_dict()
-    )
-    known = start_tokenizer.get_vocab()
-    shared = [(i, known[word]) for word, i in tokenizer.get_vocab().items() if word in known]
-    to, at = (torch.tensor(ids) for ids in zip(*shared, strict=True))
-    ours.embed_tokens.weight[to] = theirs.embed_tokens.weight[at]
-    model.lm_head.weight[to] = start.lm_head.weight[at]
-    ours.norm.load_state_dict(theirs.norm.state_dict())
-    for n, layer in enumerate(ours.layers):
-        layer.load_state_dict(theirs.layers[min(n, len(theirs.layers) - 1)].state_dict())
-        if n >= len(theirs.layers):
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
-
-
 def forward(
     model: LlavaForConditionalGeneration,
     batch: Batch,

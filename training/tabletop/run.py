@@ -28,7 +28,7 @@ class Run:
     """One training run: where it works, how long each stage is, how many images a step has.
 
     scenes: seeds, each with a plain and a crowded scene. unseen, read_scenes, selector_scenes:
-    scenes. lmm_start, heads_start: what to go on from instead of random weights.
+    scenes. heads_start: what to go on from instead of random weights.
     """
 
     out: Path
@@ -42,7 +42,6 @@ class Run:
     lmm_steps: int = 7_000
     lmm_images: int = 64
     lmm_rate: float = 1.5e-3
-    lmm_start: Path | None = None
     sight_steps: int = 2_500
     sight_images: int = 32
     sight_rate: float = 3e-3
@@ -86,11 +85,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=max(1, (os.cpu_count() or 2) - 2) if has_gpu else 0,
         help="processes that make batches ahead; 0: none",
     )
-    parser.add_argument("--lmm-start", type=Path, help="model directory (lmm/) to go on from")
     parser.add_argument("--heads-start", type=Path, help="heads to go on from")
     parser.add_argument("--stage", choices=STAGES, action="append", help="only these stages")
     parser.add_argument("--smoke", action="store_true", help="a few steps of everything")
-    given = {"out", "seed", "device", "workers", "lmm_start", "heads_start"}
+    given = {"out", "seed", "device", "workers", "heads_start"}
     for field in fields(Run):
         if field.name not in given:
             value = getattr(usual, field.name)
