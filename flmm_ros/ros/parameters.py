@@ -175,9 +175,15 @@ class Setting:
     choices: tuple[str, ...]
     is_live: bool
 
+    def meant(self, value: Any) -> Any:
+        """The value as it was written: to YAML, and so to `-p hold:=on`, the words on and off are
+        truth values."""
+        word = {"True": "on", "False": "off"}[str(value)] if type(value) is bool else ""
+        return word if word in self.choices else value
+
     def refusal(self, value: Any) -> str | None:
         """Why `value` cannot be used, or None."""
-        kind = type(self.default)
+        kind, value = type(self.default), self.meant(value)
         if type(value) is not kind and not (kind is float and type(value) is int):
             return f"{self.name}: expected {kind.__name__}, got {type(value).__name__} {value!r}"
         if self.choices and value not in self.choices:
@@ -274,6 +280,8 @@ def _refusal(parameter: Parameter, is_unconfigured: bool) -> str | None:
 
 def read(node: Node, config: type[ConfigT]) -> ConfigT:
     """The present values as a configuration dataclass."""
-    values = {f.name: node.get_parameter(f.name).value for f in fields(config)}
+    values = {
+        f.name: SETTINGS[f.name].meant(node.get_parameter(f.name).value) for f in fields(config)
+    }
     floats = {f.name: float(values[f.name]) for f in fields(config) if type(f.default) is float}
     return config(**{**values, **floats})

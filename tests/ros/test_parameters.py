@@ -1,10 +1,19 @@
 """Parameters come from the dataclasses, with their type, range, choices and description."""
 
 import pytest
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.ros.parameters import SETTINGS, NodeConfig, SpaceConfig, settings_of
+from flmm_ros.ros.parameters import (
+    SETTINGS,
+    NodeConfig,
+    SpaceConfig,
+    declare,
+    read,
+    settings_of,
+)
 
 
 def test_every_field_of_the_dataclasses_is_a_parameter():
@@ -42,7 +51,24 @@ def test_ranges_and_choices_reach_the_descriptor():
         ("max_image_age", None, "max_image_age: expected float, got NoneType None"),
         ("max_image_age", 5, None),
         ("publish_overlay", 1, "publish_overlay: expected bool, got int 1"),
+        ("publish_overlay", True, None),
+        ("hold", True, None),
+        ("depth", False, None),
+        ("depth", True, "depth: expected str, got bool True"),
+        ("model", True, "model: expected str, got bool True"),
     ],
 )
 def test_bad_values_are_refused_with_the_reason(name, value, reason):
     assert SETTINGS[name].refusal(value) == reason
+
+
+def test_on_and_off_can_be_written_as_they_stand_in_the_documentation(_rclpy):
+    """YAML reads both as truth values, also those of the command line."""
+    given = ["--ros-args", "-p", "hold:=on", "-p", "depth:=off"]
+    node = Node("parameters_as_written", cli_args=given)
+    declare(node, lambda: True)
+    space = read(node, SpaceConfig)
+    assert (space.hold, space.depth) == ("on", "off")
+    changed = node.set_parameters([Parameter("hold", value=False)])
+    assert changed[0].successful and read(node, SpaceConfig).hold == "off"
+    node.destroy_node()

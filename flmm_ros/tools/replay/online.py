@@ -131,8 +131,9 @@ class OnlineReplay:
             raise OnlineError(f"{kind}: expected its package installed here, it is not")
         settings = link.parameters(["image_qos", "depth"])
         is_auto, timeout_s = settings.get("image_qos") == "auto", self._playing.start_s
+        has_depth = settings.get("depth") not in ("off", False)  # False: YAML's word for off
         for topic, name in self._names.items():
-            if name == "image" or (name in _NODE_TOPICS and settings.get("depth") != "off"):
+            if name == "image" or (name in _NODE_TOPICS and has_depth):
                 kind = self._bag.topics[topic].type
                 link.wait_for_listener(name, kind, start_ns, timeout_s, reliably=is_auto)
 
