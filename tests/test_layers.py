@@ -175,6 +175,7 @@ ENGINE = {
         "heads",
         "mask_refiner",
     },  # shapes of foreign checkpoints, as configurations of ours
+    "heaps": set(),
     "memory": {"conv_tower"},
     "models": set(),
     "overlay": set(),

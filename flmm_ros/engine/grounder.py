@@ -20,10 +20,11 @@ from flmm_ros.engine.checkpoint import load_heads, load_official_heads, load_ref
 from flmm_ros.engine.compiling import compile_parts
 from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig
 from flmm_ros.engine.heads import AnyHeads, Heads
+from flmm_ros.engine.heaps import give_back
 from flmm_ros.engine.interruption import Interruption
 from flmm_ros.engine.lmm import Lmm, LoadOptions, load_lmm
 from flmm_ros.engine.localisation_heads import Localisation
-from flmm_ros.engine.memory import give_back, require_memory
+from flmm_ros.engine.memory import require_memory
 from flmm_ros.engine.models import locate_model
 from flmm_ros.engine.onnx.loading import load_onnx_heads
 from flmm_ros.engine.scene import Scene

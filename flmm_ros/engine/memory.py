@@ -9,8 +9,6 @@ Does not know about: families, how weights are loaded.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,14 +110,6 @@ def available(device: str) -> int:
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
     return int(psutil.virtual_memory().available)
-
-
-def give_back() -> None:
-    """Returns memory that was freed to the machine. The C library of Linux keeps it otherwise, in
-    pieces, and a model that is loaded again does not fit into them."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 def used_by_process() -> int:

@@ -24,7 +24,7 @@ from std_msgs.msg import Header, String
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.memory import available, give_back, used_by_process
+from flmm_ros.engine.memory import available, used_by_process
 from flmm_ros.engine.types import FlmmError
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros import camera, commands, diagnostics, endpoints, parameters, refusals
@@ -42,7 +42,6 @@ from flmm_ros.ros.worker import Busy, Job, Worker
 PAUSE_TIMEOUT_S = 30.0  # a large model may need seconds to reach the end of a stage
 SWEEP_PERIOD_S = 0.05  # how soon a cancelled or late command leaves the queue
 WATCH_PERIOD_S = 1.0  # of diagnostics, and of looking whether the cameras can still be heard
-GIVE_BACK_PERIOD_S = 30.0  # freed memory comes in pieces the C library keeps: it would creep up
 MIB = 2**20
 
 
@@ -75,7 +74,6 @@ class GroundingNode(LifecycleNodeMixin, Node):
         steady, group = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup
         self.create_timer(SWEEP_PERIOD_S, self._worker.sweep, group(), steady)
         self.create_timer(WATCH_PERIOD_S, self._watch, group(), steady)
-        self.create_timer(GIVE_BACK_PERIOD_S, give_back, group(), steady)
         self._autostart = self.create_timer(0.01, self._start_once, lifecycle, steady)
         backwards = JumpThreshold(
             min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True

@@ -21,6 +21,8 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from flmm_ros.engine.heaps import share_heaps
+
 NodeT = TypeVar("NodeT", bound=Node)
 
 THREADS = 4  # image, command, action and lifecycle callbacks do not wait for each other
@@ -60,6 +62,7 @@ def run(
     Returns:
         The exit code: 0 after a signal, 2 for arguments or parameters that cannot be used.
     """
+    share_heaps()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

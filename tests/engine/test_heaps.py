@@ -1,0 +1,35 @@
+"""Heaps of the C library, seen in a process of its own: how many a crowd of threads opens."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import ctypes, threading
+from flmm_ros.engine.heaps import share_heaps
+share_heaps()
+libc, wait = ctypes.CDLL(None), threading.Barrier(13)
+libc.malloc.restype = ctypes.c_void_p
+def take():
+    for _ in range(50): libc.malloc(1000)
+    wait.wait()
+threads = [threading.Thread(target=take) for _ in range(12)]
+for t in threads: t.start()
+wait.wait()
+libc.malloc_stats()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+@pytest.mark.parametrize(("told", "most"), [(None, 2), ("4", 4)])
+def test_threads_share_two_heaps_unless_told_otherwise(told: str | None, most: int) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "MALLOC_ARENA_MAX"}
+    if told:
+        environment["MALLOC_ARENA_MAX"] = told
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
+    )
+    assert len(re.findall(r"^Arena \d+:", run.stderr, re.MULTILINE)) == most
