@@ -17,7 +17,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -222,7 +222,7 @@ class Robot:
     def send(self, command: str, **fields: Any) -> "Goal":
         """A goal; does not wait for its end."""
         assert self.action.wait_for_server(START_S)
-        return Goal(self.action, Ground.Goal(command=command, **fields))
+        return Goal(self._executor, self.action, Ground.Goal(command=command, **fields))
 
     def ask(self, command: str, rgb: np.ndarray | None = None, **fields: Any) -> GroundedAnswer:
         """A goal, with its own image where one is given; returns its answer."""
@@ -234,13 +234,22 @@ class Robot:
 class Goal:
     """One action goal, its feedback and its end."""
 
-    def __init__(self, client: Any, goal: Ground.Goal) -> None:
+    def __init__(self, executor: Executor, client: Any, goal: Ground.Goal) -> None:
         self.feedback: list[Ground.Feedback] = []
-        self._sent = client.send_goal_async(goal, lambda msg: self.feedback.append(msg.feedback))
-        wait_until(self._sent.done, ANSWER_S, "acceptance of the goal")
-        self.handle = self._sent.result()
+        self.handle: Any = None
+        self._result: Any = None
+
+        def on_accepted(future: Any) -> None:
+            self.handle = future.result()
+            self._result = self.handle.get_result_async()
+
+        def send() -> None:
+            sent = client.send_goal_async(goal, lambda msg: self.feedback.append(msg.feedback))
+            sent.add_done_callback(on_accepted)
+
+        executor.create_task(send)  # on its thread: see flmm_ros/ros/asked_goal.py
+        wait_until(lambda: self._result, ANSWER_S, "acceptance of the goal")
         assert self.handle.accepted
-        self._result = self.handle.get_result_async()
 
     @property
     def stages(self) -> list[str]:
