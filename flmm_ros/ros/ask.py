@@ -19,6 +19,7 @@ import numpy as np
 import rclpy
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from flmm_ros.ros.client import GroundingClient, GroundingError, GroundingResult
@@ -37,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"ground: cannot read {args.image}: {error}", file=sys.stderr)
         return BAD_ARGUMENTS
-    rclpy.init(args=arguments)
+    # rclpy's own handlers would end communication before the node hears of the cancel.
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("ground")
     try:
         with GroundingClient(node, args.node) as client:

@@ -266,6 +266,8 @@ class GroundingClient:
             )
 
     def _check_alive(self, deadline_s: float | None) -> None:
+        if not self._own.context.ok():
+            raise GroundingError("ROS was shut down while the answer was waited for")
         if not self._client.server_is_ready():
             raise GroundingError("the grounding node went away before it answered")
         if deadline_s is not None and time.monotonic() > deadline_s:

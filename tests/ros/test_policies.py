@@ -3,7 +3,12 @@
 Against the real node with slow stages; after each of them the next command is answered.
 """
 
+import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from action_msgs.msg import GoalStatus
@@ -160,3 +165,30 @@ def test_the_state_can_be_asked_for_while_the_model_works(robot, name):
     assert robot.state == "active"
     assert time.monotonic() - start_s < 0.5
     wait_until(lambda: goal.result() is not None, 10, "answer")
+
+
+def test_ctrl_c_of_the_command_line_cancels_its_command(robot):
+    """Whoever stops waiting stops the work: the node hears of it before the program has ended."""
+    program = [sys.executable, "-u", "-m", "flmm_ros.ros.client", "--timeout", "60", QUESTION]
+    place = ["--ros-args", "-r", f"__ns:={robot.node.get_namespace()}"]
+    root = str(Path(__file__).resolve().parents[2])
+    before = len(robot.seen.grounding)
+    asking = subprocess.Popen(
+        [*program, *place],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"},
+        # Where the tests run in the background, a shell has SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert asking.stdout is not None
+    shown = ""
+    while "generate" not in shown:
+        assert (more := asking.stdout.read(1)), shown
+        shown += more
+    asking.send_signal(signal.SIGINT)
+    rest, _ = asking.communicate(timeout=30)
+    assert asking.returncode == 130 and rest.endswith("ground: cancelled\n")
+    wait_until(lambda: len(robot.seen.grounding) > before, 30, "the end of the command")
+    assert robot.seen.grounding[before].error_code == GroundedAnswer.CANCELED
