@@ -160,9 +160,15 @@ def _second_scene(scene: TabletopScene) -> tuple[Task, ...]:
             Expected(words=(_NUMBERS[len(scene.objects)],)),
         ),
         Task(
-            "a word it does not know",
+            "a name nobody taught it",
             scene.seed,
             "Pick up the zebra.",
+            Expected(labels=frozenset()),
+        ),
+        Task(
+            "a word in a script it does not read",
+            scene.seed,
+            "Pick up the \u043a\u0440\u0443\u0436\u043a\u0430.",
             Expected(refusal="UNKNOWN_WORD"),
         ),
     )

@@ -117,7 +117,7 @@ def test_refusals_chats_and_recorded_images(bag, grounder, tmp_path, world):
         truth=TRUTH,
         frames={"limit": 1},
         commands=[
-            {"say": "pick up the zebra", "expect": {"error": "UNKNOWN_WORD"}},
+            {"say": "pick up the кружка", "expect": {"error": "UNKNOWN_WORD"}},
             {"say": "   ", "expect": {"error": "EMPTY_COMMAND"}},
             {"say": "y" * 2000, "expect": {"error": "COMMAND_TOO_LONG"}},
             {"say": f"point at the {thing.name}", "chat": "a"},
