@@ -17,7 +17,7 @@ from training.tabletop.batches import Pace
 
 STAGES = ("scenes", "tower", "lmm", "sight", "readings", "heads", "export")
 SMOKE: dict[str, Any] = {
-    "scenes": 250, "unseen": 40, "tower_steps": 2, "tower_images": 8, "align_steps": 5,
+    "scenes": 50, "unseen": 40, "tower_steps": 2, "tower_images": 8, "align_steps": 5,
     "lmm_steps": 2, "lmm_images": 4, "sight_steps": 2, "sight_images": 4, "read_scenes": 10,
     "heads_steps": 2, "heads_images": 3, "selector_scenes": 10, "selector_steps": 3,
 }  # fmt: skip
@@ -73,7 +73,7 @@ def run_of(args: argparse.Namespace) -> Run:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """All options; their defaults made the committed model."""
+    """All options; their defaults are for one GPU."""
     usual = Run(Path("out/tabletop"))
     has_gpu = torch.cuda.is_available()
     parser.add_argument("--out", type=Path, default=usual.out, help="working directory")

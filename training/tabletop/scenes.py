@@ -24,7 +24,7 @@ from rich.progress import track
 
 from flmm_ros.tools.tabletop import SceneObject, Tabletop
 
-CHUNK = 250
+CHUNK = 50
 
 
 @dataclass(frozen=True)
