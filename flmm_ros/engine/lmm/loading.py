@@ -112,7 +112,8 @@ def _quantised(config: ModelConfig, options: LoadOptions) -> dict[str, Any]:
         **bits,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=DTYPES[options.dtype],
-        llm_int8_skip_modules=list(KEPT_WHOLE),
+        # transformers matches from the start of a module's whole name.
+        llm_int8_skip_modules=[rf"(?:.*\.)?{name}" for name in KEPT_WHOLE],
     )
     return {"quantization_config": settings, "device_map": options.device}
 
