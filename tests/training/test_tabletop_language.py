@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
-from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.config import ModelConfig, find_model
 from flmm_ros.engine.lmm.tokens import PromptTokens, Turn
 from flmm_ros.engine.phrase_selector import PhraseSelector
 from flmm_ros.tools.tabletop import COLORS, SceneObject
-from training.tabletop import language, readings, references
+from training.tabletop import language, readings, references, statements
 from training.tabletop.beside import SIDES
 from training.tabletop.heads import targets_of
 from training.tabletop.lmm import build_lmm, forward, mirrored
@@ -39,7 +40,7 @@ OBJECTS = (
 def _well_spelt(monkeypatch: pytest.MonkeyPatch) -> None:
     """What phrases mean is worked out from their words: no slips here; they have tests of their
     own."""
-    monkeypatch.setattr(language, "TYPOS_READ", 0.0)
+    monkeypatch.setattr(statements, "TYPOS_READ", 0.0)
     monkeypatch.setattr(readings, "TYPOS_READ", 0.0)
 
 
@@ -166,7 +167,7 @@ def test_phrases_are_read_alone_and_in_answers() -> None:
     alone = [turn for turn in turns if turn.kind == "phrase"]
     assert len(alone) == PHRASES_ALONE
     for turn in alone:  # as the engine reads one phrase: nothing before, nothing after it
-        assert turn.prompt == language.DESCRIBE
+        assert turn.prompt == statements.DESCRIBE
         assert [m.text_span for m in turn.mentions] == [(0, len(turn.answer))]
         assert set(turn.mentions[0].labels) == meant(turn.answer)
     assert all(any(m.labels for m in turn.mentions) for turn in turns if turn not in alone)
@@ -263,6 +264,11 @@ def test_known_words_are_whole_and_others_are_spelt() -> None:
     assert known.isdisjoint({*UNHEARD, "banana", "seee", "thee"})
     assert {"red", "plank", "biggest", "eight", "coffee"} <= known
     assert len(pieces()) == len(set(pieces())) > 200
+
+
+def test_the_embedded_model_has_the_tokenizer_that_is_made_here() -> None:
+    stored = AutoTokenizer.from_pretrained(find_model("tabletop").lmm)
+    assert stored.get_vocab() == TOKENIZER.get_vocab()
 
 
 def test_unheard_words_are_in_no_text() -> None:

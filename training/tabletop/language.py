@@ -1,11 +1,8 @@
-"""What can be said about a tabletop: questions with answers, descriptions, statements, phrases.
+"""What can be said about a tabletop: questions with answers, descriptions, commands, and how often.
 
-Everything the embedded language model ever learns from is text made here from the list of objects
-(kind, colour, place), never from masks. A `Sample` is one turn: prompt, answer, and which words of
-the answer are given. Given words are read but not learned as output: "the green duck is" can be
-read in a scene without a duck, and only "not here" is learned, so that reading a name makes the
-model look for the object, while free descriptions stay truthful.
-
+Everything the embedded language model ever learns from is text made here and in the files it calls
+from the list of objects (kind, colour, place), never from masks. A `Sample` is one turn: prompt,
+answer, and which words of the answer are given.
 Does not know about: pixels, tensors, tokenizers.
 """
 
@@ -18,12 +15,9 @@ import numpy as np
 from flmm_ros.tools.tabletop import ALL_KINDS, COLORS, SceneObject
 from training.tabletop.beside import beside, converse
 from training.tabletop.references import (
-    KIND_WORDS,
-    SEVERAL,
     count_of,
     kind_word,
     maybe_absent,
-    reference,
     strange,
 )
 from training.tabletop.samples import (
@@ -33,13 +27,14 @@ from training.tabletop.samples import (
     Sample,
     Text,
     article,
+    left_to_right,
     pick,
     place,
 )
 from training.tabletop.spelling import misspelt
+from training.tabletop.statements import DESCRIBE, statement
 from training.tabletop.vocabulary import NUMBERS, PLURALS, STRANGE, STRANGE_USES, USES
 
-DESCRIBE = "Please give me a description of the image."
 DESCRIPTIONS = (
     "describe the image.", "what do you see?", "describe the scene.", "what is on the table?",
     "list the objects.", "which objects are there?", "tell me what you see.", "what is there?",
@@ -66,7 +61,6 @@ COMMANDS = (
 NOTHING = "there is nothing like that here."
 STRANGE_SHARE = 0.08  # of questions about one thing: it is one that no table has
 TYPOS = 0.06  # share of prompts with a slip of the finger
-TYPOS_READ = 0.04  # the same in names that are read to be pointed at
 
 
 def draw(objects: Objects, rng: np.random.Generator) -> Sample:
@@ -86,7 +80,7 @@ def draw(objects: Objects, rng: np.random.Generator) -> Sample:
 def describe(objects: Objects, rng: np.random.Generator) -> Sample:
     """All objects, from left to right."""
     prompt = DESCRIBE if rng.random() < 0.3 else pick(rng, DESCRIPTIONS)
-    return _listing(_left_to_right(objects)).sample("description", prompt)
+    return _listing(left_to_right(objects)).sample("description", prompt)
 
 
 def color_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
@@ -234,7 +228,7 @@ def use(objects: Objects, rng: np.random.Generator) -> Sample:
     if rng.random() < STRANGE_SHARE:
         return Text().add(NOTHING).sample("use", question.format(use=pick(rng, STRANGE_USES)))
     question = question.format(use=pick(rng, USES[kind]))
-    fitting = [o for o in _left_to_right(objects) if o.kind == kind]
+    fitting = [o for o in left_to_right(objects) if o.kind == kind]
     if not fitting:
         return Text().add(NOTHING).sample("use", question)
     return _listing(fitting, "the").sample("use", question)
@@ -267,49 +261,6 @@ def command(objects: Objects, rng: np.random.Generator) -> Sample:
         text = Text().add("there is ").name(f"no {color} {kind}", []).add(" here.")
         return text.sample("command", prompt)
     return Text().name(f"the {color} {kind}", labels).add(".").sample("command", prompt)
-
-
-def statement(objects: Objects, rng: np.random.Generator) -> Sample:
-    """One or several named objects, present or not, each said to be somewhere or not here.
-
-    The names are given, the places are learned: so the model looks for an object as it reads its
-    name.
-    """
-    text = Text()
-    count = int(rng.integers(1, 4))
-    for i in range(count):
-        words, labels = reference(objects, rng, absent=0.3)
-        is_plural = words.split()[-1] in SEVERAL
-        is_kind = any(word in words.split() for word in KIND_WORDS)
-        words = misspelt(words, rng, TYPOS_READ)
-        if i + 1 < count and rng.random() < 0.4:  # a bare name, as phrases to ground are joined
-            text.give(words, labels, ".").add(" ")
-            continue
-        # Without the verb the word after the name already tells place or absence, so that they must
-        # be known when the last word of the name is read.
-        if len(labels) > 1 or is_plural:
-            text.give(words, labels, "").add(_told_apart(objects, labels, is_plural, is_kind))
-            text.add(". " if i + 1 < count else ".")
-            continue
-        text.give(words, labels, "" if rng.random() < 0.6 else " is")
-        if labels:
-            text.add(f" {place(next(o for o in objects if o.label == labels[0]))}")
-        else:
-            text.add(" not here")
-        text.add(". " if i + 1 < count else ".")
-    return text.sample("statement", DESCRIBE)
-
-
-def _told_apart(objects: Objects, labels: tuple[int, ...], is_plural: bool, is_kind: bool) -> str:
-    """What goes on after "the cubes" or, of several, "the cube": " are red and blue", " is red or
-    blue", from left to right."""
-    if not labels:
-        return " are not here"
-    meant = [o for o in _left_to_right(objects) if o.label in labels]
-    names = [o.color if is_kind else o.kind for o in meant]
-    joint = " and " if is_plural else " or "
-    listed = ", ".join(names[:-1]) + joint + names[-1] if len(names) > 1 else names[0]
-    return f" {'are' if is_plural else 'is'} {listed}"
 
 
 def dialogue(objects: Objects, rng: np.random.Generator) -> Sample | None:
@@ -357,7 +308,3 @@ def _listing(objects: Objects, determiner: str = "") -> Text:
 def _two(objects: Objects, rng: np.random.Generator) -> tuple[SceneObject, SceneObject]:
     first, second = rng.choice(len(objects), 2, replace=False)
     return objects[first], objects[second]
-
-
-def _left_to_right(objects: Objects) -> list[SceneObject]:
-    return sorted(objects, key=lambda o: o.center_px[0])

@@ -21,11 +21,12 @@ from flmm_ros.engine.types import View
 from flmm_ros.tools.tabletop import SceneObject
 from training.tabletop.batches import ahead
 from training.tabletop.beside import related_phrase
-from training.tabletop.language import DESCRIBE, MAKERS, TYPOS_READ
+from training.tabletop.language import MAKERS
 from training.tabletop.lmm import FeatureSet, forward
 from training.tabletop.references import several, single
 from training.tabletop.samples import Mention, Sample
 from training.tabletop.spelling import misspelt
+from training.tabletop.statements import DESCRIBE, TYPOS_READ
 from training.tabletop.superlatives import superlative
 from training.tabletop.turns import Batch, TurnPacker
 

@@ -86,3 +86,8 @@ def article(words: str) -> str:
 
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
     return options[int(rng.integers(len(options)))]
+
+
+def left_to_right(objects: Objects) -> list[SceneObject]:
+    """The objects in the order in which they are listed."""
+    return sorted(objects, key=lambda o: o.center_px[0])

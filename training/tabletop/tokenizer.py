@@ -19,12 +19,12 @@ from transformers import PreTrainedTokenizerFast
 from flmm_ros.tools.tabletop import ALL_KINDS, COLORS, SceneObject
 from training.tabletop.language import (
     COMMANDS,
-    DESCRIBE,
     DESCRIPTIONS,
     NOTHING,
     USE_QUESTIONS,
     draw,
 )
+from training.tabletop.statements import DESCRIBE
 from training.tabletop.superlatives import SUPERLATIVES
 from training.tabletop.vocabulary import (
     NUMBERS,
