@@ -36,7 +36,7 @@ SERVICE_S = 60.0  # a configure may load a model meanwhile
 READY_S = 180.0  # a start on a machine that does other things too
 PROBE_S = 5.0
 _POLL_S = 0.05
-CANCEL_AFTER_S = 1.5
+CANCEL_AFTER_S = 0.3  # at most: while a command is at work, as a rule
 GOAL_TIMEOUT_S = 30.0
 CHATS = 3
 
