@@ -86,12 +86,12 @@ def draw_placements(
             continue
         if any(np.linalg.norm(xy - p.xy_m) < gap_m for p in placements):
             continue
-        tint = np.clip(np.array(COLORS[color]) + rng.uniform(-0.06, 0.06, 3), 0, 1)
+        rgba = _tint(color, rng)
         placements.append(
             Placement(
                 kind=kind,
                 color=color,
-                rgba=(float(tint[0]), float(tint[1]), float(tint[2]), 1.0),
+                rgba=rgba,
                 xy_m=(float(xy[0]), float(xy[1])),
                 size_m=float(rng.uniform(0.038, 0.052)),
                 yaw_rad=float(rng.uniform(0, 2 * np.pi)),
@@ -120,13 +120,13 @@ def draw_crowd(rng: np.random.Generator) -> list[Placement]:
             continue
         if any(np.linalg.norm(xy - p.xy_m) < CROWD_GAP * (size_m + p.size_m) for p in placements):
             continue
-        tint = np.clip(np.array(COLORS[color]) + rng.uniform(-0.06, 0.06, 3), 0, 1)
+        rgba = _tint(color, rng)
         has_pattern = rng.random() < PATTERNED and kind not in PLAIN_KINDS
         placements.append(
             Placement(
                 kind=kind,
                 color=color,
-                rgba=(float(tint[0]), float(tint[1]), float(tint[2]), 1.0),
+                rgba=rgba,
                 xy_m=(float(xy[0]), float(xy[1])),
                 size_m=size_m,
                 yaw_rad=float(rng.uniform(0, 2 * np.pi)),
@@ -134,6 +134,12 @@ def draw_crowd(rng: np.random.Generator) -> list[Placement]:
             )
         )
     return placements
+
+
+def _tint(color: str, rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """A shade of a colour, RGBA: no two things are painted quite alike."""
+    tint = np.clip(np.array(COLORS[color]) + rng.uniform(-0.06, 0.06, 3), 0, 1)
+    return (float(tint[0]), float(tint[1]), float(tint[2]), 1.0)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from training.tabletop.readings import ReadingSet
 from training.tabletop.scenes import SceneSet
 
 log = logging.getLogger(__name__)
-PHRASES_AN_IMAGE = 3  # a step
+PHRASES_AN_IMAGE = 3  # a step has so many times its images
 MEASURED_EVERY = 350  # steps
 WORDLESS = 0.15  # share of steps without words, as training-free heads use the refiner
 
