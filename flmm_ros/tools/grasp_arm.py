@@ -7,7 +7,7 @@ grounding node.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import rclpy
@@ -24,10 +24,18 @@ WORLD = "world"
 MAX_WIDTH_M = 0.08
 HELD_M = 0.004  # fingers that stay this far apart have something between them
 THERE_M = 0.01  # from the goal; farther off, the arm came to rest elsewhere
+REPORT_S = 0.05  # of the world, between two reports of the arm
+GRIP_REPORTS = 30  # a second and a half for the fingers
 _SETTLED = 20  # reports of the tips, a second of them, that differ by less than this:
 _STILL_M = 2e-4
-_GRIP_REPORTS = 30  # a second and a half for the fingers
 _PATIENCE_S = 60.0
+
+
+def is_at_rest(tips_m: Sequence[NDArray[np.float64]]) -> bool:
+    """Whether an arm that was told to move stands still, from what it reported since, [3] each."""
+    if len(tips_m) <= _SETTLED + 5:  # it may not have begun to move
+        return False
+    return bool(np.ptp(tips_m[-_SETTLED:], axis=0).max() < _STILL_M)
 
 
 class Arm:
@@ -43,6 +51,7 @@ class Arm:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._tips_m: list[NDArray[np.float64]] = []
+        self._T_world_tip: NDArray[np.float64] | None = None
         self._pictures = 0
         self._T_world_camera: NDArray[np.float64] | None = None
         self.width_m = 0.0
@@ -53,13 +62,20 @@ class Arm:
         node.create_subscription(PoseStamped, "arm/tip", self._on_tip, 100)
         node.create_subscription(Float32, "arm/width", self._on_width, 100)
         node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, 10)
-        self._wait(lambda: self._T_world_camera is not None and bool(self._tips_m), "arm/tip")
+        self._wait(lambda: self._T_world_camera is not None, "camera_pose")
+        self._wait(lambda: self._T_world_tip is not None, "arm/tip")
 
     @property
     def T_world_camera(self) -> NDArray[np.float64]:
         """The camera's pose [4, 4], optical convention (z forward, x right, y down)."""
         assert self._T_world_camera is not None  # the constructor has waited for it
         return self._T_world_camera
+
+    @property
+    def T_world_tip(self) -> NDArray[np.float64]:
+        """Where the finger tips are [4, 4], by the last report."""
+        assert self._T_world_tip is not None  # as above
+        return self._T_world_tip
 
     def wait_for_picture(self) -> None:
         """Returns when the camera has taken a picture that begins after this call."""
@@ -71,24 +87,19 @@ class Arm:
         self._tips_m = []
         pose = pose_to_msg(T_world_tip)
         self._goal.publish(PoseStamped(header=Header(frame_id=WORLD), pose=pose))
-        self._wait(self._is_at_rest, "arm/tip")
+        self._wait(lambda: is_at_rest(self._tips_m), "arm/tip")
         return bool(np.linalg.norm(self._tips_m[-1] - T_world_tip[:3, 3]) < THERE_M)
 
     def open_to(self, width_m: float) -> None:
         """Sends the fingers apart by so much; less than what is between them means: grip."""
         self._tips_m = []
         self._goal_width.publish(Float32(data=float(np.clip(width_m, 0, MAX_WIDTH_M))))
-        self._wait(lambda: len(self._tips_m) > _GRIP_REPORTS, "arm/tip")
+        self._wait(lambda: len(self._tips_m) > GRIP_REPORTS, "arm/tip")
 
     @property
     def holds_something(self) -> bool:
         """Closed fingers that do not meet."""
         return self.width_m > HELD_M
-
-    def _is_at_rest(self) -> bool:
-        if len(self._tips_m) <= _SETTLED + 5:  # it may not have begun to move
-            return False
-        return bool(np.ptp(self._tips_m[-_SETTLED:], axis=0).max() < _STILL_M)
 
     def _wait(self, is_done: Callable[[], bool], topic: str) -> None:
         end_s = time.monotonic() + _PATIENCE_S
@@ -105,7 +116,8 @@ class Arm:
         self._T_world_camera = matrix_of(msg.pose)
 
     def _on_tip(self, msg: PoseStamped) -> None:
-        self._tips_m.append(matrix_of(msg.pose)[:3, 3])
+        self._T_world_tip = matrix_of(msg.pose)
+        self._tips_m.append(self._T_world_tip[:3, 3])
 
     def _on_width(self, msg: Float32) -> None:
         self.width_m = msg.data

@@ -21,7 +21,7 @@ LIFTED_M = 0.10  # a thing that hangs this much higher is picked up
 LEFT_ALONE_M = 0.01  # what moved less than this was left alone
 PLACE_M = 0.03  # how far from its place a thing may be put
 BESIDE_M = 0.10  # "beside" means this far, middle to middle
-FREE_M = 0.08  # no other thing this near to the place
+FREE_M = 0.08  # nothing this near to the place
 TABLE_M = (0.17, 0.14)  # half a place's way across and along the table
 WORDS = {"to the left of": (-1, 0), "to the right of": (1, 0), "behind": (0, -1)}  # right, near
 
@@ -47,10 +47,10 @@ class Task:
 
 def task_in(world: GraspWorld, kind: str) -> Task | None:
     """A task of this kind, the same for the same world; None where the world has none."""
-    rng = np.random.default_rng([world.seed, 11])
+    rng = np.random.default_rng([world.seed, 7])
     names = [thing.name for thing in world.things]
+    name, absent = str(rng.choice(names)), str(rng.choice(absent_names(world)))
     if kind == PICK:
-        name = str(rng.choice(names))
         return Task(kind, world.seed, f"pick up the {name}", (name,))
     if kind == PUT:
         return _put_task(world)
@@ -58,7 +58,7 @@ def task_in(world: GraspWorld, kind: str) -> Task | None:
         mugs = tuple(name for name in names if name.endswith(" mug"))
         return Task(kind, world.seed, "give me something to drink from", mugs) if mugs else None
     if kind == ABSENT:
-        return Task(kind, world.seed, f"pick up the {rng.choice(absent_names(world))}")
+        return Task(kind, world.seed, f"pick up the {absent}")
     counts = Counter(name.split()[-1] for name in names)
     several = [noun for noun, count in counts.items() if count > 1]
     return Task(kind, world.seed, f"pick up the {several[0]}") if several else None
@@ -75,7 +75,7 @@ def _put_task(world: GraspWorld) -> Task | None:
         for other in world.things:
             for words, side in WORDS.items():
                 place_m = beside_m(world, other, side)
-                if thing is not other and _is_free(world, thing, place_m):
+                if thing is not other and _is_free(world, place_m):
                     instruction = f"put the {thing.name} {words} the {other.name}"
                     place = (float(place_m[0]), float(place_m[1]))
                     return Task(PUT, world.seed, instruction, (thing.name,), place)
@@ -89,9 +89,10 @@ def beside_m(world: GraspWorld, other: Thing, side: tuple[int, int]) -> NDArray[
     return np.asarray(world.middle_m(other)[:2] + BESIDE_M * along / np.linalg.norm(along))
 
 
-def _is_free(world: GraspWorld, thing: Thing, place_m: NDArray[np.float64]) -> bool:
-    others = [world.middle_m(t)[:2] for t in world.things if t is not thing]
-    is_clear = all(np.linalg.norm(middle - place_m) > FREE_M for middle in others)
+def _is_free(world: GraspWorld, place_m: NDArray[np.float64]) -> bool:
+    """Nothing lies there, not even what is to be put there: it would be left alone, rightly."""
+    middles = [world.middle_m(thing)[:2] for thing in world.things]
+    is_clear = all(np.linalg.norm(middle - place_m) > FREE_M for middle in middles)
     return bool(is_clear and (np.abs(place_m) < TABLE_M).all())
 
 

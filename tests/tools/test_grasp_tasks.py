@@ -66,6 +66,14 @@ def test_tasks_are_of_what_lies_there() -> None:
         assert task_in(world, PICK) == tasks[PICK]  # the same every time
 
 
+def test_nothing_is_to_be_put_where_it_lies() -> None:
+    with GraspWorld(2_000_574) as world:  # the duck lies 2 cm from its place beside the cylinder
+        put = task_in(world, PUT)
+        assert put.instruction != "put the orange duck to the right of the green cylinder"
+        away_m = world.middle_m(world.find(put.wanted[0]))[:2] - put.place_m
+        assert np.linalg.norm(away_m) > grasp_tasks.FREE_M
+
+
 def test_the_arm_is_where_the_simulator_has_it() -> None:
     with GraspWorld(2_000_000) as world:
         arm, rng = world.arm, np.random.default_rng(0)

@@ -1,0 +1,52 @@
+"""Answers of a grounding node that nobody gave: for programs that are tested without one."""
+
+import numpy as np
+from std_msgs.msg import Header
+
+from flmm_ros.ros.grounding_result import FoundObject, GroundingResult
+from flmm_ros.ros.target_messages import FoundGrasp, FoundTarget
+from flmm_ros.tools.grasp_interface import shift
+
+DOWN = np.diag([1.0, -1.0, -1.0, 1.0])  # a hand that points down: closes along y, as the world's
+T_WORLD_CAMERA = shift(0.02, -0.03, 0.4) @ DOWN  # right in the picture is x, near is -y
+MUG_M, CUBE_M = (0.10, 0.05), (-0.05, 0.02)
+
+
+def target_at(x_m: float, y_m: float, grasps: int = 2) -> FoundTarget:
+    """A thing of 4 cm; its grasps, from above, are 1 mm beside its middle and each other."""
+    T_camera_world = np.linalg.inv(T_WORLD_CAMERA)
+    poses = [
+        T_camera_world @ shift(x_m + 0.001 * n, y_m, 0.01) @ DOWN for n in range(1, grasps + 1)
+    ]
+    return FoundTarget(
+        frame="camera",
+        centroid_m=np.zeros(3),
+        T_frame_box=T_camera_world @ shift(x_m, y_m, 0.02),
+        size_m=np.full(3, 0.04),
+        is_upright=True,
+        valid_depth_ratio=1.0,
+        grasps=tuple(FoundGrasp(T, width_m=0.04, clearance_m=0.01, score=0.9) for T in poses),
+    )
+
+
+def answer_of(*targets: FoundTarget | None, is_ambiguous: bool = False) -> GroundingResult:
+    """An answer that found something at each of these places."""
+    objects = tuple(
+        FoundObject(
+            phrase=f"thing {n}",
+            score=0.9,
+            is_present=True,
+            is_ambiguous=is_ambiguous,
+            label=n,
+            box_xyxy_px=(0, 0, 1, 1),
+            center_xy_px=(0.0, 0.0),
+            text_span=(0, 0),
+            mask=np.ones((1, 1), bool),
+            target=target,
+        )
+        for n, target in enumerate(targets, 1)
+    )
+    nothing = np.zeros((1, 1), np.uint8)
+    return GroundingResult(
+        "", "ground", "Which one?", objects, nothing, "OK", "", {}, 0.0, Header(), "OK", "no depth"
+    )
