@@ -10,6 +10,7 @@ from.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,11 @@ from flmm_ros.engine.onnx.loading import load_onnx_heads
 from flmm_ros.engine.scene import Scene
 from flmm_ros.engine.scene_memory import SceneCache, SceneMemory, checked_image
 from flmm_ros.engine.training_free import TrainingFreeHeads
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.engine.types import ConfigError, Intent, PromptError
+
+log = logging.getLogger(__name__)
+
+_WARM_UP_COMMAND, _WARM_UP_HW = "point at the red mug", (480, 640)
 
 
 class Grounder:
@@ -132,6 +137,17 @@ class Grounder:
         """
         checked = checked_image(image, self.config.max_image_megapixels)
         return self._scenes.get(checked, lambda: Scene(self, SceneMemory(checked)))
+
+    def warm_up(self) -> None:
+        """Answers a command about a grey picture, so that the first real one is as fast as the
+        next: kernels are chosen and memory is taken here. What the first command would have met,
+        such as a lack of memory, is raised here.
+        """
+        scene = Scene(self, SceneMemory(np.full((*_WARM_UP_HW, 3), 128, np.uint8)))
+        try:
+            scene.ask(_WARM_UP_COMMAND, intent=Intent.GROUND)
+        except PromptError as error:  # a language model with a small vocabulary
+            log.info("%s is not warmed up: %s", self.model_name, error)
 
     def close(self) -> None:
         """Frees the model and every scene; neither can be used afterwards."""

@@ -1,4 +1,5 @@
-"""The C library's heaps, on Linux: what a process that runs for days has to tell them.
+"""Memory of a process that runs for days: what the C library's heaps (on Linux) and Python's
+garbage collector have to be told.
 
 Does not know about: models, tensors.
 """
@@ -6,6 +7,7 @@ Does not know about: models, tensors.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 
@@ -28,3 +30,17 @@ def share_heaps() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None and not is_told:
         mallopt(_M_ARENA_MAX, 2)
+
+
+def set_aside() -> None:
+    """Tells the garbage collector that what lives now will live on: the modules of torch and of
+    transformers, a loaded model. It otherwise looks through their 400,000 objects now and then, and
+    every thread stands still meanwhile, for 0.2 s. What is no longer used is freed as ever, but for
+    objects in a circle: `take_back` before a model is freed."""
+    gc.collect()
+    gc.freeze()
+
+
+def take_back() -> None:
+    """The garbage collector looks through everything again."""
+    gc.unfreeze()

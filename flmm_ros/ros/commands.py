@@ -63,6 +63,10 @@ class Engine(Protocol):
         """What runs the heads, for diagnostics."""
         ...
 
+    def warm_up(self) -> None:
+        """Takes what the first command would take, of time and of memory."""
+        ...
+
     def update(self, config: GrounderConfig) -> None:
         """Takes over the settings that may change while the model is loaded."""
         ...

@@ -4,8 +4,9 @@
 
 A lifecycle node: configure loads the model, activate listens, deactivate pauses without unloading,
 cleanup frees the model. Commands and goals are answered in every state, outside `active` with
-NOT_ACTIVE and the reason, so that nothing is lost silently. Executor threads only store, submit and
-publish; the worker's thread does the work. Does not know about: tensors, image encodings.
+NOT_ACTIVE and the reason, so that nothing is lost silently. The executor's thread only stores,
+submits and publishes; the worker's thread does the work.
+Does not know about: tensors, image encodings.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
@@ -24,6 +25,7 @@ from std_msgs.msg import Header, String
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.heaps import set_aside, take_back
 from flmm_ros.engine.memory import available, used_by_process
 from flmm_ros.engine.types import FlmmError
 from flmm_ros.msg import GroundedAnswer
@@ -31,6 +33,7 @@ from flmm_ros.ros import camera, commands, diagnostics, endpoints, parameters, r
 from flmm_ros.ros.answer_topics import AnswerTopics
 from flmm_ros.ros.chats import Chats
 from flmm_ros.ros.commands import Command, Engine, Reply
+from flmm_ros.ros.executor import LongCallbacks
 from flmm_ros.ros.goals import GoalServer
 from flmm_ros.ros.holding import Holding
 from flmm_ros.ros.parameters import NodeConfig
@@ -51,7 +54,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
     def __init__(self, load: Callable[[GrounderConfig], Engine] = Grounder.from_config) -> None:
         Node.__init__(self, "grounding_node")
         # A group of its own: the state can be asked for while configure loads for minutes.
-        lifecycle = ReentrantCallbackGroup()
+        lifecycle = LongCallbacks()
         LifecycleNodeMixin.__init__(self, callback_group=lifecycle)
         parameters.declare(self, lambda: self.state == "unconfigured")
         for advice in parameters.strangers(self):
@@ -69,7 +72,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._create_endpoints()
         self._create_timers(lifecycle)
 
-    def _create_timers(self, lifecycle: ReentrantCallbackGroup) -> None:
+    def _create_timers(self, lifecycle: LongCallbacks) -> None:
         """The node's own work goes on while a simulated clock stands still or is set back."""
         steady, group = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup
         self.create_timer(SWEEP_PERIOD_S, self._worker.sweep, group(), steady)
@@ -111,12 +114,15 @@ class GroundingNode(LifecycleNodeMixin, Node):
         start_s = time.monotonic()
         try:
             self._engine = self._load(parameters.read(self, GrounderConfig))
+            if self._settings().warm_up:
+                self._engine.warm_up()
         except FlmmError as error:
             return self._fail(str(error))
         except Exception as error:  # noqa: BLE001 - reported with its traceback
             self.get_logger().error(traceback.format_exc())
             return self._fail(f"{type(error).__name__}: {error}")
         self._failure = ""
+        set_aside()
         took_s = time.monotonic() - start_s
         self.get_logger().info(f"loaded {self._engine.model_name} in {took_s:.1f} s")
         return super().on_configure(state)
@@ -165,6 +171,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
                 self.trigger_activate()
 
     def _fail(self, reason: str) -> TransitionCallbackReturn:
+        self._free()
         self._failure = reason
         self.get_logger().error(f"configure failed: {reason}")
         return TransitionCallbackReturn.FAILURE
@@ -185,6 +192,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         engine, self._engine = self._engine, None
         self._chats.clear()
         if engine is not None:
+            take_back()
             engine.close()
 
     # Commands.

@@ -99,6 +99,11 @@ class NodeConfig:
         "Draw ~/overlay and ~/heatmap; they cost nothing while nobody subscribes to them.",
         is_live=True,
     )
+    warm_up: bool = _setting(
+        True,
+        "Configure answers a command about a grey picture after loading, so that the first real "
+        "one is not slower than the next. A failure is one of configure.",
+    )
     autostart: bool = _setting(
         False,
         "Configure and activate at start, without a lifecycle manager. A failed configure is "

@@ -16,16 +16,15 @@ from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from flmm_ros.engine.heaps import share_heaps
+from flmm_ros.ros.executor import NodeExecutor
 
 NodeT = TypeVar("NodeT", bound=Node)
 
-THREADS = 4  # image, command, action and lifecycle callbacks do not wait for each other
 _FLUSH_S = 0.5  # for the last answers to leave
 _SETTLE_S = 0.1  # rclpy's shutdown destroys what callbacks still at work would touch
 _BAD_ARGUMENTS = 2
@@ -76,7 +75,7 @@ def run(
     handler = _RosHandler(node.get_logger())
     logging.getLogger("flmm_ros").addHandler(handler)
     logging.getLogger("flmm_ros").setLevel(logging.INFO)
-    executor = MultiThreadedExecutor(num_threads=THREADS)
+    executor = NodeExecutor()
     executor.add_node(node)
     try:
         _spin(executor, node, stop.is_set)
@@ -93,7 +92,7 @@ def run(
     return 0
 
 
-def _spin(executor: MultiThreadedExecutor, node: Node, is_over: Callable[[], bool]) -> None:
+def _spin(executor: NodeExecutor, node: Node, is_over: Callable[[], bool]) -> None:
     """A fault in one callback is logged and ends that callback only, not the node."""
     while not is_over():
         try:

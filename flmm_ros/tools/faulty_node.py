@@ -117,7 +117,8 @@ class FaultyGrounder:
         faults.loading()
         self._faults = faults
         self._grounder = Grounder.from_config(config)
-        self.update, self.close = self._grounder.update, self._grounder.close
+        self.warm_up, self.update = self._grounder.warm_up, self._grounder.update
+        self.close = self._grounder.close
 
     @property
     def model_name(self) -> str:

@@ -76,6 +76,9 @@ class PlainGrounder:
         """RGB uint8 [H, W, 3] -> the scene to ask about."""
         return PlainScene(image, time.monotonic())
 
+    def warm_up(self) -> None:
+        """Nothing is cold."""
+
     def update(self, config: GrounderConfig) -> None:
         """Nothing depends on it."""
 

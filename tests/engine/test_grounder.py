@@ -224,6 +224,41 @@ def test_live_settings_change_and_others_need_a_new_model(grounder: Grounder) ->
         grounder.update(with_overrides(grounder.config, {"device": "cuda"}))
 
 
+def test_a_warm_up_does_a_command_s_work_and_leaves_no_trace(
+    grounder: Grounder, image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = grounder.open(image).ask("the red mug").objects[0]
+    refine, refined = grounder.heads.refine, []
+
+    def counted(*args: object) -> object:
+        refined.append(args)
+        return refine(*args)
+
+    monkeypatch.setattr(grounder.heads, "refine", counted)
+    grounder.update(with_overrides(grounder.config, {"max_image_megapixels": 0.01}))
+    grounder.warm_up()
+    assert len(refined) == 1
+    after = grounder.open(image).ask("the red mug").objects[0]
+    np.testing.assert_array_equal(before.soft_mask, after.soft_mask)
+
+
+def test_a_warm_up_tells_a_lack_of_memory_and_survives_a_small_vocabulary(
+    grounder: Grounder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("flmm_ros.engine.grounder._WARM_UP_COMMAND", "point at the quxbrax")
+    with caplog.at_level("INFO", "flmm_ros"):
+        grounder.warm_up()
+    assert "not warmed up" in caplog.text and "quxbrax" in caplog.text
+    monkeypatch.undo()
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("on purpose")
+
+    monkeypatch.setattr(grounder.heads, "refine", fail)
+    with pytest.raises(MemoryError, match="on purpose"):
+        grounder.warm_up()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_named(model_dir: Path) -> None:
     with pytest.raises(ConfigError, match="expected one of 0 GPUs"):

@@ -1,11 +1,16 @@
-"""Heaps of the C library, seen in a process of its own: how many a crowd of threads opens."""
+"""Heaps of the C library, seen in a process of its own: how many a crowd of threads opens; and what
+the garbage collector looks through."""
 
+import gc
 import os
 import re
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from flmm_ros.engine.heaps import set_aside, take_back
 
 PROGRAM = """
 import ctypes, threading
@@ -33,3 +38,21 @@ def test_threads_share_two_heaps_unless_told_otherwise(told: str | None, most: i
         [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
     )
     assert len(re.findall(r"^Arena \d+:", run.stderr, re.MULTILINE)) == most
+
+
+def test_what_is_set_aside_is_not_looked_through_until_it_is_taken_back() -> None:
+    class Node:
+        me: object
+
+    node = Node()
+    node.me = node  # a circle: only the collector can free it
+    reference = weakref.ref(node)
+    set_aside()
+    try:
+        del node
+        gc.collect()
+        assert reference() is not None
+    finally:
+        take_back()
+    gc.collect()
+    assert reference() is None

@@ -53,7 +53,8 @@ class SlowGrounder:
     def __init__(self, config: GrounderConfig):
         self._grounder = Grounder.from_config(config)
         self.model_name, self.backend = self._grounder.model_name, self._grounder.backend
-        self.update, self.close = self._grounder.update, self._grounder.close
+        self.warm_up, self.update = self._grounder.warm_up, self._grounder.update
+        self.close = self._grounder.close
 
     def open(self, image):
         return SlowScene(self._grounder.open(image))
