@@ -12,7 +12,7 @@ import tiny_families
 import torch
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from flmm_ros.engine.config import GrounderConfig, ModelConfig, find_model, with_overrides
+from flmm_ros.engine.config import GrounderConfig, find_model, with_overrides
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.lmm import LoadOptions, load_lmm
 from flmm_ros.engine.memory import need_of
@@ -96,6 +96,18 @@ def test_an_image_beyond_all_measure_is_refused(tmp_path: Path) -> None:
     grounder.open(np.zeros((100, 100, 3), np.uint8))
 
 
-def test_packaged_models_keep_the_bound() -> None:
-    bounds: list[ModelConfig] = [find_model(f"{name}b") for name in ("qwen2_5_vl_7", "qwen3_vl_8")]
-    assert [config.max_image_tokens for config in bounds] == [3000, 3000]
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [
+        ("llava_1_5_7b", 24 * 24),
+        ("llava_next_vicuna_7b", 24 * 24 + 48 * (48 + 1)),
+        ("llava_onevision_qwen2_7b", 27 * 27 + 81 * (81 + 1)),
+        ("internvl3_8b", 13 * 16 * 16),
+        ("smolvlm_2b", 17 * 9 * 9),
+        ("gemma3_4b", 16 * 16),
+        ("qwen2_5_vl_7b", 3000),
+        ("qwen3_vl_8b", 3000),
+    ],
+)
+def test_packaged_models_name_their_most(name: str, tokens: int) -> None:
+    assert find_model(name).max_image_tokens == tokens
