@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # it needs rclpy, which may not be here
     from flmm_ros.ros.publishers import PublisherFacts
 
-DISCOVERY_S = 3.0
+DISCOVERY_S = 5.0  # Fast DDS announces a process every three seconds where the first was not heard
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RosFacts:
 
 
 def look_around(image_topic: str) -> RosFacts:
-    """Joins the graph for three seconds at most and looks who publishes an image topic."""
+    """Joins the graph for `DISCOVERY_S` at most and looks who publishes an image topic."""
     if find_spec("rclpy") is None:
         return RosFacts(has_rclpy=False)
     import rclpy
