@@ -60,18 +60,3 @@ class AnyClient(Protocol):
     ) -> GroundingResult:
         """The answer to a command; a refusal is one too."""
         ...
-
-
-def shift(x_m: float, y_m: float, z_m: float) -> Pose:
-    """A way without a turn."""
-    T = np.eye(4)
-    T[:3, 3] = x_m, y_m, z_m
-    return T
-
-
-def turn_in_place(T: Pose, angle_rad: float) -> Pose:
-    """A turn about the vertical line through a pose's origin, in the frame of the pose."""
-    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    turn = np.array([[cos, -sin, 0, 0], [sin, cos, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
-    x, y, z = T[:3, 3]
-    return np.asarray(shift(x, y, z) @ turn @ shift(-x, -y, -z))

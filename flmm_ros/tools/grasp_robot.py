@@ -15,35 +15,37 @@ import rclpy
 
 from flmm_ros.ros.client import FoundTarget, GroundingClient, GroundingError
 from flmm_ros.tools.grasp_arm import MAX_WIDTH_M, Arm
-from flmm_ros.tools.grasp_interface import AnyArm, AnyClient, Pose, shift, turn_in_place
+from flmm_ros.tools.grasp_geometry import boxes_of, by_room, is_cut, shift, turned_about
+from flmm_ros.tools.grasp_interface import AnyArm, AnyClient, Pose
 
-ABOVE_M, LIFT_M, BESIDE_M, ROOM_M, NEAR_M, LOOKS = 0.10, 0.13, 0.10, 0.02, 0.015, 4
+ABOVE_M, LIFT_M, BESIDE_M, ROOM_M, NEAR_M, LOOKS = 0.10, 0.13, 0.10, 0.02, 0.02, 4
 SIDES = {"left": (-1, 0), "right": (1, 0), "behind": (0, -1), "front": (0, 1)}  # right, near
 
 
 def fulfil(client: AnyClient, arm: AnyArm, command: str) -> str:
     """Does what is told, and returns what the robot says about it."""
     side = next((SIDES[word] for word in command.split() if word in SIDES), None)
-    gap, T_aside = gap_m(arm, side) if side else np.zeros(3), arm.T_world_tip
+    T_aside = arm.T_world_tip
     for look in range(LOOKS):
         arm.wait_for_picture()
         answer = client.ground(command, timeout_s=60.0, wait_for_node_s=60.0)
         if not answer.present or len(answer.present) < len(answer.objects) or answer.is_ambiguous:
             return answer.error_text or answer.text  # it is not here, or: which one?
         targets = [found.target for found in answer.present[: 2 if side else 1]]
-        target, beside = targets[0], targets[-1] if len(targets) > 1 else None
+        target, beside = targets[0], targets[1] if len(targets) > 1 else None
         if target is None or (beside is None and len(targets) > 1):
             return f"I cannot tell where it is: {answer.target_text}"
-        way = np.zeros(3)
-        if beside is not None:
-            way = gap + arm.T_world_camera[:3, :3] @ (beside.position_m - target.position_m)
-            if np.linalg.norm(way[:2]) < NEAR_M:
-                return f"Done: {command}"  # it lies there
+        way = None if side is None or beside is None else way_m(arm, target, beside, side)
+        if way is not None and (np.linalg.norm(way) < NEAR_M or (look and is_cut(answer))):
+            return f"Done: {command}"  # it lies there, or reaches out of the picture
+        things = client.ground("what is on the table?", timeout_s=60.0).present if side else ()
         T = pick(arm, target, skip=look)
-        if T is not None and beside is None:
+        if T is not None and way is None:
             return f"Done: {command}"  # it hangs in the gripper
-        if T is not None:
-            put(arm, T, arm.T_world_camera @ target.T_frame_box, way, gap)
+        if T is not None and way is not None:
+            poses = turned_about(arm.T_world_camera @ target.T_frame_box, T)
+            boxes = boxes_of(things, target, arm.T_world_camera)
+            put(arm, by_room([shift(way[0], way[1], 0.003) @ T for T in poses], boxes)[:3])
         arm.move(T_aside)  # out of the picture
     return f"I could not do it: {command}"
 
@@ -64,27 +66,23 @@ def pick(arm: AnyArm, target: FoundTarget, skip: int) -> Pose | None:
     return None
 
 
-def put(arm: AnyArm, T: Pose, box: Pose, way: Pose, gap: Pose) -> None:
-    """Carries what was gripped at T, and its box, along a way over the table, and lets it go."""
-    across = np.arctan2(gap[0], -gap[1]) - np.arctan2(T[1, 1], T[0, 1])
-    narrow = (across + np.pi / 2) % np.pi - np.pi / 2  # so turned the hand is thin along the gap
-    for turn in (narrow, 0.0, narrow + np.pi / 2):
-        there = shift(way[0], way[1], 0.003) @ turn_in_place(box, turn) @ T
+def put(arm: AnyArm, poses: list[Pose]) -> None:
+    """Brings what was gripped to the first of these poses where nothing is in the way; lets go."""
+    for there in poses:
         arm.move(shift(0, 0, LIFT_M) @ there)
-        if arm.move(there):
+        if arm.move(there) or there is poses[-1]:
             break
-        arm.move(shift(0, 0, LIFT_M) @ arm.T_world_tip)  # the hand met something
-    else:
-        arm.move(there)
+        arm.move(shift(0, 0, LIFT_M) @ arm.T_world_tip)
     arm.open_to(arm.width_m + ROOM_M)
     arm.move(shift(0, 0, LIFT_M) @ arm.T_world_tip)
 
 
-def gap_m(arm: AnyArm, side: tuple[int, int]) -> Pose:
-    """From the middle of a thing to the place beside it [3]; left and near as the camera sees."""
+def way_m(arm: AnyArm, target: FoundTarget, beside: FoundTarget, side: tuple[int, int]) -> Pose:
+    """From where a thing is to its place beside another [2]; left and near as the camera sees."""
     R = arm.T_world_camera[:3, :3]
-    along = np.append(side[0] * R[:2, 0] + side[1] * R[:2, 1], 0.0)
-    return np.asarray(BESIDE_M * along / np.linalg.norm(along))
+    along = side[0] * R[:2, 0] + side[1] * R[:2, 1]
+    way = R[:2] @ (beside.position_m - target.position_m)
+    return np.asarray(way + BESIDE_M * along / np.linalg.norm(along))
 
 
 if __name__ == "__main__":
