@@ -158,14 +158,15 @@ class Evaluation:
 
 def table_of(summary: Summary) -> Table:
     """The summary for people."""
-    table = Table("task", "n", "right", "95 %", *OUTCOMES, title="grasping by instruction")
+    table = Table("task", "n", "right", "95 %", "the others", title="grasping by instruction")
     for kind in KINDS_OF_TASK:
         if kind in summary:
             part = summary[kind]
             low, high = part["interval_95"]
-            counts = [str(part["outcomes"].get(outcome, 0)) for outcome in OUTCOMES]
+            counts = {name: part["outcomes"].get(name, 0) for name in OUTCOMES if name != DONE}
+            others = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
             share = (f"{part['right']:.2f}", f"{low:.2f}-{high:.2f}")
-            table.add_row(kind, str(part["n"]), *share, *counts)
+            table.add_row(kind, str(part["n"]), *share, others)
     return table
 
 

@@ -78,6 +78,9 @@ def test_the_summary_counts_what_was_asked_for(tmp_path: Path, grounder: Grounde
     assert summary[PUT]["off_cm"][::2] == [1.0, 4.0]  # of what was put: median, farthest
     assert summary[ABSENT]["n"] == 0
     assert PICK not in summary
+    rows = [list(column.cells) for column in grasp_eval.table_of(summary).columns]
+    assert rows[0] == [PUT, ABSENT]
+    assert rows[4] == ["1 not found, 1 misplaced", ""]
 
 
 def test_an_arm_in_this_process_goes_where_it_can() -> None:
