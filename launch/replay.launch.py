@@ -67,9 +67,15 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _start_replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The replay. Opaque, because arguments that were left empty must not be passed on."""
-    given = {n: LaunchConfiguration(n).perform(context) for n in ("scenario", "out")}
-    options = [part for name, value in given.items() if value for part in (f"--{name}", value)]
+    """The replay, on the node's topics. Opaque, because arguments that were left empty must not be
+    passed on."""
+    given = context.launch_configurations  # the defaults of the node's arguments stay in its group
+    options = [part for n in ("scenario", "out") if given[n] for part in (f"--{n}", given[n])]
+    topics = ("image", "depth", "camera_info")
+    rules = [f"{n}:={given[f'{n}_topic']}" for n in topics if f"{n}_topic" in given]
+    if namespace := given.get("namespace", "").strip("/"):
+        rules.append(f"__ns:=/{namespace}")
+    options += ["--ros-args", *(part for rule in rules for part in ("-r", rule))]
     replay = ExecuteProcess(
         cmd=[
             FindExecutable(name="python3"),

@@ -143,6 +143,7 @@ class Grounder:
         next: kernels are chosen and memory is taken here. What the first command would have met,
         such as a lack of memory, is raised here.
         """
+        log.info("%s warms up on a grey picture", self.model_name)
         scene = Scene(self, SceneMemory(np.full((*_WARM_UP_HW, 3), 128, np.uint8)))
         try:
             scene.ask(_WARM_UP_COMMAND, intent=Intent.GROUND)

@@ -113,19 +113,28 @@ class GroundingNode(LifecycleNodeMixin, Node):
         """Loads the model. A failure is logged and the node can be configured again."""
         start_s = time.monotonic()
         try:
-            self._engine = self._load(parameters.read(self, GrounderConfig))
-            if self._settings().warm_up:
-                self._engine.warm_up()
+            engine = self._ready_engine()
         except FlmmError as error:
             return self._fail(str(error))
         except Exception as error:  # noqa: BLE001 - reported with its traceback
             self.get_logger().error(traceback.format_exc())
             return self._fail(f"{type(error).__name__}: {error}")
-        self._failure = ""
+        self._engine, self._failure = engine, ""
         set_aside()
         took_s = time.monotonic() - start_s
-        self.get_logger().info(f"loaded {self._engine.model_name} in {took_s:.1f} s")
+        self.get_logger().info(f"loaded {engine.model_name} in {took_s:.1f} s")
         return super().on_configure(state)
+
+    def _ready_engine(self) -> Engine:
+        """Raises what loading or warming up raises; nothing stays loaded then."""
+        engine = self._load(parameters.read(self, GrounderConfig))
+        try:
+            if self._settings().warm_up:
+                engine.warm_up()
+        except BaseException:
+            engine.close()
+            raise
+        return engine
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listens to the camera and takes commands."""
@@ -167,11 +176,10 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._autostart.cancel()
         if self._settings().autostart:
             self.trigger_configure()
-            if self.state == "inactive":
+            if self.state == "inactive" and not self._is_ending:
                 self.trigger_activate()
 
     def _fail(self, reason: str) -> TransitionCallbackReturn:
-        self._free()
         self._failure = reason
         self.get_logger().error(f"configure failed: {reason}")
         return TransitionCallbackReturn.FAILURE
