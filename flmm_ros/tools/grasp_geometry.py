@@ -1,4 +1,4 @@
-"""Poses for a robot program: shifted, turned, and those first that leave the hand most room.
+"""Grasps and poses for a robot program: shifted, turned, those first that leave most room.
 
 Does not know about: the arm, who finds the things.
 """
@@ -11,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flmm_ros.ros.grounding_result import FoundObject, GroundingResult
-from flmm_ros.ros.target_messages import FoundTarget
+from flmm_ros.ros.target_messages import FoundGrasp, FoundTarget
+from flmm_ros.tools.grasp_arm import MAX_WIDTH_M
 from flmm_ros.tools.grasp_interface import Pose
 
 Box = tuple[Pose, NDArray[np.float64]]  # T_world_box from its middle, full edge lengths [3]
 
 ENOUGH_M = 0.02  # more room than this makes a pose no better
+OPENED_M = 0.02  # how much wider than the thing the fingers come: `clearance_m` is from there
+SAFE_M = 0.005  # of the clearance that is left
+SPARE_M = 0.012  # things reach this much farther than is seen of them
 SAME_M = 0.03  # two boxes whose middles are this near are of one thing
 
 # Points of a Franka Hand in the frame of its tips, low and high: the palm, and the opened fingers.
@@ -61,6 +65,19 @@ def boxes_of(things: Sequence[FoundObject], target: FoundTarget, T_world_camera:
     found = [thing.target for thing in things if thing.target is not None]
     others = [t for t in found if np.linalg.norm(t.position_m - target.position_m) > SAME_M]
     return [(T_world_camera @ t.T_frame_box, t.size_m) for t in others]
+
+
+def by_spare(grasps: Sequence[FoundGrasp]) -> list[tuple[FoundGrasp, float]]:
+    """Best grasps first, each with how wide the fingers come in metres: as wide as there is room,
+    for a thing's far side was not seen. Less good are grasps with little to spare on each side."""
+    worths, openings_m = [], []
+    for grasp in grasps:
+        opening_m = grasp.width_m + OPENED_M + 2 * max(0.0, grasp.clearance_m - SAFE_M)
+        openings_m.append(min(MAX_WIDTH_M, opening_m))
+        spare_m = (openings_m[-1] - grasp.width_m) / 2
+        worths.append(grasp.score * min(1.0, spare_m / SPARE_M))
+    order = np.argsort(-np.array(worths), kind="stable")
+    return [(grasps[i], openings_m[i]) for i in order]
 
 
 def by_room(poses: Sequence[Pose], boxes: Sequence[Box]) -> list[Pose]:

@@ -14,8 +14,8 @@ import numpy as np
 import rclpy
 
 from flmm_ros.ros.client import FoundTarget, GroundingClient, GroundingError
-from flmm_ros.tools.grasp_arm import MAX_WIDTH_M, Arm
-from flmm_ros.tools.grasp_geometry import boxes_of, by_room, is_cut, shift, turned_about
+from flmm_ros.tools.grasp_arm import Arm
+from flmm_ros.tools.grasp_geometry import boxes_of, by_room, by_spare, is_cut, shift, turned_about
 from flmm_ros.tools.grasp_interface import AnyArm, AnyClient, Pose
 
 ABOVE_M, LIFT_M, BESIDE_M, ROOM_M, NEAR_M, LOOKS = 0.10, 0.13, 0.10, 0.02, 0.02, 4
@@ -52,10 +52,10 @@ def fulfil(client: AnyClient, arm: AnyArm, command: str) -> str:
 
 def pick(arm: AnyArm, target: FoundTarget, skip: int) -> Pose | None:
     """Grips by the best grasp within reach: where the tips hold the thing, None: they do not."""
-    for grasp in target.grasps[skip:] or target.grasps:
+    grasps = by_spare(target.grasps)
+    for grasp, opening_m in grasps[skip:] or grasps:
         T = arm.T_world_camera @ grasp.T_frame_grasp
-        room_m = ROOM_M + 2 * max(0.0, grasp.clearance_m - 0.005)  # its far side was not seen
-        arm.open_to(min(MAX_WIDTH_M, grasp.width_m + room_m))
+        arm.open_to(opening_m)
         if arm.move(T @ shift(0, 0, -ABOVE_M)):
             is_there = arm.move(T)  # or else something is in the way, and may have been pushed
             if is_there:
@@ -69,8 +69,8 @@ def pick(arm: AnyArm, target: FoundTarget, skip: int) -> Pose | None:
 def put(arm: AnyArm, poses: list[Pose]) -> None:
     """Brings what was gripped to the first of these poses where nothing is in the way; lets go."""
     for there in poses:
-        arm.move(shift(0, 0, LIFT_M) @ there)
-        if arm.move(there) or there is poses[-1]:
+        is_there = arm.move(shift(0, 0, LIFT_M) @ there) and arm.move(there)
+        if is_there or there is poses[-1]:
             break
         arm.move(shift(0, 0, LIFT_M) @ arm.T_world_tip)
     arm.open_to(arm.width_m + ROOM_M)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from invented_answers import DOWN, T_WORLD_CAMERA, answer_of, target_at
 
+from flmm_ros.ros.target_messages import FoundGrasp
 from flmm_ros.tools.grasp_geometry import (
     boxes_of,
     by_room,
+    by_spare,
     is_cut,
     room_m,
     shift,
@@ -50,6 +52,19 @@ def test_poses_with_room_come_first_and_small_turns_before_large_ones() -> None:
     assert room_m(best[0], [box_at(0.0, 0.10, 0.08)]) > 0.02
     assert room_m(best[-1], [box_at(0.0, 0.10, 0.08)]) == 0.0
     assert best[0] is not poses[0]
+
+
+def test_fingers_come_wide_and_what_leaves_them_little_room_comes_later() -> None:
+    def grasp(width_m: float, clearance_m: float, score: float) -> FoundGrasp:
+        return FoundGrasp(np.eye(4), width_m, clearance_m, score)
+
+    long, short = grasp(0.061, 0.05, 0.69), grasp(0.025, 0.019, 0.61)
+    near, blocked = grasp(0.03, 0.003, 0.5), grasp(0.078, 0.05, 0.9)
+    ordered = by_spare([long, short, near, blocked])
+    assert [found for found, _ in ordered] == [short, long, near, blocked]
+    openings_m = [opening_m for _, opening_m in ordered]
+    assert openings_m == pytest.approx([0.025 + 0.02 + 2 * 0.014, 0.08, 0.05, 0.08])
+    assert by_spare([]) == []
 
 
 def test_a_turn_in_place_leaves_the_place() -> None:
