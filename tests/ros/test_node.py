@@ -280,6 +280,7 @@ def test_each_command_had_exactly_one_answer(robot):
     assert len(ids) == len(set(ids))
     numbers = sorted(int(i.removeprefix("topic-")) for i in ids if i.startswith("topic-"))
     assert numbers == list(range(1, len(numbers) + 1))
+    wait_until(lambda: len(robot.seen.answer) >= len(ids), 5.0, "the last text")
     assert len(robot.seen.answer) == len(ids)
 
 
