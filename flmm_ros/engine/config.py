@@ -13,7 +13,6 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -331,24 +330,14 @@ def _converted(kind: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(config: GrounderConfig | ModelConfig) -> None:
     """Types, bounds and choices of every field, from the fields themselves."""
-    hints = _types_of(type(config))
     for f in fields(config):
-        value, bounds, choices = (
-            getattr(config, f.name),
-            f.metadata["bounds"],
-            f.metadata["choices"],
-        )
-        if type(value) is not hints[f.name]:
+        value, kind = getattr(config, f.name), type(f.default)
+        bounds, choices = f.metadata["bounds"], f.metadata["choices"]
+        if type(value) is not kind:
             raise ConfigError(
-                f"{f.name}: expected {hints[f.name].__name__}, got {type(value).__name__} {value!r}"
+                f"{f.name}: expected {kind.__name__}, got {type(value).__name__} {value!r}"
             )
         if bounds is not None and not bounds[0] <= value <= bounds[1]:
             raise ConfigError(f"{f.name}: expected {bounds[0]} to {bounds[1]}, got {value}")
         if choices is not None and value not in choices:
             raise ConfigError(f"{f.name}: expected one of {', '.join(choices)}, got {value!r}")
-
-
-@lru_cache
-def _types_of(config: type[object]) -> dict[str, Any]:
-    """The field's types, worked out once: the node makes a configuration for every command."""
-    return get_type_hints(config)
