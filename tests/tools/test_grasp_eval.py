@@ -144,10 +144,10 @@ def test_a_thing_is_picked_up_and_an_absent_one_is_left_alone(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_what_was_put_wrong_is_put_right(tmp_path: Path, grounder: Grounder) -> None:
+def test_a_thing_is_put_where_it_was_told(tmp_path: Path, grounder: Grounder) -> None:
     (tmp_path / "grasp.gif").touch()
     evaluation = grasp_eval.Evaluation(grounder, tmp_path)
-    evaluation.run([PUT_SEED], [PUT])  # the hand comes down on this bunny's far side
+    evaluation.run([PUT_SEED], [PUT])  # a bunny nearly as long as the fingers open
     (record,) = evaluation.records
     assert record["outcome"] == DONE
     assert record["off_m"] < 0.02
