@@ -26,7 +26,7 @@ from flmm_ros.msg import GroundedAnswer
 AGAIN_S = 3.0
 # No sending is later than this: a server forgets goals that have ended (goals.RESULT_KEPT_S), and
 # would carry out one that comes again after that.
-LAST_S = 20.0
+LAST_S = 7.0
 CANCEL_S = 60.0  # a cancelled goal whose end does not come for so long is given up
 _RESULT_ASKS = 6
 _ENDED = (

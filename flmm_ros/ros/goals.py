@@ -20,7 +20,9 @@ from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands import Command
 from flmm_ros.ros.endpoints import GROUND
 
-RESULT_KEPT_S = 60  # for clients that ask late; a result holds a mask
+# For clients that ask late (asked_goal.py). Not longer: a result holds a mask, and all goals that
+# are kept stand in every status message, three for a goal, which every client unpacks.
+RESULT_KEPT_S = 10
 _QUEUED = "queued"
 
 Submit = Callable[[Command, float, Callable[[], bool]], None]
