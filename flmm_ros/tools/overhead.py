@@ -91,7 +91,7 @@ class Asker:
     """Sends one command at a time and waits for its answer."""
 
     def __init__(self, node: Node, executor: SingleThreadedExecutor) -> None:
-        self._executor = executor
+        self._executor, self._asked = executor, 0
         self._answers: list[GroundedAnswer] = []
         node.create_subscription(GroundedAnswer, f"{NODE}/grounding", self._answers.append, 10)
         self._command = node.create_publisher(String, "command", 10)
@@ -99,10 +99,12 @@ class Asker:
 
     def by_topic(self) -> GroundedAnswer:
         """By command and ~/grounding."""
+        self._asked += 1
+        text = f"{COMMAND} {self._asked}"  # goals are answered on the topic too, perhaps only now
         self._answers.clear()
-        self._command.publish(String(data=COMMAND))
-        self._spin_until(lambda: bool(self._answers))
-        return self._answers[0]
+        self._command.publish(String(data=text))
+        self._spin_until(lambda: any(msg.command == text for msg in self._answers))
+        return self._answers[-1]
 
     def by_action(self) -> GroundedAnswer:
         """By the action's goal and result."""
