@@ -6,7 +6,7 @@ import pytest
 
 from flmm_ros.engine.targets.ball import Ball
 from flmm_ros.engine.targets.box import box_of_ball
-from flmm_ros.engine.targets.grasps import MAX_CLEARANCE_M, GraspFinder
+from flmm_ros.engine.targets.grasps import MAX_CLEARANCE_M, GraspFinder, _percentiles, _thinned
 from flmm_ros.engine.targets.planes import Plane
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.engine.types import Box
@@ -165,3 +165,26 @@ def test_the_number_of_grasps_is_a_parameter():
     box, points = box_on_table([0.10, 0.04, 0.05])
     config = TargetConfig(max_grasps=3)
     assert len(GraspFinder(points, NOTHING, box, TABLE, config).find()) == 3
+
+
+@pytest.mark.parametrize("spread_m", [0.1, 1e9], ids=["near", "absurdly far"])
+def test_thinning_keeps_the_first_point_of_every_cube_in_order(spread_m: float) -> None:
+    rng = np.random.default_rng(3)
+    points = np.round(rng.uniform(-spread_m, spread_m, (400, 3)), 2)
+    points = np.concatenate([points, points[::-1] + 1e-4])
+    seen: set[tuple[float, ...]] = set()
+    expected = []
+    for point in points:
+        cube = tuple(np.floor(point / 0.03))
+        if cube not in seen:
+            expected.append(point)
+        seen.add(cube)
+    np.testing.assert_array_equal(_thinned(points, 0.03), expected)
+    assert _thinned(np.empty((0, 3)), 0.03).shape == (0, 3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 500])
+def test_percentiles_are_those_of_numpy(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    expected = np.percentile(values, [1, 2, 50, 99])
+    np.testing.assert_allclose(_percentiles(values, (1, 2, 50, 99)), expected, rtol=1e-12)
