@@ -22,6 +22,9 @@ from flmm_ros.ros.parameters import NodeConfig, SpaceConfig
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 RGB = np.zeros((48, 64, 3), np.uint8)
 
+MATCHED_S = 15.0  # DDS announces now and again; where the first was not heard, the next helps
+NEVER_S = 1.0
+
 
 class Stage:
     """A driver and the node's cameras in one process, spun by hand."""
@@ -58,9 +61,9 @@ class Stage:
     def asked_for(self):
         return self.cameras._heard[0].profile.reliability
 
-    def receives(self):
-        """Whether a picture arrives within a second."""
-        before, end_s = self.cameras[""].count, time.monotonic() + 1.0
+    def receives(self, within_s=MATCHED_S):
+        """Whether a picture arrives."""
+        before, end_s = self.cameras[""].count, time.monotonic() + within_s
         while self.cameras[""].count == before and time.monotonic() < end_s:
             self.publisher.publish(image_to_msg(RGB, Header()))
             self.executor.spin_once(timeout_sec=0.05)
@@ -88,7 +91,7 @@ def test_a_camera_that_comes_back_with_less_is_asked_for_less(stage):
     stage.cameras.hear_again()
     assert stage.asked_for() is RELIABLE  # nothing has changed
     stage.offer(BEST_EFFORT)
-    assert not stage.receives()
+    assert not stage.receives(NEVER_S)
     problem = stage.cameras.facts(0)[0].publishers[0].problem
     assert problem.startswith("it offers best effort, the node asks for reliable")
     stage.cameras.hear_again()
@@ -121,8 +124,8 @@ def test_depth_follows_its_publishers_too(stage):
         stage.until(lambda: stage.node.get_publishers_info_by_topic(topic))
         return publisher
 
-    def receives(publisher):
-        before, end_s = depths.counts()[""], time.monotonic() + 1.0
+    def receives(publisher, within_s=MATCHED_S):
+        before, end_s = depths.counts()[""], time.monotonic() + within_s
         while depths.counts()[""] == before and time.monotonic() < end_s:
             publisher.publish(image_to_msg(RGB, Header()))
             stage.executor.spin_once(timeout_sec=0.05)
@@ -140,7 +143,7 @@ def test_depth_follows_its_publishers_too(stage):
     depths.hear_again()
     assert asked_for() is RELIABLE  # nobody is there: nothing to follow
     publisher = offer(BEST_EFFORT)
-    assert not receives(publisher)
+    assert not receives(publisher, NEVER_S)
     depths.hear_again()
     assert asked_for() is BEST_EFFORT and receives(publisher)
     depths.close()
@@ -150,7 +153,7 @@ def test_what_was_asked_for_by_parameter_stays(stage):
     stage.offer(BEST_EFFORT)
     stage.cameras.open(NodeConfig(image_qos="reliable"))
     stage.cameras.hear_again()
-    assert stage.asked_for() is RELIABLE and not stage.receives()
+    assert stage.asked_for() is RELIABLE and not stage.receives(NEVER_S)
     fact = stage.cameras.facts(0)[0]
     assert (fact.received, fact.age_s) == (0, None)
     assert fact.publishers[0].node.endswith("/driver")
@@ -196,6 +199,6 @@ def test_the_node_works_while_the_clock_stands_still_and_forgets_when_it_is_set_
     show(50)
     good = robot.ask("point at the rectangle")
     assert (good.error_code, good.header.stamp.sec) == (GroundedAnswer.OK, 50)
-    said = wait_until(lambda: robot.seen.diagnostics, 5, "diagnostics")[-1].status[0]
+    said = wait_until(lambda: robot.seen.diagnostics, ANSWER_S, "diagnostics")[-1].status[0]
     values = {v.key: v.value for v in said.values}
     assert float(values["memory MiB"]) > 50 and "image published by" in values

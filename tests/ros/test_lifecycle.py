@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import MODEL, ROOT, START_S, NodeProcess, wait_until
+from harness import ANSWER_S, MODEL, ROOT, START_S, NodeProcess, wait_until
 from std_msgs.msg import Header
 
 from flmm_ros.engine.config import find_model
@@ -66,7 +66,7 @@ def test_a_missing_model_leaves_the_node_unconfigured_and_it_says_why(node, robo
         assert msg.error_code == GroundedAnswer.NOT_ACTIVE
         assert "its state is unconfigured" in msg.error_text
         assert "nowhere" in msg.error_text
-    status = wait_until(lambda: robot.seen.diagnostics, 5, "diagnostics")[-1].status[0]
+    status = wait_until(lambda: robot.seen.diagnostics, ANSWER_S, "diagnostics")[-1].status[0]
     assert status.level == b"\x02"
     assert status.message.startswith("configure failed: ") and "nowhere" in status.message
 
@@ -123,7 +123,9 @@ def test_activate_twice_is_refused_and_the_node_goes_on(robot, scene):
 def test_a_pause_forgets_the_image_but_not_the_model(node, robot, scene):
     loads = node.text().count("loaded ")
     assert robot.change("deactivate")
-    wait_until(lambda: robot.camera.get_subscription_count() == 0, 5, "end of the subscription")
+    wait_until(
+        lambda: robot.camera.get_subscription_count() == 0, ANSWER_S, "end of the subscription"
+    )
     assert robot.say("point at the red mug").error_code == GroundedAnswer.NOT_ACTIVE
     assert not robot.change("deactivate")
     assert robot.change("activate")

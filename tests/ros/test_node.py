@@ -261,7 +261,7 @@ def test_diagnostics_tell_what_goes_on(robot, scenes):
     robot.say(f"point at {phrase(scenes[0])}")
     seen = robot.seen.diagnostics
     before = len(seen)
-    status = wait_until(lambda: seen[before + 1 :], 5.0, "diagnostics")[-1].status[0]
+    status = wait_until(lambda: seen[before + 1 :], ANSWER_S, "diagnostics")[-1].status[0]
     values = {pair.key: pair.value for pair in status.values}
     assert status.name.endswith("/grounding_node: grounding")
     assert (status.level, status.message) == (b"\x00", "active")
@@ -280,7 +280,7 @@ def test_each_command_had_exactly_one_answer(robot):
     assert len(ids) == len(set(ids))
     numbers = sorted(int(i.removeprefix("topic-")) for i in ids if i.startswith("topic-"))
     assert numbers == list(range(1, len(numbers) + 1))
-    wait_until(lambda: len(robot.seen.answer) >= len(ids), 5.0, "the last text")
+    wait_until(lambda: len(robot.seen.answer) >= len(ids), ANSWER_S, "the last text")
     assert len(robot.seen.answer) == len(ids)
 
 

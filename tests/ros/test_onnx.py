@@ -4,7 +4,7 @@ import threading
 import time
 
 import numpy as np
-from harness import wait_until
+from harness import ANSWER_S, wait_until
 
 from flmm_ros.msg import GroundedAnswer
 
@@ -45,5 +45,5 @@ def test_the_state_can_be_asked_while_heads_are_exported(start, table, engine, t
         values = [v for m in robot.seen.diagnostics for v in m.status[0].values]
         return BACKEND in {v.value for v in values if v.key == "heads run on"}
 
-    wait_until(said_by_diagnostics, 5, "the backend in diagnostics")
+    wait_until(said_by_diagnostics, ANSWER_S, "the backend in diagnostics")
     assert f"(heads on {BACKEND})" in node.text()
