@@ -25,6 +25,7 @@ MAX_WIDTH_M = 0.08
 HELD_M = 0.004  # fingers that stay this far apart have something between them
 THERE_M = 0.01  # from the goal; farther off, the arm came to rest elsewhere
 REPORT_S = 0.05  # of the world, between two reports of the arm
+PICTURE_S = 1.0  # the same, between two pictures: the software renderer is slow
 GRIP_REPORTS = 30  # a second and a half for the fingers
 _SETTLED = 20  # reports of the tips, a second of them, that differ by less than this:
 _STILL_M = 2e-4

@@ -172,10 +172,14 @@ def table_of(summary: Summary) -> Table:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(description="Measure picking up by instruction.")
+    parser = argparse.ArgumentParser(description="Measure grasping by instruction.")
     parser.add_argument("--seeds", type=seed_range, default=(2_000_000, 2_000_010))
     parser.add_argument(
-        "--kinds", nargs="+", choices=list(KINDS), default=["pick", "absent"], help="of tasks"
+        "--kinds",
+        nargs="+",
+        choices=list(KINDS),
+        default=["pick", "absent"],
+        help="of tasks (default: pick absent)",
     )
     parser.add_argument("--model", default="tabletop", help="model name, YAML or directory")
     parser.add_argument("--out", type=Path, default=Path("out/grasp"), help="folder of the results")

@@ -23,23 +23,24 @@ from flmm_ros.engine.types import Grounding, TargetError
 from flmm_ros.ros.commands import answer_to_msg
 from flmm_ros.ros.depth_images import DepthImages
 from flmm_ros.ros.grounding_result import GroundingResult, result_from_msg
-from flmm_ros.ros.target_finding import TargetSettings, find_targets
+from flmm_ros.ros.parameters import SpaceConfig
+from flmm_ros.ros.target_finding import find_targets, settings_from
 from flmm_ros.ros.target_messages import add_targets
 from flmm_ros.tools.camera import FRAME_ID, depth_to_msg, info_to_msg
-from flmm_ros.tools.grasp_arm import GRIP_REPORTS, HELD_M, REPORT_S, THERE_M, is_at_rest
+from flmm_ros.tools.grasp_arm import (
+    GRIP_REPORTS,
+    HELD_M,
+    PICTURE_S,
+    REPORT_S,
+    THERE_M,
+    is_at_rest,
+)
 from flmm_ros.tools.grasp_world import GraspWorld
 from flmm_ros.tools.panda import UnreachableError
 from flmm_ros.tools.tabletop_camera import Picture
 
-PICTURE_S = 1.0  # of the world, between two pictures
 _MOVE_S = 60.0  # of the world: no motion takes that long
-_AS_THE_NODE = TargetSettings(
-    engine=TargetConfig(),
-    depth_tolerance_s=0.05,
-    is_rectified=False,
-    target_frame="",
-    tf_timeout_s=0.0,
-)
+_AS_THE_NODE = settings_from(TargetConfig(), SpaceConfig())
 
 
 @dataclass(frozen=True)

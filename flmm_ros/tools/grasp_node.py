@@ -25,13 +25,12 @@ from visualization_msgs.msg import Marker, MarkerArray
 from flmm_ros.ros.conversions import image_to_msg
 from flmm_ros.ros.poses import matrix_of, pose_to_msg, vector_to_msg
 from flmm_ros.tools.camera import FRAME_ID, MAX_SEED, depth_to_msg, info_to_msg
-from flmm_ros.tools.grasp_arm import WORLD
+from flmm_ros.tools.grasp_arm import PICTURE_S, REPORT_S, WORLD
 from flmm_ros.tools.grasp_world import GraspWorld, Thing
 from flmm_ros.tools.panda import UnreachableError
 from flmm_ros.tools.simulated_node import SimulatedNode, run_until_ended
 
-TICK_S = 0.05  # of the world, between two reports of the arm
-PICTURE_TICKS = 20  # a picture a second: the software renderer is slow
+PICTURE_TICKS = round(PICTURE_S / REPORT_S)
 ONLOOKER_TICKS, ONLOOKER_HW = 5, (240, 320)
 
 
@@ -64,7 +63,7 @@ class GraspNode(SimulatedNode):
         self._announce()
         self.create_subscription(PoseStamped, "arm/goal", self._on_goal, 10)
         self.create_subscription(Float32, "arm/goal_width", self._on_width, 10)
-        self.create_timer(TICK_S, self._tick)
+        self.create_timer(REPORT_S, self._tick)
 
     def _seed(self) -> int:
         return int(self.get_parameter("seed").value)
@@ -102,7 +101,7 @@ class GraspNode(SimulatedNode):
             self.world.close()
             self.world = GraspWorld(self._seed())
             self._announce()
-        self.world.step(TICK_S)
+        self.world.step(REPORT_S)
         if not self.context.ok():  # asked to end meanwhile
             return
         self._tip.publish(self._pose(self.world.arm.tip))
