@@ -33,7 +33,7 @@ h2 { margin: 40px 0 14px; font-size: 14px; font-weight: 600; color: var(--soft);
 .tile b { display: block; font-size: 28px; line-height: 1.2; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 13px; }
 .facts { margin: 16px 0 0; color: var(--soft); font-size: 13px; }
-.facts span { margin-right: 18px; white-space: nowrap; }
+.facts span { display: inline-block; margin-right: 18px; white-space: nowrap; }
 .facts b { color: var(--ink); font-weight: 600; }
 .card {
   background: var(--card); border: 1px solid var(--line); border-radius: 14px;
@@ -65,7 +65,7 @@ figcaption b { color: var(--ink); }
 .times { margin-top: 16px; font-size: 13px; color: var(--soft); }
 .bar { display: flex; height: 9px; border-radius: 5px; overflow: hidden; background: var(--plate);
   margin-bottom: 6px; max-width: 640px; }
-.times span { margin-right: 14px; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.times span { display: inline-block; margin-right: 14px; white-space: nowrap; font-variant-numeric: tabular-nums; }
 footer { color: var(--soft); font-size: 13px; max-width: 1180px; margin: 26px auto 44px;
   padding: 0 20px; }
 @media (max-width: 560px) {
