@@ -65,7 +65,8 @@ figcaption b { color: var(--ink); }
 .times { margin-top: 16px; font-size: 13px; color: var(--soft); }
 .bar { display: flex; height: 9px; border-radius: 5px; overflow: hidden; background: var(--plate);
   margin-bottom: 6px; max-width: 640px; }
-.times span { display: inline-block; margin-right: 14px; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.times span { display: inline-block; margin-right: 14px; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
 footer { color: var(--soft); font-size: 13px; max-width: 1180px; margin: 26px auto 44px;
   padding: 0 20px; }
 @media (max-width: 560px) {
