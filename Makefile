@@ -15,10 +15,10 @@ setup:  ## virtual environment, pinned packages, ROS 2, messages
 	@scripts/set_up.sh
 
 demo: setup  ## a simulated camera, the node, some sentences; writes out/demo/index.html
-	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.demo $(ARGS)
+	@$(RUN) exec $(OWN_DOMAIN) python -m examples.demo $(ARGS)
 
 console: setup  ## a web page to talk to the node, with a simulated camera (ARGS="-- --host 0.0.0.0")
-	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.try_console $(ARGS)
+	@$(RUN) exec $(OWN_DOMAIN) python -m examples.console $(ARGS)
 
 test: setup lint  ## all checks and tests (ARGS="-k words" selects)
 	@$(RUN) exec $(OWN_DOMAIN) python -m pytest tests $(ARGS)
@@ -30,22 +30,22 @@ format: setup  ## let ruff rewrite what it can
 	@$(RUN) ruff check --fix . ; ruff format .
 
 bench: setup  ## time and memory beside a straightforward implementation (ARGS=--quick: only whether it runs)
-	@$(RUN) exec python -m flmm_ros.tools.bench $(ARGS)
+	@$(RUN) exec python -m benchmarks.engine $(ARGS)
 
 grasp: setup  ## a simulated arm does what it is told over ROS; physics judges (ARGS="--seeds A:B")
-	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.grasp $(ARGS)
+	@$(RUN) exec $(OWN_DOMAIN) python -m examples.grasping $(ARGS)
 
 soak: setup  ## ten minutes of everything going wrong around the node (ARGS="--minutes 2")
-	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.soak $(ARGS)
+	@$(RUN) exec $(OWN_DOMAIN) python -m benchmarks.soak $(ARGS)
 
 overhead: setup  ## what the node costs above the engine, in pairs
-	@$(RUN) exec $(OWN_DOMAIN) python -m flmm_ros.tools.overhead $(ARGS)
+	@$(RUN) exec $(OWN_DOMAIN) python -m benchmarks.node $(ARGS)
 
 gpu: setup  ## tests and benchmarks for a machine with a GPU (ARGS=FOLDER for logs and JSON)
 	@scripts/gpu_checks.sh $(or $(ARGS),out/gpu)
 
 train: setup  ## the embedded model, from nothing (hours)
-	@$(RUN) exec python -m training.tabletop $(ARGS)
+	@$(RUN) exec python -m training.embedded $(ARGS)
 
 clean:  ## forget the set-up: .venv build install log
 	rm -rf .venv build install log

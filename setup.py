@@ -19,7 +19,13 @@ def data_package(folder: str) -> tuple[str, list[str]]:
     return f"flmm_ros.{folder}", files
 
 
-OURS = ("flmm_ros.engine*", "flmm_ros.console*", "flmm_ros.tools*", "training*")
+OURS = (
+    "flmm_ros.engine*",
+    "flmm_ros.console*",
+    "flmm_ros.cli*",
+    "flmm_ros.replay*",
+    "flmm_ros.report*",
+)
 DATA = dict(map(data_package, ("config", "models")))
 
 setup(
@@ -28,5 +34,5 @@ setup(
         *DATA,
     ],
     package_dir={name: name.removeprefix("flmm_ros.") for name in DATA},
-    package_data={**DATA, "flmm_ros.console": ["page/*"]},
+    package_data={**DATA, "flmm_ros.console.web": ["page/*"]},
 )

@@ -1,7 +1,7 @@
 """Starts a simulated arm with its camera, and the grounding node that looks through that.
 
 ros2 launch flmm_ros grasp.launch.py seed:=2000106
-python3 -m flmm_ros.tools.grasp_robot put the orange bunny to the left of the blue mug
+python3 -m examples.grasping.robot put the orange bunny to the left of the blue mug
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def _start_replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         cmd=[
             FindExecutable(name="python3"),
             "-m",
-            "flmm_ros.tools.replay",
+            "flmm_ros.replay",
             LaunchConfiguration("bag"),
             "--mode",
             "online",

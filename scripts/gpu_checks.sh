@@ -60,8 +60,8 @@ tests engine 240 "${engine[@]}" & [ $beside ] || wait
 tests training 240 tests/gpu/test_cuda_training.py & [ $beside ] || wait
 tests compile "${FLMM_GPU_COMPILE_S:-240}" tests/gpu/test_cuda_compile.py & wait
 # Alone: they measure time.
-commands=("$python" -m flmm_ros.tools.bench --device "$device" --shape 7b --warm-up --json "$out/bench.json")
-step=("$python" -m training.bench_step --device "$device" --json "$out/step.json")
+commands=("$python" -m benchmarks.engine --device "$device" --shape 7b --warm-up --json "$out/bench.json")
+step=("$python" -m benchmarks.training.step --device "$device" --json "$out/step.json")
 if [ "$device" = cpu ]; then commands+=(--rounds 1 --quick) step+=(--batches "1,2" --steps 2 --quick)
 else commands+=(--rounds 6); fi
 part bench 240 "${commands[@]}"

@@ -31,7 +31,7 @@ SYSTEM_PIP_NEEDS = ("requirements/python.txt",)
 WHEELS_PIP_NEEDS = (*SYSTEM_PIP_NEEDS, "requirements/ros.txt", "scripts/fix_wheels.py")
 BUILD_NEEDS = ("package.xml", "CMakeLists.txt", "msg", "action", "bin")
 DATA = ("launch", "config", "models")  # installed as links: edits need no build, new files do
-LINKED = (*BUILD_NEEDS, *DATA, "flmm_ros", "requirements")
+LINKED = (*BUILD_NEEDS, *DATA, "flmm_ros", "flmm_sim", "requirements")
 
 # Importing them is the only proof that an environment is whole; an interrupted pip leaves torsos.
 PROOF = "import cv2, numpy, pybullet, rclpy, rosbags.image, safetensors, torch, transformers"
@@ -190,7 +190,8 @@ def build_messages(plan: Plan) -> None:
         for name in ("build", "install"):
             shutil.rmtree(ROOT / name, ignore_errors=True)
     colcon = ["colcon", "build", "--base-paths", str(stage_sources()), "--symlink-install"]
-    cmake = ["--cmake-args", "-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={PYTHON}"]
+    options = ("-DBUILD_TESTING=OFF", "-DFLMM_WITH_SIMULATION=ON")
+    cmake = ["--cmake-args", *options, f"-DPython3_EXECUTABLE={PYTHON}"]
     run_step("4/5", "messages and actions", [*colcon, *cmake], LOGS, environment(plan))
     proof = ["bash", "-c", f'. scripts/env.sh && python -c "{MESSAGE_PROOF}"']
     run_step("5/5", "the node can import them", proof, LOGS, os.environ)

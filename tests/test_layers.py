@@ -57,7 +57,7 @@ ROOMS = {
     "flmm_ros/console": Room(
         frozenset(ROS | PICTURES | {"aiohttp", "psutil"}),
         (
-            "flmm_ros.engine.overlay",  # the colours of objects
+            "flmm_ros.engine.masks.overlay",  # the colours of objects
             "flmm_ros.engine.types",  # the errors
             "flmm_ros.ros",
             "flmm_ros.msg",
@@ -82,26 +82,26 @@ ROOMS = {
         ),
         (
             "flmm_ros.engine",
-            "flmm_ros.tools.replay.rle",  # COCO's text of run lengths
-            "flmm_ros.tools.pictures",  # an evaluation's page looks like a demo's
-            "flmm_ros.tools.report_style",
-            "flmm_ros.tools.tabletop",  # the simulated world makes the data
-            "flmm_ros.tools.bench",  # a step is measured on the models commands are measured on
-            "flmm_ros.tools.bench_measure",
-            "flmm_ros.tools.bench_models",
-            "flmm_ros.tools.bench_report",
+            "flmm_ros.engine.masks.rle",  # COCO's text of run lengths
+            "flmm_ros.report.pictures",  # an evaluation's page looks like a demo's
+            "flmm_ros.report.style",
+            "flmm_sim.tabletop.tabletop",  # the simulated world makes the data
+            "benchmarks.engine.benchmark",  # a step is measured on the models commands are measured on
+            "benchmarks.engine.measure",
+            "benchmarks.engine.models",
+            "benchmarks.engine.report",
         ),
     ),
     "tests/engine": Room(
         frozenset(TENSORS | PICTURES | {"hypothesis", "onnx", "onnxruntime", "pytest", "yaml"}),
         (
             "flmm_ros.engine",
-            "flmm_ros.tools.compare_golden",
-            "flmm_ros.tools.bench",
-            "flmm_ros.tools.bench_baseline",
-            "flmm_ros.tools.bench_measure",
-            "flmm_ros.tools.bench_models",
-            "flmm_ros.tools.bench_report",
+            "flmm_ros.cli.parity",
+            "benchmarks.engine.benchmark",
+            "benchmarks.engine.baseline",
+            "benchmarks.engine.measure",
+            "benchmarks.engine.models",
+            "benchmarks.engine.report",
             "solids",
             "tiny_families",
             "tiny_model",
@@ -301,20 +301,24 @@ def test_the_table_of_the_engine_has_no_circle():
         ("flmm_ros/engine", "def f():\n    from rclpy.node import Node", "rclpy.node"),
         ("flmm_ros/engine", "from sensor_msgs.msg import Image", "sensor_msgs.msg"),
         ("flmm_ros/engine", "from flmm_ros.msg import GroundedAnswer", "flmm_ros.msg"),
-        ("flmm_ros/engine", "from flmm_ros.ros import conversions", "flmm_ros.ros.conversions"),
+        (
+            "flmm_ros/engine",
+            "from flmm_ros.ros import conversions",
+            "flmm_ros.ros.messages.conversions",
+        ),
         ("flmm_ros/engine", "from flmm_ros import tools", "flmm_ros.tools"),
-        ("flmm_ros/engine", "import training.losses", "training.losses"),
+        ("flmm_ros/engine", "import training.heads.losses", "training.heads.losses"),
         ("flmm_ros/engine", "from .types import View", ".types"),
         ("flmm_ros/ros", "import torch", "torch"),
         ("flmm_ros/ros", "from transformers import AutoModel", "transformers"),
-        ("flmm_ros/ros", "from flmm_ros.tools import tabletop", "flmm_ros.tools.tabletop"),
+        ("flmm_ros/ros", "from flmm_ros.tools import tabletop", "flmm_sim.tabletop.tabletop"),
         ("flmm_ros/console", "import torch", "torch"),
         ("flmm_ros/console", "from flmm_ros.engine.scene import Scene", "flmm_ros.engine.scene"),
-        ("flmm_ros/ros", "from flmm_ros.console import bridge", "flmm_ros.console.bridge"),
+        ("flmm_ros/ros", "from flmm_ros.console import bridge", "flmm_ros.console.node.bridge"),
         ("flmm_ros/tools", "import training", "training"),
         ("training", "import rclpy", "rclpy"),
-        ("training", "import flmm_ros.ros.client", "flmm_ros.ros.client"),
-        ("training", "from flmm_ros.tools.demo import main", "flmm_ros.tools.demo"),
+        ("training", "import flmm_ros.ros.client.client", "flmm_ros.ros.client.client"),
+        ("training", "from examples.demo.demo import main", "examples.demo.demo"),
         ("tests/engine", "import rclpy", "rclpy"),
     ],
 )

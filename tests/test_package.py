@@ -97,7 +97,7 @@ def test_parameter_file_states_the_engine_defaults():
 
 def test_parameter_file_states_the_node_defaults():
     pytest.importorskip("rclpy", reason="the node's parameters need ROS 2")
-    from flmm_ros.ros.parameters import SETTINGS
+    from flmm_ros.ros.interface.parameters import SETTINGS
 
     given = _parameter_file()
     # autostart belongs to whoever starts the node: a launch file, or a lifecycle manager
@@ -158,7 +158,7 @@ for module in pkgutil.walk_packages(flmm_ros.engine.__path__, "flmm_ros.engine."
     assert child.returncode == 0, child.stderr
 
 
-@pytest.mark.parametrize("module", ["flmm_ros.engine.attention", "training.losses"])
+@pytest.mark.parametrize("module", ["flmm_ros.engine.lmm.attention", "training.heads.losses"])
 @pytest.mark.parametrize(("given", "holds"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_waiting_threads_give_their_cores_back(given, holds, module):
     environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}

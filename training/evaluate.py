@@ -30,19 +30,19 @@ from rich.console import Console
 from rich.table import Table
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import ConfigError, FlmmError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.types import ConfigError, FlmmError
 from training.evaluation.benchmark import Request, run_benchmark, write_results
 from training.evaluation.measuring import READINGS, Reader
+from training.evaluation.metrics import score_bins
+from training.evaluation.pages.plots import draw_reliability
 from training.evaluation.processes import Process
 from training.evaluation.retention import check_retention
-from training.metrics import score_bins
-from training.plots import draw_reliability
 
 # The simulator is imported where scenes are wanted: published data is measured on machines that
 # have none.
 if TYPE_CHECKING:
-    from training.tabletop.examination import Examination
+    from training.embedded.evaluation.examination import Examination
 
 
 def rows_of(found: Mapping[str, Any]) -> dict[str, str]:
@@ -92,7 +92,7 @@ def measure(
     grounder: Grounder, seeds: tuple[int, int], *, with_answers: bool, is_crowded: bool = False
 ) -> tuple[Examination, dict[str, Any]]:
     """Examines one model: the notes, and what the JSON says of it."""
-    from training.tabletop.evaluation import examine
+    from training.embedded.evaluation.evaluation import examine
 
     start = time.monotonic()
     notes = examine(grounder, *seeds, with_answers=with_answers, is_crowded=is_crowded)
@@ -119,7 +119,7 @@ def evaluate_tabletop(args: argparse.Namespace) -> dict[str, Any]:
     if args.mistakes:
         print("\n".join(notes.mistakes))
     if args.out:
-        from training.evaluation.scenes import SceneRange, write_scene_page
+        from training.evaluation.pages.scenes import SceneRange, write_scene_page
 
         scenes = SceneRange(args.tabletop[0], args.tabletop[1], args.crowded)
         write_scene_page(grounders[0], scenes, rows_of(found), args.out, args.shown)
@@ -175,7 +175,7 @@ def option(text: str) -> tuple[str, Any]:
 
 def scene_seeds(text: str) -> tuple[int, int]:
     """ "A:B" -> (A, B), seeds of simulated scenes."""
-    from flmm_ros.tools.tabletop import seed_range
+    from flmm_sim.tabletop.tabletop import seed_range
 
     return seed_range(text)
 

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from flmm_ros.engine.config import model_roots
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.engine.errors import ConfigError
 
 Bounds = tuple[float, float]
 
@@ -104,7 +104,8 @@ class Recipe:
     download: bool = _setting(False, "Fetch a hub model that is not on this machine yet.")
 
     cache: str = _setting(
-        "", "Folder of a feature cache (training.features). Empty: the frozen parts run each time."
+        "",
+        "Folder of a feature cache (training.features). Empty: the frozen parts run each time.",
     )
     cache_maps: str = _setting("8bit", "Attention maps there.", choices=("fp16", "8bit"))
     cache_states: str = _setting("fp16", "Hidden states there.", choices=("fp16", "8bit"))

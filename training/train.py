@@ -26,19 +26,27 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from flmm_ros.engine.types import FlmmError
+from flmm_ros.engine.errors import FlmmError
 from training.data.sample import load_rgb
-from training.monitor import Monitor
-from training.objective import Outcome
-from training.order import StepRange
-from training.outcome import BEST, LAST, write_heads, write_model_file
-from training.pictures import sheet
-from training.readings import SampleReading, SampleTruth
+from training.data.samples import Ready, ready_loader, ready_on
+from training.features.readings import SampleReading, SampleTruth
+from training.heads.objective import Outcome
+from training.loop.monitor import Monitor
+from training.loop.order import StepRange
+from training.loop.outcome import BEST, LAST, write_heads, write_model_file
+from training.loop.pictures import sheet
+from training.loop.report import Pace, beginning, progress_bar
+from training.loop.run import (
+    Run,
+    measured_weights,
+    prepare,
+    rate_of,
+    resume,
+    save,
+    stopped_by_signal,
+)
+from training.loop.validation import Tally, spread
 from training.recipe import Recipe, load_recipe
-from training.report import Pace, beginning, progress_bar
-from training.run import Run, measured_weights, prepare, rate_of, resume, save, stopped_by_signal
-from training.samples import Ready, ready_loader, ready_on
-from training.validation import Tally, spread
 
 log = logging.getLogger(__name__)
 NAMED = 10  # broken samples, at the end

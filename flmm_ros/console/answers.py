@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, PointCloud2
 
-from flmm_ros.engine.overlay import color_of
+from flmm_ros.engine.masks.overlay import color_of
 from flmm_ros.msg import GroundedAnswer, GroundedObject
-from flmm_ros.ros import conversions
-from flmm_ros.ros.newest_image import ImageMsg
-from flmm_ros.ros.refusals import code_name
+from flmm_ros.ros.images.newest_image import ImageMsg
+from flmm_ros.ros.interface.refusals import code_name
+from flmm_ros.ros.messages import conversions
 
 MAX_SIDE_PX = 1280  # of pictures for pages
 THUMB_SIDE_PX = 192

@@ -27,12 +27,12 @@ from aiohttp import web
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import get_default_context, remove_ros_args
 
-from flmm_ros.console.bridge import Bridge
-from flmm_ros.console.desk import Desk
-from flmm_ros.console.security import Access, access_for, is_loopback_name
-from flmm_ros.console.server import ConsoleServer
-from flmm_ros.console.users import Users
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.console.command_service import Desk
+from flmm_ros.console.node.bridge import Bridge
+from flmm_ros.console.web.security import Access, access_for, is_loopback_name
+from flmm_ros.console.web.server import ConsoleServer
+from flmm_ros.console.web.users import Users
+from flmm_ros.engine.errors import ConfigError
 
 TOKEN_VARIABLE = "FLMM_CONSOLE_TOKEN"
 _BAD_ARGUMENTS = 2

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from flmm_ros.engine.answer import Answer, Intent
+from flmm_ros.engine.language.phrases import refer_back
 from flmm_ros.engine.lmm.tokens import Turn
-from flmm_ros.engine.phrases import refer_back
-from flmm_ros.engine.types import Answer, Intent, ProgressCallback
+from flmm_ros.engine.progress import ProgressCallback
 
 MAX_TURNS = 16  # older ones are forgotten: they cost time, and mislead more than they help
 

@@ -17,21 +17,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flmm_ros.engine.checkpoint import load_heads, load_official_heads, load_refiner
-from flmm_ros.engine.compiling import compile_parts
+from flmm_ros.engine.answer import Intent
 from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig
-from flmm_ros.engine.heads import AnyHeads, Heads
-from flmm_ros.engine.heaps import give_back
-from flmm_ros.engine.interruption import Interruption
+from flmm_ros.engine.config.model_search import locate_model
+from flmm_ros.engine.errors import ConfigError, PromptError
+from flmm_ros.engine.heads.checkpoint import load_heads, load_official_heads, load_refiner
+from flmm_ros.engine.heads.localisation import Localisation
+from flmm_ros.engine.heads.trained import AnyHeads, Heads
+from flmm_ros.engine.heads.training_free import TrainingFreeHeads
 from flmm_ros.engine.lmm import Lmm, LoadOptions, load_lmm
-from flmm_ros.engine.localisation_heads import Localisation
-from flmm_ros.engine.memory import require_memory
-from flmm_ros.engine.models import locate_model
 from flmm_ros.engine.onnx.loading import load_onnx_heads
+from flmm_ros.engine.runtime.allocator import give_back
+from flmm_ros.engine.runtime.compilation import compile_parts
+from flmm_ros.engine.runtime.interruption import Interruption
+from flmm_ros.engine.runtime.memory import require_memory
+from flmm_ros.engine.runtime.scene_memory import SceneCache, SceneMemory, checked_image
 from flmm_ros.engine.scene import Scene
-from flmm_ros.engine.scene_memory import SceneCache, SceneMemory, checked_image
-from flmm_ros.engine.training_free import TrainingFreeHeads
-from flmm_ros.engine.types import ConfigError, Intent, PromptError
 
 log = logging.getLogger(__name__)
 

@@ -16,29 +16,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from flmm_ros.engine.candidates import with_candidates
+from flmm_ros.engine.answer import Answer, Grounding, Intent, Phrase
 from flmm_ros.engine.chat import Chat
-from flmm_ros.engine.framing import crop_to_image
-from flmm_ros.engine.intent import checked_command, find_intent
+from flmm_ros.engine.errors import PromptError
+from flmm_ros.engine.heads.phrase_selector import selected_spans
+from flmm_ros.engine.language.intent import checked_command, find_intent
+from flmm_ros.engine.language.phrases import command_phrases, find_phrases, is_singular
+from flmm_ros.engine.language.reply import compose_reply
 from flmm_ros.engine.lmm import LmmReading, Prefix
 from flmm_ros.engine.lmm.base import Generated
 from flmm_ros.engine.lmm.prefix import cropped
 from flmm_ros.engine.lmm.tokens import Decoded, Suffix, Turn, branched
-from flmm_ros.engine.phrase_selector import selected_spans
-from flmm_ros.engine.phrases import command_phrases, find_phrases, is_singular
-from flmm_ros.engine.reply import compose_reply
-from flmm_ros.engine.results import groundings_from
-from flmm_ros.engine.scene_memory import SceneMemory
-from flmm_ros.engine.stages import StageClock
-from flmm_ros.engine.types import (
-    Answer,
-    Grounding,
-    Intent,
-    Phrase,
-    ProgressCallback,
-    PromptError,
-    Stage,
-)
+from flmm_ros.engine.masks.candidates import with_candidates
+from flmm_ros.engine.masks.framing import crop_to_image
+from flmm_ros.engine.masks.results import groundings_from
+from flmm_ros.engine.progress import ProgressCallback, Stage
+from flmm_ros.engine.runtime.scene_memory import SceneMemory
+from flmm_ros.engine.runtime.stages import StageClock
 
 if TYPE_CHECKING:
     from flmm_ros.engine.grounder import Grounder

@@ -3,8 +3,6 @@
 Tests with a browser and the real node: tests/ros/test_console.py.
 """
 
-import os
-import random
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -14,10 +12,6 @@ import pytest
 HAS_ROS = find_spec("rclpy") is not None
 HAS_SERVER = find_spec("aiohttp") is not None
 collect_ignore_glob = [] if HAS_ROS and HAS_SERVER else ["test_*.py"]
-
-# Before anything of ROS is imported. `make test` sets a free domain.
-os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 
 def pytest_report_header() -> str:

@@ -14,10 +14,10 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from flmm_ros.console import answers
-from flmm_ros.console.companions import HEAT, POINTS, Companions
-from flmm_ros.engine.overlay import PALETTE
+from flmm_ros.console.attachments import HEAT, POINTS, Companions
+from flmm_ros.engine.masks.overlay import PALETTE
 from flmm_ros.msg import GroundedAnswer, GroundedObject
-from flmm_ros.ros.conversions import image_to_msg
+from flmm_ros.ros.messages.conversions import image_to_msg
 
 
 def found(phrase: str, *, ambiguous: bool = False, span=(0, 0), target: bool = False):

@@ -5,10 +5,10 @@ import pytest
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from flmm_ros.console.frames import Frames, find
-from flmm_ros.console.pictures import PictureStore
-from flmm_ros.console.users import HISTORY, USERS, Users
-from flmm_ros.ros.conversions import image_to_msg
+from flmm_ros.console.node.frames import Frames, find
+from flmm_ros.console.web.pictures import PictureStore
+from flmm_ros.console.web.users import HISTORY, USERS, Users
+from flmm_ros.ros.messages.conversions import image_to_msg
 
 
 def image(second: int, value: int = 0):

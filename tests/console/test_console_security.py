@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flmm_ros.console import security
-from flmm_ros.console.security import Access, Guesses, Rate, access_for, headers_for
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.console.web import security
+from flmm_ros.console.web.security import Access, Guesses, Rate, access_for, headers_for
+from flmm_ros.engine.errors import ConfigError
 
 PAGE = Path(security.__file__).parent / "page"
 TOKEN = "0123456789abcdef"

@@ -11,12 +11,12 @@ from aiohttp import ClientResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from flmm_ros.console.bridge import Bridge
-from flmm_ros.console.connection import MAX_MESSAGE_BYTES
-from flmm_ros.console.desk import MAX_COMMAND_CHARS, Desk
-from flmm_ros.console.security import Access
-from flmm_ros.console.server import MAX_BODY_BYTES, ConsoleServer
-from flmm_ros.console.users import MAX_PAGES, Users
+from flmm_ros.console.command_service import MAX_COMMAND_CHARS, Desk
+from flmm_ros.console.node.bridge import Bridge
+from flmm_ros.console.web.connection import MAX_MESSAGE_BYTES
+from flmm_ros.console.web.security import Access
+from flmm_ros.console.web.server import MAX_BODY_BYTES, ConsoleServer
+from flmm_ros.console.web.users import MAX_PAGES, Users
 
 OPEN, GUARDED = Access("", is_loopback=True), Access("a token that is long", is_loopback=False)
 COOKIE = "flmm_console_test"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tiny_model import SIDE_PX, tiny_heads, tiny_llava, word_tokenizer
 from transformers import CLIPImageProcessor
 
-from flmm_ros.engine.checkpoint import save_heads
 from flmm_ros.engine.config import GrounderConfig, ModelConfig
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.heads.checkpoint import save_heads
 
 MakeModel = Callable[..., Path]
 

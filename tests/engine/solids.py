@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flmm_ros.engine.types import Intrinsics
+from flmm_ros.engine.targets.target import Intrinsics
 
 SIZE_HW = (480, 640)
 CAMERA = Intrinsics(fx_px=600.0, fy_px=600.0, cx_px=320.0, cy_px=240.0)

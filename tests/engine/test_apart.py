@@ -12,9 +12,9 @@ import tiny_families
 import torch
 from numpy.typing import NDArray
 
-from flmm_ros.engine.attention import MissingMaskError, RowRecorder
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.lmm import FAMILIES, LoadOptions, load_lmm
+from flmm_ros.engine.lmm.attention import MissingMaskError, RowRecorder
 from flmm_ros.engine.lmm.tokens import Suffix, branched
 
 PHRASES = ("the red mug", "the red cube", "a mug", "the blue cube")

@@ -7,8 +7,8 @@ import torch
 from tiny_model import tiny_llava
 from transformers import LlavaForConditionalGeneration
 
-from flmm_ros.engine import attention
-from flmm_ros.engine.attention import (
+from flmm_ros.engine.lmm import attention
+from flmm_ros.engine.lmm.attention import (
     ATTENTION_NAME,
     RECORDER_KEYWORD,
     MissingMaskError,
@@ -16,7 +16,7 @@ from flmm_ros.engine.attention import (
     join_views,
     merge_views,
 )
-from flmm_ros.engine.types import View
+from flmm_ros.engine.lmm.view import View
 
 IDS = torch.tensor([[1, 5, 6, 8, 20, 21, 9, 22, 23, 24, 25, 7]])
 

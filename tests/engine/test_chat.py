@@ -7,21 +7,16 @@ import pytest
 from numpy.typing import NDArray
 from tiny_model import word_tokenizer
 
-from flmm_ros.engine.candidates import separate_parts, with_candidates
+from flmm_ros.engine.answer import Answer, Grounding, Intent
 from flmm_ros.engine.chat import MAX_TURNS, Chat
+from flmm_ros.engine.errors import Cancelled, UnknownWordError
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.language.phrases import is_singular, refer_back
+from flmm_ros.engine.language.reply import compose_reply
 from flmm_ros.engine.lmm.base import Generated
 from flmm_ros.engine.lmm.tokens import PromptTokens, Turn
-from flmm_ros.engine.phrases import is_singular, refer_back
-from flmm_ros.engine.reply import compose_reply
-from flmm_ros.engine.types import (
-    Answer,
-    Cancelled,
-    Grounding,
-    Intent,
-    ProgressCallback,
-    UnknownWordError,
-)
+from flmm_ros.engine.masks.candidates import separate_parts, with_candidates
+from flmm_ros.engine.progress import ProgressCallback
 
 HW = (40, 60)
 

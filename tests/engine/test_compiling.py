@@ -10,11 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from flmm_ros.engine import compiling
 from flmm_ros.engine import grounder as facade
-from flmm_ros.engine.compiling import compile_parts
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.runtime import compilation as compiling
+from flmm_ros.engine.runtime.compilation import compile_parts
 
 PHRASES = ["the red mug"]
 

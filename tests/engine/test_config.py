@@ -15,7 +15,7 @@ from flmm_ros.engine.config import (
     load_model_config,
     with_overrides,
 )
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.engine.errors import ConfigError
 
 
 def test_every_setting_explains_itself() -> None:

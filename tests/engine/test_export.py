@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from tiny_model import tiny_heads
 
-from flmm_ros.engine import export
-from flmm_ros.engine.checkpoint import load_official_heads, save_heads
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import CheckpointError, ConfigError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.heads import Heads, HeadsConfig, LmmShape
-from flmm_ros.engine.mask_decoder import MaskDecoder, enlargement
-from flmm_ros.engine.mask_refiner import RefinerShape, SamVitShape
-from flmm_ros.engine.onnx import loading
+from flmm_ros.engine.heads.checkpoint import load_official_heads, save_heads
+from flmm_ros.engine.heads.mask_decoder import MaskDecoder, enlargement
+from flmm_ros.engine.heads.mask_refiner import RefinerShape, SamVitShape
+from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
+from flmm_ros.engine.onnx import export, loading
 from flmm_ros.engine.onnx.cache import MANIFEST, Facts, distrust, facts_of, folder_for
 from flmm_ros.engine.onnx.check import Masks, compare, require_equal_masks
 from flmm_ros.engine.onnx.graphs import (
@@ -42,7 +42,6 @@ from flmm_ros.engine.onnx.sessions import (
     choose,
     tensorrt_profile,
 )
-from flmm_ros.engine.types import CheckpointError, ConfigError
 
 IMAGE_HW = (72, 100)
 ON_CPU, HALF_ON_CPU = Choice((CPU,), "float32"), Choice((CPU,), "float16")

@@ -18,10 +18,11 @@ import transformers as hf
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flmm_ros.engine.attention import RECORDER_KEYWORD, RowRecorder, merge_views
+from flmm_ros.engine.errors import ConfigError, ImageError, PromptError
 from flmm_ros.engine.lmm import FAMILIES, Lmm, LoadOptions, joined_arguments, load_lmm
+from flmm_ros.engine.lmm.attention import RECORDER_KEYWORD, RowRecorder, merge_views
 from flmm_ros.engine.lmm.prefix import cropped
-from flmm_ros.engine.types import ConfigError, ImageError, PromptError, View
+from flmm_ros.engine.lmm.view import View
 
 QUESTION, ANSWER = "what is there", "the red mug . a cube"
 SPANS = ((0, 11), (14, 20))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flmm_ros.tools.compare_golden import compare_case, main
+from flmm_ros.cli.parity import compare_case, main
 
 ROOT = Path(__file__).resolve().parents[2]
 BESIDE = ROOT.parent / "shared" / "golden"

@@ -9,7 +9,7 @@ from flmm_ros.engine.targets.box import box_of_ball
 from flmm_ros.engine.targets.grasps import MAX_CLEARANCE_M, GraspFinder, _percentiles, _thinned
 from flmm_ros.engine.targets.planes import Plane
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.engine.types import Box
+from flmm_ros.engine.targets.target import Box
 
 UP = np.array([0.0, 0.0, -1.0])  # the camera looks straight down from 0.7 m
 TABLE = Plane(UP, -0.7)

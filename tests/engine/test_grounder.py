@@ -12,20 +12,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from flmm_ros.engine import ground
+from flmm_ros.cli import ground
+from flmm_ros.engine.answer import Intent
 from flmm_ros.engine.config import GrounderConfig, with_overrides
+from flmm_ros.engine.errors import Cancelled, ConfigError, ImageError, PromptError, UnknownWordError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.lmm.base import Generated
-from flmm_ros.engine.types import (
-    Cancelled,
-    ConfigError,
-    ImageError,
-    Intent,
-    Progress,
-    PromptError,
-    Stage,
-    UnknownWordError,
-)
+from flmm_ros.engine.progress import Progress, Stage
 
 READ_STAGES = [Stage.READ, Stage.DECODE, Stage.SEE, Stage.REFINE]
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from tiny_model import tiny_heads
 
-from flmm_ros.engine.framing import crop_to_image
-from flmm_ros.engine.heads import LmmShape
-from flmm_ros.engine.mask_decoder import MaskDecoder
-from flmm_ros.engine.types import CheckpointError, View
+from flmm_ros.engine.errors import CheckpointError
+from flmm_ros.engine.heads.mask_decoder import MaskDecoder
+from flmm_ros.engine.heads.trained import LmmShape
+from flmm_ros.engine.lmm.view import View
+from flmm_ros.engine.masks.framing import crop_to_image
 
 IMAGE_HW = (72, 100)
 

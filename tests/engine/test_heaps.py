@@ -10,11 +10,11 @@ import weakref
 
 import pytest
 
-from flmm_ros.engine.heaps import set_aside, take_back
+from flmm_ros.engine.runtime.allocator import set_aside, take_back
 
 PROGRAM = """
 import ctypes, threading
-from flmm_ros.engine.heaps import share_heaps
+from flmm_ros.engine.runtime.allocator import share_heaps
 share_heaps()
 libc, wait = ctypes.CDLL(None), threading.Barrier(13)
 libc.malloc.restype = ctypes.c_void_p

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import Cancelled
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.interruption import Interruption
-from flmm_ros.engine.types import Cancelled, Stage
+from flmm_ros.engine.progress import Stage
+from flmm_ros.engine.runtime.interruption import Interruption
 
 COMMANDS = ("pick up the red mug", "what can i drink from?")
 

@@ -13,10 +13,10 @@ import torch
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from flmm_ros.engine.config import GrounderConfig, find_model, with_overrides
+from flmm_ros.engine.errors import ImageError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.lmm import LoadOptions, load_lmm
-from flmm_ros.engine.memory import need_of
-from flmm_ros.engine.types import ImageError
+from flmm_ros.engine.runtime.memory import need_of
 
 PHOTO_HW = (4000, 6000)
 # The image processors of Qwen2.5-VL-7B-Instruct and Qwen3-VL-8B-Instruct, as published.

@@ -26,8 +26,8 @@ from transformers.models.llava_next.image_processing_pil_llava_next import (
 
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.lmm import LoadOptions, load_lmm
-from flmm_ros.engine.lmm.llava_next import LlavaNext
-from flmm_ros.engine.lmm.llava_onevision import LlavaOnevision
+from flmm_ros.engine.lmm.families.llava_next import LlavaNext
+from flmm_ros.engine.lmm.families.llava_onevision import LlavaOnevision
 
 Size = tuple[int, int]
 

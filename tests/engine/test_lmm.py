@@ -15,11 +15,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.errors import CheckpointError, ConfigError, PromptError, UnknownWordError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.lmm import Lmm, LmmReading, LoadOptions, load_lmm
 from flmm_ros.engine.lmm.prefix import Prefix
 from flmm_ros.engine.lmm.tokens import PromptTokens
-from flmm_ros.engine.types import CheckpointError, ConfigError, PromptError, UnknownWordError
 
 TEMPLATE = "USER: <image>\n{text} ASSISTANT:"
 ANSWER = "the red mug. the blue cube"

@@ -16,15 +16,15 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
-from flmm_ros.engine.checkpoint import load_official_heads, load_refiner
+from flmm_ros.cli.localise import main
 from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig
-from flmm_ros.engine.framing import crop_to_image
+from flmm_ros.engine.errors import CheckpointError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.heads import LmmShape
-from flmm_ros.engine.localisation import main
-from flmm_ros.engine.localisation_heads import Localisation, elbow, select_heads, spatial_entropy
-from flmm_ros.engine.training_free import TrainingFreeHeads, gaussian
-from flmm_ros.engine.types import CheckpointError
+from flmm_ros.engine.heads.checkpoint import load_official_heads, load_refiner
+from flmm_ros.engine.heads.localisation import Localisation, elbow, select_heads, spatial_entropy
+from flmm_ros.engine.heads.trained import LmmShape
+from flmm_ros.engine.heads.training_free import TrainingFreeHeads, gaussian
+from flmm_ros.engine.masks.framing import crop_to_image
 
 SHAPE = LmmShape(layers=3, heads=4, width=32)
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "llava15_max_portrait"
@@ -332,5 +332,5 @@ def test_without_sam_the_mask_is_where_the_chosen_head_looks(
 
 def test_a_missing_localisation_file_says_how_to_make_it(free_model: ModelConfig) -> None:
     absent = dataclasses.replace(free_model, localisation="/nowhere/localisation.json")
-    with pytest.raises(CheckpointError, match="python -m flmm_ros.engine.localisation"):
+    with pytest.raises(CheckpointError, match="python -m flmm_ros.cli.localise"):
         Grounder.from_model(absent, GrounderConfig(device="cpu"))

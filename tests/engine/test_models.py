@@ -12,9 +12,9 @@ import tiny_families
 import torch
 
 from flmm_ros.engine.config import TRAINING_FREE, find_model
+from flmm_ros.engine.config.model_search import locate_model
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.lmm import LoadOptions, load_lmm
-from flmm_ros.engine.models import locate_model
-from flmm_ros.engine.types import ConfigError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from flmm_ros.engine.overlay import PALETTE, color_of, draw_overlay
-from flmm_ros.engine.types import Grounding, ImageError
+from flmm_ros.engine.answer import Grounding
+from flmm_ros.engine.errors import ImageError
+from flmm_ros.engine.masks.overlay import PALETTE, color_of, draw_overlay
 
 
 def grounding(mask: np.ndarray, phrase: str = "the mug", is_present: bool = True) -> Grounding:

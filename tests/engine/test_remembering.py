@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from flmm_ros.engine.answer import Intent
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.heads import Heads
+from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.lmm.base import Generated
-from flmm_ros.engine.types import Intent
 
 
 @pytest.fixture

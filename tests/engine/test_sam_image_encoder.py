@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
-from flmm_ros.engine.sam_image_encoder import BAND, SamImageEncoder
+from flmm_ros.engine.vision.sam_image_encoder import BAND, SamImageEncoder
 
 
 class _Largest(TorchDispatchMode):

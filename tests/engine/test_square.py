@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from flmm_ros.engine.framing import crop_to_image
 from flmm_ros.engine.lmm import LoadOptions, load_lmm
-from flmm_ros.engine.lmm.square import PaddedSquare
+from flmm_ros.engine.lmm.families.square import PaddedSquare
+from flmm_ros.engine.masks.framing import crop_to_image
 
 
 @pytest.mark.parametrize(

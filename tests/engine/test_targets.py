@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from solids import CAMERA, SIZE_HW, Ball, Floor, SolidBox, look, rotation, spoilt
 
+from flmm_ros.engine.errors import TargetError
 from flmm_ros.engine.targets.depth import points_from_depth, rays, surface_of
 from flmm_ros.engine.targets.range_image import RangeImage
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.engine.types import Intrinsics, TargetError
+from flmm_ros.engine.targets.target import Intrinsics
 
 NO_GRASPS = TargetConfig(grasps=False)
 WALL = Floor(np.array([0.0, 0.0, 1.0]), 1.5)

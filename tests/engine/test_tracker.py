@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flmm_ros.engine.tracker import Tracker
+from flmm_ros.engine.masks.tracker import Tracker
 
 SIZE_HW = (240, 320)
 ROSE, LEAF = (200, 60, 60), (50, 150, 60)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flmm_ros.engine.intent import checked_command, find_intent
-from flmm_ros.engine.phrases import command_phrases, find_phrases
-from flmm_ros.engine.reply import compose_reply
-from flmm_ros.engine.types import Grounding, Intent, PromptError
+from flmm_ros.engine.answer import Grounding, Intent
+from flmm_ros.engine.errors import PromptError
+from flmm_ros.engine.language.intent import checked_command, find_intent
+from flmm_ros.engine.language.phrases import command_phrases, find_phrases
+from flmm_ros.engine.language.reply import compose_reply
 
 GROUND, BOTH, ANSWER = Intent.GROUND, Intent.ANSWER_AND_GROUND, Intent.ANSWER
 

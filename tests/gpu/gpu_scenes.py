@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flmm_ros.engine.types import Grounding
+from flmm_ros.engine.answer import Grounding
 
 DEVICE = os.environ.get("FLMM_GPU_TESTS_DEVICE", "cuda")
 ROOT = Path(__file__).resolve().parents[2]

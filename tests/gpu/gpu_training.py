@@ -14,8 +14,8 @@ from gpu_scenes import ROOT, Photo
 from numpy.typing import NDArray
 from PIL import Image
 
-from flmm_ros.engine.checkpoint import load_heads, save_heads
-from flmm_ros.engine.heads import Heads
+from flmm_ros.engine.heads.checkpoint import load_heads, save_heads
+from flmm_ros.engine.heads.trained import Heads
 from training.recipe import Recipe, recipe_from
 
 TRAINED_ON = 4  # photos; the others are for validation

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flmm_ros.engine.types import Grounding
-from flmm_ros.tools import bench
-from flmm_ros.tools.bench_baseline import Baseline
-from flmm_ros.tools.bench_measure import picture
-from flmm_ros.tools.bench_models import ANSWER, PHRASES, QUESTION, build
+from benchmarks.engine import benchmark as bench
+from benchmarks.engine.baseline import Baseline
+from benchmarks.engine.measure import picture
+from benchmarks.engine.models import ANSWER, PHRASES, QUESTION, build
+from flmm_ros.engine.answer import Grounding
 
 
 @pytest.mark.parametrize("name", ["llava", "llava_next"])

@@ -11,8 +11,9 @@ import torch
 from gpu_scenes import Photo, iou, require_same
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import Cancelled
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.types import Cancelled, Progress, Stage
+from flmm_ros.engine.progress import Progress, Stage
 
 QUESTIONS = ("what is there?", "how many ducks are there?", "what can I drink from?")
 # Two ways to add up the same numbers may put a pixel on the other side of an edge.

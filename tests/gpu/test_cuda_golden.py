@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gpu_scenes import ROOT
 
-from flmm_ros.tools.compare_golden import compare_case
+from flmm_ros.cli.parity import compare_case
 
 FOLDERS = (ROOT.parent / "shared" / "golden", ROOT / "tests" / "golden")
 CASES = {p.parent.name: p.parent for folder in FOLDERS for p in folder.glob("*/meta.json")}

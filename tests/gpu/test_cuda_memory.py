@@ -11,9 +11,9 @@ from gpu_scenes import Photo, require_same
 from numpy.typing import NDArray
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder, usable_device
-from flmm_ros.engine.memory import GIB, available
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.engine.runtime.memory import GIB, available
 
 pytestmark = pytest.mark.cuda
 MIB = 2**20

@@ -19,15 +19,15 @@ import pytest
 from gpu_scenes import DEVICE, ROOT, Photo
 from safetensors.torch import load_file
 
+from benchmarks.training import step as bench_step
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
-from training import bench_step
 from training.evaluation.benchmark import Request, run_benchmark
 from training.evaluation.measuring import Reader
 from training.evaluation.processes import Process
 from training.evaluation.retention import check_retention
-from training.features import make
-from training.monitor import read_log
+from training.features.build import make
+from training.loop.monitor import read_log
 from training.recipe import Recipe, as_text
 from training.train import train
 

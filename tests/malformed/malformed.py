@@ -11,7 +11,7 @@ from collections import Counter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flmm_ros.engine.types import FlmmError
+from flmm_ros.engine.errors import FlmmError
 
 TOTAL = 10_000
 TIMES = int(os.environ.get("FLMM_FUZZ", "1"))

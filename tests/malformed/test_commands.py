@@ -13,16 +13,18 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from test_images import PICTURES, damaged, raw_images
 
+from flmm_ros.engine.answer import Answer, Grounding, Intent
 from flmm_ros.engine.config import GrounderConfig
-from flmm_ros.engine.types import Answer, Grounding, Intent, UnknownWordError
+from flmm_ros.engine.errors import UnknownWordError
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import commands, refusals
-from flmm_ros.ros.chats import Chats
-from flmm_ros.ros.commands import Command
-from flmm_ros.ros.newest_image import NewestImage
-from flmm_ros.ros.parameters import SETTINGS
-from flmm_ros.ros.refusals import CODE_NAMES, Refusal
-from flmm_ros.ros.worker import Job, Stop, Stopped
+from flmm_ros.ros.commands.chats import Chats
+from flmm_ros.ros.commands.command import Command
+from flmm_ros.ros.commands.command import command as commands
+from flmm_ros.ros.commands.worker import Job, Stop, Stopped
+from flmm_ros.ros.images.newest_image import NewestImage
+from flmm_ros.ros.interface import refusals
+from flmm_ros.ros.interface.parameters import SETTINGS
+from flmm_ros.ros.interface.refusals import CODE_NAMES, Refusal
 
 TEXTS = st.one_of(
     st.text(max_size=30), st.sampled_from(["", " ", "\x00", "the mug " * 40, "pick up the mug"])

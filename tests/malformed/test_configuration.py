@@ -14,7 +14,7 @@ from flmm_ros.engine.config import (
     load_model_config,
     with_overrides,
 )
-from flmm_ros.tools.replay.scenario import Scenario, load_scenario
+from flmm_ros.replay.scenario import Scenario, load_scenario
 
 MODEL_KEYS = [f.name for f in fields(ModelConfig)]
 KEYS = [f.name for f in fields(GrounderConfig)] + ["grounder.device", "grounder.", "model.lmm", "x"]

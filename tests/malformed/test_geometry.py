@@ -7,7 +7,7 @@ from malformed import inputs, understood
 
 from flmm_ros.engine.targets.range_image import RangeImage
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.engine.types import Intrinsics
+from flmm_ros.engine.targets.target import Intrinsics
 
 SHAPE = (14, 18)
 ODD = st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -1.0, 1e-20, 1e20, 0.5, 3.4e38])

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from malformed import inputs, understood
 from PIL import Image as PillowImage
 
-from flmm_ros.engine.types import Intrinsics
-from flmm_ros.ros.decoding import ENCODINGS, rgb_from_msg
-from flmm_ros.ros.depth_decoding import depth_m_from_msg, intrinsics_from_msg
+from flmm_ros.engine.targets.target import Intrinsics
+from flmm_ros.ros.depth.depth_decoding import depth_m_from_msg, intrinsics_from_msg
+from flmm_ros.ros.images.decoding import ENCODINGS, rgb_from_msg
 
 SIZES = st.one_of(
     st.integers(0, 9), st.sampled_from([16, 16384, 16385, 2**31 - 1, 2**32 - 1, 10**6])

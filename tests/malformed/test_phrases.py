@@ -3,9 +3,9 @@
 from hypothesis import strategies as st
 from malformed import inputs, understood
 
-from flmm_ros.engine import phrases
-from flmm_ros.engine.intent import checked_command, find_intent
-from flmm_ros.engine.types import Intent
+from flmm_ros.engine.answer import Intent
+from flmm_ros.engine.language import phrases
+from flmm_ros.engine.language.intent import checked_command, find_intent
 
 SAID = (
     "the a no two both it them one ones that this left right of in and or not is isn't pick up"

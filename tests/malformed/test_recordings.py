@@ -7,7 +7,7 @@ from malformed import inputs, understood
 from rosbags.rosbag2 import StoragePlugin, Writer
 from test_images import damaged
 
-from flmm_ros.tools.replay.bag import Bag, BagError, Message, message_types
+from flmm_ros.replay.recording.bag import Bag, BagError, Message, message_types
 
 STRING, IMAGE = "std_msgs/msg/String", "sensor_msgs/msg/Image"
 

@@ -4,8 +4,6 @@ One domain for the whole run, one namespace for each node process, one engine in
 compare with. Both sides use one CPU thread, so that the same numbers come out bit by bit.
 """
 
-import os
-import random
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -19,16 +17,7 @@ if TYPE_CHECKING:
     from harness import NodeProcess, Robot
 
     from flmm_ros.engine.grounder import Grounder
-    from flmm_ros.tools.tabletop import Tabletop
-
-# Before anything of ROS is imported. `make test` sets a free domain.
-os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-
-
-def pytest_report_header() -> str:
-    """One line at the top of the test report."""
-    return "tests/ros: real nodes over DDS" if HAS_ROS else "tests/ros: SKIPPED, no rclpy here"
+    from flmm_sim.tabletop.tabletop import Tabletop
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +67,7 @@ def engine() -> Iterator["Grounder"]:
 @pytest.fixture(scope="session")
 def table() -> Iterator["Tabletop"]:
     """The simulator, for images and the truth about them."""
-    from flmm_ros.tools.tabletop import Tabletop
+    from flmm_sim.tabletop.tabletop import Tabletop
 
     with Tabletop() as world:
         yield world

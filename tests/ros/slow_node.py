@@ -9,9 +9,9 @@ import time
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.types import Progress
-from flmm_ros.ros.grounding_node import GroundingNode
-from flmm_ros.ros.process import run
+from flmm_ros.engine.progress import Progress
+from flmm_ros.ros.node.grounding_node import GroundingNode
+from flmm_ros.ros.node.process import run
 
 STAGE_S = 0.35
 QUICKLY = "quickly: "

@@ -14,9 +14,8 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import asked_goal
-from flmm_ros.ros.client import GroundingClient, GroundingError
-from flmm_ros.ros.goals import GoalServer
+from flmm_ros.ros.client.client import GroundingClient, GroundingError, asked_goal
+from flmm_ros.ros.commands.goals import GoalServer
 
 NAMESPACE = "/asked_goal"
 
@@ -161,7 +160,7 @@ def test_without_losses_everything_is_sent_once(asking, answerer):
 def test_a_goal_is_not_sent_for_ever(asking, answerer, monkeypatch):
     """Nor so late that the server may have forgotten it."""
     monkeypatch.setattr(asked_goal, "LAST_S", 1.0)
-    monkeypatch.setattr("flmm_ros.ros.client._ANSWER_MARGIN_S", 2.5)
+    monkeypatch.setattr("flmm_ros.ros.client.client._ANSWER_MARGIN_S", 2.5)
     with (
         asking(goal=1000) as (client, wire),
         pytest.raises(GroundingError, match="did not answer in time"),
@@ -172,7 +171,7 @@ def test_a_goal_is_not_sent_for_ever(asking, answerer, monkeypatch):
 
 def test_who_stops_waiting_cancels(asking, answerer, monkeypatch):
     answerer.wait_s = 20.0
-    monkeypatch.setattr("flmm_ros.ros.client._ANSWER_MARGIN_S", 0.0)
+    monkeypatch.setattr("flmm_ros.ros.client.client._ANSWER_MARGIN_S", 0.0)
     begin_s = time.monotonic()
     with asking() as (client, _), pytest.raises(GroundingError, match="did not answer in time"):
         client.ground("the shoe", timeout_s=1.0, wait_for_node_s=20.0)

@@ -8,14 +8,14 @@ from std_msgs.msg import String
 
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.endpoints import GROUND
+from flmm_ros.ros.interface.endpoints import GROUND
 
 COUNT = 40
 
 
 @pytest.fixture(scope="module")
 def robot(start):
-    _, robot = start(module="flmm_ros.tools.plain_node", autostart=True, max_queue=2)
+    _, robot = start(module="benchmarks.node.plain_node", autostart=True, max_queue=2)
     robot.wait_for_state("active")
     return robot
 

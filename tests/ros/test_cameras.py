@@ -14,10 +14,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.camera import Cameras
-from flmm_ros.ros.conversions import image_to_msg
-from flmm_ros.ros.depth_cameras import DepthCameras
-from flmm_ros.ros.parameters import NodeConfig, SpaceConfig
+from flmm_ros.ros.depth.depth_cameras import DepthCameras
+from flmm_ros.ros.images.camera import Cameras
+from flmm_ros.ros.interface.parameters import NodeConfig, SpaceConfig
+from flmm_ros.ros.messages.conversions import image_to_msg
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 RGB = np.zeros((48, 64, 3), np.uint8)
@@ -169,7 +169,7 @@ def test_a_topic_of_the_other_type_is_named(stage):
 def test_the_node_works_while_the_clock_stands_still_and_forgets_when_it_is_set_back(start):
     """No tick has come when it starts itself; then the time repeats."""
     _, robot = start(
-        module="flmm_ros.tools.plain_node", autostart=True, use_sim_time=True, max_image_age=1.0
+        module="benchmarks.node.plain_node", autostart=True, use_sim_time=True, max_image_age=1.0
     )
     robot.wait_for_state("active")
     ticks = robot.node.create_publisher(Clock, "/clock", 1)

@@ -21,11 +21,11 @@ from harness import ROOT, START_S, wait_until
 from PIL import Image as PillowImage
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from flmm_ros.console.desk import MAX_COMMAND_CHARS
-from flmm_ros.engine.overlay import PALETTE
+from flmm_ros.console.command_service import MAX_COMMAND_CHARS
+from flmm_ros.engine.masks.overlay import PALETTE
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.conversions import image_to_msg, mask_from_runs
-from flmm_ros.tools.camera import depth_to_msg, info_to_msg
+from flmm_ros.ros.messages.conversions import image_to_msg, mask_from_runs
+from flmm_sim.nodes.camera_node import depth_to_msg, info_to_msg
 
 pytest.importorskip("aiohttp", reason="the console's server; pip install aiohttp")
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")

@@ -8,11 +8,11 @@ from harness import ANSWER_S, wait_until
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from flmm_ros.engine.overlay import draw_heatmaps
+from flmm_ros.engine.masks.overlay import draw_heatmaps
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import conversions
-from flmm_ros.ros.camera import names_of, topic_of
-from flmm_ros.ros.chats import Chats, Conversation
+from flmm_ros.ros.commands.chats import Chats, Conversation
+from flmm_ros.ros.images.camera import names_of, topic_of
+from flmm_ros.ros.messages import conversions
 
 SEEDS = (1_000_010, 1_000_011)
 

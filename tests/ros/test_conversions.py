@@ -13,8 +13,9 @@ from PIL import Image as PillowImage
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from flmm_ros.engine.types import Grounding, ImageError
-from flmm_ros.ros import conversions
+from flmm_ros.engine.answer import Grounding
+from flmm_ros.engine.errors import ImageError
+from flmm_ros.ros.messages import conversions
 
 RGB = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
 ALPHA = np.full((4, 6, 1), 7, np.uint8)

@@ -16,17 +16,20 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from flmm_ros.cli import ask
+from flmm_ros.engine.answer import Grounding
+from flmm_ros.engine.errors import TargetError
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.engine.types import Grounding, TargetError
 from flmm_ros.msg import GroundedAnswer, GroundedObject
-from flmm_ros.ros import ask, conversions, target_messages
-from flmm_ros.ros.client import result_from_msg
-from flmm_ros.ros.depth_decoding import depth_m_from_msg, intrinsics_from_msg
-from flmm_ros.ros.depth_images import DepthImages, serialized_stamp_ns
-from flmm_ros.ros.poses import matrix_of, pose_to_msg, quaternion_of, rotation_of
-from flmm_ros.ros.target_finding import TargetSettings, find_targets, main_target
-from flmm_ros.ros.transforms import TransformError, Transforms
-from flmm_ros.ros.vision_messages import VisionMessages
+from flmm_ros.ros.client.client import result_from_msg
+from flmm_ros.ros.depth.depth_decoding import depth_m_from_msg, intrinsics_from_msg
+from flmm_ros.ros.depth.depth_images import DepthImages, serialized_stamp_ns
+from flmm_ros.ros.messages import conversions
+from flmm_ros.ros.messages.vision_messages import VisionMessages
+from flmm_ros.ros.targets import target_messages
+from flmm_ros.ros.targets.poses import matrix_of, pose_to_msg, quaternion_of, rotation_of
+from flmm_ros.ros.targets.target_finding import TargetSettings, find_targets, main_target
+from flmm_ros.ros.targets.transforms import TransformError, Transforms
 
 SECOND = 1_000_000_000
 SETTINGS = TargetSettings(TargetConfig(), 0.05, True, "", 0.1)

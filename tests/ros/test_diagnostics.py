@@ -6,11 +6,11 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
 
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import diagnostics
-from flmm_ros.ros.camera import CameraFacts
-from flmm_ros.ros.diagnostics import Snapshot, Statistics
-from flmm_ros.ros.newest_image import NewestImage
-from flmm_ros.ros.publishers import PublisherFacts, _problem
+from flmm_ros.ros.images.camera import CameraFacts
+from flmm_ros.ros.images.newest_image import NewestImage
+from flmm_ros.ros.node import diagnostics
+from flmm_ros.ros.node.diagnostics import Snapshot, Statistics
+from flmm_ros.ros.node.topic_publishers import PublisherFacts, _problem
 
 DRIVER = PublisherFacts("/driver", "sensor_msgs/msg/Image", "best_effort", "volatile", 5)
 OTHER = PublisherFacts("/jpeg", "sensor_msgs/msg/CompressedImage", "reliable", "volatile", 1, "why")

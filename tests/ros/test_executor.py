@@ -10,7 +10,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import UInt32
 
-from flmm_ros.ros.executor import LongCallbacks, NodeExecutor
+from flmm_ros.ros.node.executor import LongCallbacks, NodeExecutor
 
 MESSAGES = 200
 

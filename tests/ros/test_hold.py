@@ -10,14 +10,15 @@ import pytest
 from harness import wait_until
 from std_msgs.msg import Header
 
+from flmm_ros.engine.answer import Grounding
+from flmm_ros.engine.masks.mask import tight_box
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.engine.types import Grounding, tight_box
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import conversions
-from flmm_ros.ros.commands import Command, Reply
-from flmm_ros.ros.hold import Holder, HoldLinks, HoldSettings
-from flmm_ros.ros.newest_image import NewestImage
-from flmm_ros.ros.target_finding import Locator, TargetSettings, find_targets
+from flmm_ros.ros.commands.command import Command, Reply
+from flmm_ros.ros.hold.hold import Holder, HoldLinks, HoldSettings
+from flmm_ros.ros.images.newest_image import NewestImage
+from flmm_ros.ros.messages import conversions
+from flmm_ros.ros.targets.target_finding import Locator, TargetSettings, find_targets
 
 SETTINGS = TargetSettings(TargetConfig(grasps=False), 0.05, True, "", 0.1)
 

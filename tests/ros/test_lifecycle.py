@@ -12,11 +12,12 @@ import pytest
 from harness import ANSWER_S, MODEL, ROOT, START_S, NodeProcess, wait_until
 from std_msgs.msg import Header
 
+from flmm_ros.cli import ask
 from flmm_ros.engine.config import find_model
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import ask, conversions
-from flmm_ros.ros.client import GroundingClient, GroundingError
-from flmm_ros.ros.refusals import CODE_NAMES
+from flmm_ros.ros.client.client import GroundingClient, GroundingError
+from flmm_ros.ros.interface.refusals import CODE_NAMES
+from flmm_ros.ros.messages import conversions
 
 SEED = 1_000_007
 
@@ -188,7 +189,7 @@ def test_the_client_says_when_there_is_no_node(robot):
 def run_client(robot, *arguments: str) -> subprocess.CompletedProcess:
     remap = ["--ros-args", "-r", f"__ns:={robot.node.get_namespace()}"]
     return subprocess.run(
-        [sys.executable, "-m", "flmm_ros.ros.client", *arguments, *remap],
+        [sys.executable, "-m", "flmm_ros.ros.client.client", *arguments, *remap],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -10,9 +10,9 @@ from PIL import Image as PillowImage
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from flmm_ros.engine.overlay import draw_overlay
+from flmm_ros.engine.masks.overlay import draw_overlay
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import conversions
+from flmm_ros.ros.messages import conversions
 
 SEEDS = range(1_000_000, 1_000_006)
 

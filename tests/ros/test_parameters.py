@@ -6,7 +6,7 @@ from rclpy.parameter import Parameter
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.ros.parameters import (
+from flmm_ros.ros.interface.parameters import (
     SETTINGS,
     NodeConfig,
     SpaceConfig,

@@ -14,7 +14,7 @@ import pytest
 from action_msgs.msg import GoalStatus
 from harness import wait_until
 
-from flmm_ros.engine.types import Stage
+from flmm_ros.engine.progress import Stage
 from flmm_ros.msg import GroundedAnswer
 
 SEED = 1_000_003
@@ -169,7 +169,15 @@ def test_the_state_can_be_asked_for_while_the_model_works(robot, name):
 
 def test_ctrl_c_of_the_command_line_cancels_its_command(robot):
     """Whoever stops waiting stops the work: the node hears of it before the program has ended."""
-    program = [sys.executable, "-u", "-m", "flmm_ros.ros.client", "--timeout", "60", QUESTION]
+    program = [
+        sys.executable,
+        "-u",
+        "-m",
+        "flmm_ros.ros.client.client",
+        "--timeout",
+        "60",
+        QUESTION,
+    ]
     place = ["--ros-args", "-r", f"__ns:={robot.node.get_namespace()}"]
     root = str(Path(__file__).resolve().parents[2])
     before = len(robot.seen.grounding)

@@ -15,12 +15,12 @@ from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros import conversions
-from flmm_ros.ros.client import result_from_msg
-from flmm_ros.ros.depth_images import stamp_ns
-from flmm_ros.ros.poses import matrix_of
-from flmm_ros.tools.camera import depth_to_msg, info_to_msg
-from flmm_ros.tools.tabletop import Tabletop, TabletopScene
+from flmm_ros.ros.client.client import result_from_msg
+from flmm_ros.ros.depth.depth_images import stamp_ns
+from flmm_ros.ros.messages import conversions
+from flmm_ros.ros.targets.poses import matrix_of
+from flmm_sim.nodes.camera_node import depth_to_msg, info_to_msg
+from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
 
 SEED = 1_000_001
 AGAIN_S = 3.0

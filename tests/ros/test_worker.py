@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from flmm_ros.ros.worker import Busy, Job, Stop, Stopped, Worker
+from flmm_ros.ros.commands.worker import Busy, Job, Stop, Stopped, Worker
 
 
 class Line:

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.heads import Heads, HeadsConfig, LmmShape
+from flmm_ros.engine.heads.mask_refiner import ConvEncoderShape, RefinerShape
+from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
 from flmm_ros.engine.lmm.tokens import Suffix
-from flmm_ros.engine.mask_refiner import ConvEncoderShape, RefinerShape
-from flmm_ros.engine.types import ConfigError, View
-from flmm_ros.tools.tabletop import Tabletop
+from flmm_ros.engine.lmm.view import View
+from flmm_sim.tabletop.tabletop import Tabletop
 from training.ablation import runs
 from training.ablation.__main__ import chosen, main
 from training.ablation.prepared import Phrases, phrases_of, read_merged

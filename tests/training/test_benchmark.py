@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import ConfigError, FlmmError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.heads import Heads
-from flmm_ros.engine.types import ConfigError, FlmmError, Grounding, tight_box
-from flmm_ros.tools.tabletop import Tabletop
+from flmm_ros.engine.heads.trained import Heads
+from flmm_ros.engine.masks.mask import tight_box
+from flmm_sim.tabletop.tabletop import Tabletop
 from training.data.make import make
 from training.data.registry import open_data
 from training.data.rle import Rle
@@ -24,9 +26,9 @@ from training.data.sample import GroundingSample, PhraseTruth, load_rgb
 from training.evaluate import main
 from training.evaluation.benchmark import Request, run_benchmark, title_of, write_results
 from training.evaluation.measuring import Found, Reader, cases_of
+from training.evaluation.pages.scenes import SceneRange, sample_of, write_scene_page
 from training.evaluation.processes import Process
 from training.evaluation.records import Records
-from training.evaluation.scenes import SceneRange, sample_of, write_scene_page
 
 ROOT = Path(__file__).resolve().parents[2]
 ALONE = Process()

@@ -8,11 +8,11 @@ import torch
 from pycocotools import mask as coco
 
 from training.evaluation.cases import Case, shared_pixels
-from training.evaluation.page import RIGHT, choose, compared
+from training.evaluation.pages.page import RIGHT, choose, compared
+from training.evaluation.pages.tables import score_table
 from training.evaluation.processes import in_order
 from training.evaluation.published import published_for
 from training.evaluation.scores import average_recall, generalised, narrative, reasoning, referring
-from training.evaluation.tables import score_table
 
 
 def case(both: int, either: int, place: int = 0, **more: object) -> Case:

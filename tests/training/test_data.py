@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import AutoTokenizer
 
 from flmm_ros.engine.lmm.tokens import PromptTokens
-from flmm_ros.tools.tabletop import Tabletop, TabletopScene
+from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
 from training.data.make import MAKERS, make
 from training.data.registry import open_data, published
 from training.data.rle import DataError

@@ -8,26 +8,27 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from flmm_ros.engine.answer import Answer, Grounding, Intent
 from flmm_ros.engine.chat import Chat
-from flmm_ros.engine.checkpoint import load_heads
 from flmm_ros.engine.config import find_model
-from flmm_ros.engine.localisation_heads import Localisation
-from flmm_ros.engine.types import Answer, Grounding, Intent, tight_box
-from flmm_ros.tools.tabletop import SceneObject, TabletopScene
-from training.evaluate import main, rows_of, table_of
-from training.metrics import ScoreBin
-from training.plots import draw_reliability
-from training.tabletop.conversation import (
+from flmm_ros.engine.heads.checkpoint import load_heads
+from flmm_ros.engine.heads.localisation import Localisation
+from flmm_ros.engine.masks.mask import tight_box
+from flmm_sim.tabletop.tabletop import SceneObject, TabletopScene
+from training.embedded.evaluation.conversation import (
     ALONE,
     examine_answers,
     examine_conversation,
     plain,
     true_names,
 )
-from training.tabletop.evaluation import crowd_of, examine_crowds
-from training.tabletop.examination import Crowd, Examination
-from training.tabletop.language import MAKERS
-from training.tabletop.samples import Mention, Sample
+from training.embedded.evaluation.evaluation import crowd_of, examine_crowds
+from training.embedded.evaluation.examination import Crowd, Examination
+from training.embedded.language.language import MAKERS
+from training.embedded.language.samples import Mention, Sample
+from training.evaluate import main, rows_of, table_of
+from training.evaluation.metrics import ScoreBin
+from training.evaluation.pages.plots import draw_reliability
 
 UPPER_PX = 400  # rows of the reliability diagram's upper panel
 PLACES = {1: slice(0, 20), 2: slice(40, 60), 3: slice(80, 100)}  # columns of each label

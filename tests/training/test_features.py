@@ -16,16 +16,16 @@ import pytest
 import tiny_training
 import torch
 
-from flmm_ros.engine.checkpoint import load_heads, save_heads
-from training.assembly import assemble
-from training.bench_features import Paired, paired
-from training.cached import fingerprint
+from benchmarks.training.feature_cache import Paired, paired
+from flmm_ros.engine.heads.checkpoint import load_heads, save_heads
 from training.data.sample import BrokenSampleError
-from training.feature_store import FeatureError, FeatureStore, FeatureWriter
-from training.features import main, make, verify
-from training.monitor import read_log
-from training.packing import Precision, ReadingShape, packed, size_text, unpacked
-from training.readings import SampleReading
+from training.features.build import main, make, verify
+from training.features.cached import fingerprint
+from training.features.packing import Precision, ReadingShape, packed, size_text, unpacked
+from training.features.readings import SampleReading
+from training.features.store import FeatureError, FeatureStore, FeatureWriter
+from training.loop.assembly import assemble
+from training.loop.monitor import read_log
 from training.recipe import as_text
 from training.train import train
 

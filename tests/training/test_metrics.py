@@ -5,8 +5,7 @@ import pytest
 import torch
 from pycocotools import mask as coco
 
-from training.losses import dice_loss, iou, mask_loss, score_loss
-from training.metrics import (
+from training.evaluation.metrics import (
     MaskMetrics,
     ScoreBin,
     SpanMetrics,
@@ -14,6 +13,7 @@ from training.metrics import (
     calibration_error,
     score_bins,
 )
+from training.heads.losses import dice_loss, iou, mask_loss, score_loss
 
 
 def box(height: int, width: int, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:

@@ -9,15 +9,15 @@ import pytest
 import tiny_training
 import torch
 
-from flmm_ros.engine.checkpoint import (
+from flmm_ros.engine.errors import CheckpointError
+from flmm_ros.engine.heads.checkpoint import (
     load_heads,
     load_official_heads,
     save_heads,
     save_official_heads,
 )
-from flmm_ros.engine.heads import Heads
-from flmm_ros.engine.types import CheckpointError
-from training.official import main
+from flmm_ros.engine.heads.trained import Heads
+from training.heads.official import main
 
 CASE = tiny_training.ROOT / "tests" / "golden" / "llava15_max_portrait"
 HEADS, SAM = CASE / "flmm_head.pth", CASE / "sam_image_encoder.pth"

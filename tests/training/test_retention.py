@@ -9,12 +9,12 @@ import tiny_training
 import torch
 from tiny_families import FAMILIES, build
 
-from flmm_ros.engine.checkpoint import save_heads
 from flmm_ros.engine.config import GrounderConfig, ModelConfig
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.heads import Heads
+from flmm_ros.engine.heads.checkpoint import save_heads
+from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.lmm import LoadOptions, load_lmm
-from flmm_ros.engine.types import ConfigError
 from training.evaluate import main
 from training.evaluation import retention
 from training.evaluation.retention import Inputs, check_model, check_retention

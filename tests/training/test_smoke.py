@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_stage_runs_and_the_engine_loads_the_result(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training.tabletop", "--smoke", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "training.embedded", "--smoke", "--out", str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     model = tmp_path / "tabletop"

@@ -9,22 +9,29 @@ import torch
 from transformers import AutoTokenizer
 
 from flmm_ros.engine.config import ModelConfig, find_model
+from flmm_ros.engine.heads.phrase_selector import PhraseSelector
 from flmm_ros.engine.lmm.tokens import PromptTokens, Turn
-from flmm_ros.engine.phrase_selector import PhraseSelector
-from flmm_ros.tools.tabletop import COLORS, SceneObject
-from training.tabletop import language, readings, references, statements
-from training.tabletop.beside import SIDES
-from training.tabletop.heads import targets_of
-from training.tabletop.lmm import build_lmm, forward, mirrored
-from training.tabletop.readings import PHRASES_ALONE, turns_of
-from training.tabletop.samples import Mention
-from training.tabletop.scenes import SceneSet
-from training.tabletop.selector import TokenSet, labels_of, measure, train_selector
-from training.tabletop.spelling import made_up, misspelt
-from training.tabletop.tokenizer import build_tokenizer, pieces, words_known
-from training.tabletop.tower import token_labels
-from training.tabletop.turns import TurnPacker
-from training.tabletop.vocabulary import PLURALS, STRANGE, STRANGE_COLORS, SYNONYMS, UNHEARD
+from flmm_sim.tabletop.tabletop import COLORS, SceneObject
+from training.embedded.language import language, references, statements
+from training.embedded.language.neighbours import SIDES
+from training.embedded.language.samples import Mention
+from training.embedded.language.spelling import made_up, misspelt
+from training.embedded.language.tokenizer import build_tokenizer, pieces, words_known
+from training.embedded.language.turns import TurnPacker
+from training.embedded.language.vocabulary import (
+    PLURALS,
+    STRANGE,
+    STRANGE_COLORS,
+    SYNONYMS,
+    UNHEARD,
+)
+from training.embedded.stages import readings
+from training.embedded.stages.heads import targets_of
+from training.embedded.stages.lmm import build_lmm, forward, mirrored
+from training.embedded.stages.phrase_selector import TokenSet, labels_of, measure, train_selector
+from training.embedded.stages.readings import PHRASES_ALONE, turns_of
+from training.embedded.stages.scenes import SceneSet
+from training.embedded.stages.vision_encoder import token_labels
 
 _DEFAULTS = ModelConfig(name="x", lmm="x", heads="x")
 TEMPLATE, NEXT_TURN = _DEFAULTS.template, _DEFAULTS.next_turn

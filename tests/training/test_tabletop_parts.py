@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from flmm_ros.engine.checkpoint import load_heads
 from flmm_ros.engine.config import find_model
-from flmm_ros.engine.heads import Heads
-from flmm_ros.tools.tabletop import ALL_KINDS, Tabletop
-from training.tabletop import scenes
-from training.tabletop.batches import ahead
-from training.tabletop.heads import PhraseDraws, start_from
-from training.tabletop.run import STAGES, Run
-from training.tabletop.tower import TowerData, token_labels
+from flmm_ros.engine.heads.checkpoint import load_heads
+from flmm_ros.engine.heads.trained import Heads
+from flmm_sim.tabletop.tabletop import ALL_KINDS, Tabletop
+from training.embedded.run import STAGES, Run
+from training.embedded.stages import scenes
+from training.embedded.stages.batches import ahead
+from training.embedded.stages.heads import PhraseDraws, start_from
+from training.embedded.stages.vision_encoder import TowerData, token_labels
 
 
 @pytest.fixture

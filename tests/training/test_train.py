@@ -18,11 +18,11 @@ import torch
 from safetensors.torch import load_file
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import FlmmError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.types import FlmmError
-from training.assembly import assemble
-from training.monitor import read_log
-from training.order import Order
+from training.loop.assembly import assemble
+from training.loop.monitor import read_log
+from training.loop.order import Order
 from training.recipe import as_text
 from training.train import main, train
 

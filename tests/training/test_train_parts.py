@@ -12,9 +12,13 @@ import pytest
 import tiny_training
 import torch
 
-from flmm_ros.engine.framing import crop_to_image
-from flmm_ros.engine.types import CheckpointError, ConfigError
-from training.checkpoints import (
+from flmm_ros.engine.errors import CheckpointError, ConfigError
+from flmm_ros.engine.masks.framing import crop_to_image
+from training.features.readings import SampleReading, SampleTruth
+from training.heads.losses import mask_loss, score_loss
+from training.heads.objective import Objective, Weights
+from training.heads.schedule import AveragedWeights, rate_at
+from training.loop.checkpoints import (
     Checkpoint,
     chances_now,
     clear_unfinished,
@@ -22,15 +26,11 @@ from training.checkpoints import (
     restore_chances,
     write,
 )
-from training.losses import mask_loss, score_loss
-from training.monitor import Monitor, read_log
-from training.objective import Objective, Weights
-from training.order import Order, StepRange
-from training.pictures import sheet, small
-from training.readings import SampleReading, SampleTruth
+from training.loop.monitor import Monitor, read_log
+from training.loop.order import Order, StepRange
+from training.loop.pictures import sheet, small
+from training.loop.validation import Tally, spread
 from training.recipe import Recipe, as_text, load_recipe, recipe_from
-from training.schedule import AveragedWeights, rate_at
-from training.validation import Tally, spread
 
 CONFIG = tiny_training.ROOT / "config" / "training"
 

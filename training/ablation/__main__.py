@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import ConfigError, FlmmError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.types import ConfigError, FlmmError
 from training.ablation.prepared import prepare, trained_heads
 from training.ablation.report import draw, fill_in, markdown, write_json
 from training.ablation.runs import Bench, Budget, Result, run_variant
 from training.ablation.variants import VARIANTS, Variant
-from training.fingerprint import fingerprint
+from training.evaluation.fingerprint import fingerprint
 
 log = logging.getLogger("training.ablation")
 FIRST_SEED, FIRST_UNSEEN = 0, 1_000_000

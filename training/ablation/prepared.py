@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.heads import Heads
+from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.lmm.tokens import branched
-from flmm_ros.engine.types import ConfigError
-from flmm_ros.tools.tabletop import Tabletop, TabletopScene
-from training.fingerprint import fingerprint
-from training.tabletop.evaluation import absent_names
+from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
+from training.embedded.evaluation.evaluation import absent_names
+from training.evaluation.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)
 FORMAT = "flmm_ros.ablation/1"

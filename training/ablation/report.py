@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.engine.errors import ConfigError
 from training.ablation.runs import Result
 from training.ablation.variants import COMPLETE
 

@@ -19,14 +19,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flmm_ros.engine.framing import crop_to_image
-from flmm_ros.engine.heads import Heads
-from flmm_ros.engine.types import ConfigError, View
+from flmm_ros.engine.errors import ConfigError
+from flmm_ros.engine.heads.trained import Heads
+from flmm_ros.engine.lmm.view import View
+from flmm_ros.engine.masks.framing import crop_to_image
 from training.ablation.prepared import Phrases
 from training.ablation.variants import Ablated, Variant
-from training.losses import iou, mask_loss, score_loss
-from training.metrics import absence_f1
-from training.tabletop.checkpoints import resume, save
+from training.embedded.stages.checkpoints import resume, save
+from training.evaluation.metrics import absence_f1
+from training.heads.losses import iou, mask_loss, score_loss
 
 log = logging.getLogger(__name__)
 BATCH = 18

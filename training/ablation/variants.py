@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flmm_ros.engine.heads import Heads, HeadsConfig, LmmShape
-from flmm_ros.engine.mask_refiner import MaskRefiner, Refined
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.engine.errors import ConfigError
+from flmm_ros.engine.heads.mask_refiner import MaskRefiner, Refined
+from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from flmm_ros.engine.types import FlmmError
+from flmm_ros.engine.errors import FlmmError
 from training.data import check, show, speed
 from training.data.registry import published
 

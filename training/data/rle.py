@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flmm_ros.engine.types import FlmmError
-from flmm_ros.tools.replay.rle import unpacked
+from flmm_ros.engine.errors import FlmmError
+from flmm_ros.engine.masks.rle import unpacked
 
 MIN_CORNERS = 3
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from rich.console import Console
 
-from flmm_ros.engine.overlay import color_of
+from flmm_ros.engine.masks.overlay import color_of
 from training.data.registry import open_data
 from training.data.rle import DataError
 from training.data.sample import GroundingSample, read_sample

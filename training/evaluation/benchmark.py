@@ -18,8 +18,11 @@ from rich.progress import track
 from training.data.registry import find, open_data
 from training.data.sample import DataSet, Skipped, load_rgb, read_sample
 from training.evaluation.cases import Case
+from training.evaluation.fingerprint import fingerprint
 from training.evaluation.measuring import Reader, cases_of
-from training.evaluation.page import ShownCase, choose, render_page
+from training.evaluation.metrics import calibration_error, score_bins
+from training.evaluation.pages.page import ShownCase, choose, render_page
+from training.evaluation.pages.tables import ScoreTable, score_table
 from training.evaluation.processes import Process, in_order
 from training.evaluation.published import published_for
 from training.evaluation.records import Records
@@ -31,9 +34,6 @@ from training.evaluation.scores import (
     reasoning,
     referring,
 )
-from training.evaluation.tables import ScoreTable, score_table
-from training.fingerprint import fingerprint
-from training.metrics import calibration_error, score_bins
 
 log = logging.getLogger(__name__)
 FORMAT = "flmm_ros.evaluation/1"

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flmm_ros.engine.answer import Grounding, Intent, Phrase
+from flmm_ros.engine.errors import PromptError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.lmm.tokens import Suffix, branched
-from flmm_ros.engine.results import groundings_from
+from flmm_ros.engine.masks.mask import tight_box
+from flmm_ros.engine.masks.results import groundings_from
 from flmm_ros.engine.scene import Scene
-from flmm_ros.engine.types import Grounding, Intent, Phrase, PromptError, tight_box
 from training.data.sample import GroundingSample
 from training.evaluation.cases import Case, shared_pixels
 

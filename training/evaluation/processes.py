@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.engine.errors import ConfigError
 from training.evaluation.cases import Case
 
 T = TypeVar("T")

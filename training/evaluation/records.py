@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.engine.errors import ConfigError
 from training.evaluation.cases import Case
 
 log = logging.getLogger(__name__)

@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from flmm_ros.engine.attention import RECORDER_KEYWORD, RowRecorder
 from flmm_ros.engine.config import GrounderConfig, ModelConfig
+from flmm_ros.engine.config.model_search import locate_model
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.lmm import Lmm, LoadOptions
+from flmm_ros.engine.lmm.attention import RECORDER_KEYWORD, RowRecorder
 from flmm_ros.engine.lmm.loading import DTYPES, source_arguments
 from flmm_ros.engine.lmm.tokens import Suffix
-from flmm_ros.engine.models import locate_model
-from flmm_ros.engine.types import ConfigError
 
 SIZES_HW = ((240, 320), (320, 240), (96, 96))  # families cut wide, high and small ones differently
 WORDS = 24  # drawn from the whole vocabulary: no model refuses them

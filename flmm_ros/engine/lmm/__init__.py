@@ -10,11 +10,11 @@ import importlib
 from transformers.utils import logging as transformers_logging
 
 from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.lmm.base import Lmm
 from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.prefix import Prefix
 from flmm_ros.engine.lmm.reading import LmmReading, joined_arguments
-from flmm_ros.engine.types import ConfigError
 
 # family -> (file of this folder, class). Imported when it is asked for: transformers' model classes
 # take seconds to import, and one is enough.

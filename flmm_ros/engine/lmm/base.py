@@ -19,15 +19,16 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from flmm_ros.engine.attention import ATTENTION_NAME, RECORDER_KEYWORD, RowRecorder
 from flmm_ros.engine.config import ModelConfig
-from flmm_ros.engine.heads import LmmShape
+from flmm_ros.engine.errors import ConfigError, PromptError
+from flmm_ros.engine.heads.trained import LmmShape
+from flmm_ros.engine.lmm.attention import ATTENTION_NAME, RECORDER_KEYWORD, RowRecorder
 from flmm_ros.engine.lmm.feed_forward import in_parts
 from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.prefix import Prefix, cropped, roomy_cache
 from flmm_ros.engine.lmm.reading import LmmReading, padded_batch, places, tokens_of
 from flmm_ros.engine.lmm.tokens import PromptTokens, Span
-from flmm_ros.engine.types import ConfigError, PromptError, View
+from flmm_ros.engine.lmm.view import View
 
 
 @dataclass(frozen=True)

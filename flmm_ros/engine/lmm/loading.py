@@ -21,8 +21,8 @@ from transformers import AutoImageProcessor, AutoTokenizer, BitsAndBytesConfig, 
 from transformers.utils import cached_file
 
 from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.errors import CheckpointError, ConfigError
 from flmm_ros.engine.lmm.tokens import PromptTokens
-from flmm_ros.engine.types import CheckpointError, ConfigError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)

@@ -15,7 +15,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from flmm_ros.engine.types import View
+from flmm_ros.engine.lmm.view import View
 
 ROOM = 64  # tokens; the most that is allocated in vain
 

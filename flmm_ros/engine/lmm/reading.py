@@ -12,9 +12,9 @@ from functools import cached_property
 import torch
 from torch.nn import functional as F
 
-from flmm_ros.engine.attention import join_views, merge_views
+from flmm_ros.engine.lmm.attention import join_views, merge_views
 from flmm_ros.engine.lmm.tokens import Span
-from flmm_ros.engine.types import View
+from flmm_ros.engine.lmm.view import View
 
 
 @dataclass(frozen=True)

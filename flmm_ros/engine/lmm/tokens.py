@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from flmm_ros.engine.types import ConfigError, PromptError, UnknownWordError
+from flmm_ros.engine.errors import ConfigError, PromptError, UnknownWordError
 
 Span = tuple[int, int]
 

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import torch
 
-from flmm_ros.engine.heads import Heads
-from flmm_ros.engine.types import ConfigError
+from flmm_ros.engine.errors import ConfigError
+from flmm_ros.engine.heads.trained import Heads
 
 FORMAT = "flmm_ros.onnx/1"
 DEFAULT_ROOT = "~/.cache/flmm_ros"

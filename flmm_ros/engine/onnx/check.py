@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flmm_ros.engine.heads import AnyHeads, Heads
-from flmm_ros.engine.types import CheckpointError
+from flmm_ros.engine.errors import CheckpointError
+from flmm_ros.engine.heads.trained import AnyHeads, Heads
 
 log = logging.getLogger(__name__)
 LEAST_IOU = 0.98

@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from flmm_ros.engine.heads import Heads
-from flmm_ros.engine.mask_decoder import MaskDecoder, enlargement
-from flmm_ros.engine.types import CheckpointError, ConfigError
+from flmm_ros.engine.errors import CheckpointError, ConfigError
+from flmm_ros.engine.heads.mask_decoder import MaskDecoder, enlargement
+from flmm_ros.engine.heads.trained import Heads
 
 OPSET = 18
 TOLERANCE = 1e-3  # largest difference from torch, on logits

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from flmm_ros.engine.heads import Heads, LmmShape
-from flmm_ros.engine.mask_refiner import Refined
+from flmm_ros.engine.errors import PromptError
+from flmm_ros.engine.heads.mask_refiner import Refined
+from flmm_ros.engine.heads.trained import Heads, LmmShape
 from flmm_ros.engine.onnx.sessions import MAX_PHRASES, MAX_TOKENS, TENSORRT, Sessions
-from flmm_ros.engine.types import PromptError
 
 
 class OnnxHeads:

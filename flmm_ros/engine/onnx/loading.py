@@ -20,8 +20,9 @@ from pathlib import Path
 
 import torch
 
-from flmm_ros.engine.checkpoint import save_heads
-from flmm_ros.engine.heads import Heads
+from flmm_ros.engine.errors import CheckpointError
+from flmm_ros.engine.heads.checkpoint import save_heads
+from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.onnx.cache import (
     ENGINES,
     Facts,
@@ -35,7 +36,6 @@ from flmm_ros.engine.onnx.check import require_equal_masks
 from flmm_ros.engine.onnx.graphs import GRAPHS, export_graphs, optional_package
 from flmm_ros.engine.onnx.heads import OnnxHeads
 from flmm_ros.engine.onnx.sessions import Choice, Sessions, choose
-from flmm_ros.engine.types import CheckpointError
 
 log = logging.getLogger(__name__)
 _REPORT_EVERY_S = 5.0
@@ -115,7 +115,7 @@ def _build_elsewhere(heads: Heads, folder: Path, device: str, precision: str) ->
     with tempfile.TemporaryDirectory(prefix="building-", dir=folder.parent) as temporary:
         file, output = Path(temporary) / "heads.safetensors", Path(temporary) / "output"
         save_heads(file, heads, {"made": "for an export"})
-        command = [sys.executable, "-m", "flmm_ros.engine.export", str(file), "--build-only"]
+        command = [sys.executable, "-m", "flmm_ros.engine.onnx.export", str(file), "--build-only"]
         command += ["--cache", str(folder.parent), "--device", device, "--precision", precision]
         with output.open("wb") as sink:
             process = subprocess.Popen(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flmm_ros.engine.targets.ball import Ball
 from flmm_ros.engine.targets.planes import Face, Plane, Points, find_faces, tolerance_m
-from flmm_ros.engine.types import Box
+from flmm_ros.engine.targets.target import Box
 
 _MUCH_SMALLER = 0.6  # a box along the faces beats the upright one below this share of its volume
 _SQUARE = np.cos(np.radians(80))  # two faces at 80..100 degrees are two sides of one box

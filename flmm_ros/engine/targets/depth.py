@@ -16,8 +16,9 @@ from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from flmm_ros.engine.errors import TargetError
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.engine.types import Intrinsics, TargetError
+from flmm_ros.engine.targets.target import Intrinsics
 
 _STEEPEST = 10.0  # depth over width of a pixel: 84 degrees; mixed pixels look steeper than that
 _MIN_GAP_M = 0.004  # noise makes steps as well

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from flmm_ros.engine.targets.planes import Plane, Points
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.engine.types import Box, Grasp
+from flmm_ros.engine.targets.target import Box, Grasp
 
 MAX_CLEARANCE_M = 0.05  # farther away nothing matters
 

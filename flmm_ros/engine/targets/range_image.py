@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flmm_ros.engine.errors import TargetError
 from flmm_ros.engine.targets.ball import find_ball
 from flmm_ros.engine.targets.box import box_of, box_of_ball
 from flmm_ros.engine.targets.depth import points_from_depth, surface_of, valid_depth
 from flmm_ros.engine.targets.grasps import GraspFinder
 from flmm_ros.engine.targets.planes import Plane, find_support, tolerance_m
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.engine.types import Grasp, Intrinsics, Target, TargetError
+from flmm_ros.engine.targets.target import Grasp, Intrinsics, Target
 
 _AROUND_M = 0.15  # how far the plane below an object is looked for
 _NEAR_M = 0.25  # what stands nearer than this can be in a gripper's way

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from flmm_ros.tools.tabletop import HEIGHT_PX, WIDTH_PX
+from flmm_sim.tabletop.tabletop import HEIGHT_PX, WIDTH_PX
 from training.data.make.narratives import make_png
 from training.data.make.queries import make_reasonseg
 from training.data.make.referring import UNC, make_grefcoco, make_refcoco

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from flmm_ros.tools.tabletop import KINDS, SceneObject
+from flmm_sim.tabletop.tabletop import KINDS, SceneObject
 from training.data.make.referring import bbox_of, category_of
 from training.data.make.shots import Shot, divide, image_record, write_json, write_photos
 

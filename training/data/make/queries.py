@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from flmm_ros.tools.tabletop import SceneObject
+from flmm_sim.tabletop.tabletop import SceneObject
 from training.data.make.shots import PLURALS, Shot, divide, write_json
 from training.data.rle import DataError
 from training.data.sets.reasonseg import FOLDER

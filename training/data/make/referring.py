@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flmm_ros.tools.tabletop import COLORS, KINDS, SceneObject
+from flmm_sim.tabletop.tabletop import COLORS, KINDS, SceneObject
 from training.data.make.polygons import has_hole, trace
 from training.data.make.shots import Shot, divide, image_record, write_json, write_photos
 

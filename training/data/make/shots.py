@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
-from flmm_ros.tools.tabletop import SceneObject, Tabletop
+from flmm_sim.tabletop.tabletop import SceneObject, Tabletop
 
 PLURALS = {"bunny": "bunnies"}  # all other kinds take an s
 

@@ -1,0 +1,1 @@
+"""Measurements: the engine, the node, training, and a soak test. Never installed."""

@@ -1,0 +1,1 @@
+"""Time and memory of the engine beside a straightforward implementation."""

@@ -1,0 +1,8 @@
+"""`python -m benchmarks.engine`."""
+
+import sys
+
+from benchmarks.engine.benchmark import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the node costs above the engine."""

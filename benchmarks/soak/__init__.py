@@ -1,0 +1,1 @@
+"""The node at work while everything around it goes wrong."""

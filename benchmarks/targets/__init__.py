@@ -1,0 +1,1 @@
+"""How far targets in space are from the truth."""

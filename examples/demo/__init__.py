@@ -1,0 +1,1 @@
+"""The whole path with a simulated camera: what `make demo` runs."""

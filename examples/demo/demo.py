@@ -1,0 +1,279 @@
+"""The whole path, for real: a camera process, the grounding node's process, and somebody who asks.
+
+    make demo        or, in a shell that is set up:        python -m examples.demo
+
+Shows every answer beside the simulator's truth, and writes out/demo/index.html with masks,
+attention and times. The exit code is 0 where every command was answered, or refused where a
+refusal is due; whether the answers are right is counted and shown.
+Does not know about: how masks are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rclpy
+from PIL import Image
+from rclpy.signals import SignalHandlerOptions
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from examples.demo.answer_table import answer_row, answer_table
+from examples.demo.page import ShownCommand, ShownObject, Summary, summarise, write_report
+from examples.demo.robot_operator import CAMERA, GROUNDING, Operator
+from examples.demo.scenario import SEEDS, Pointed, Task, judge, tasks_for
+from examples.demo.truth import iou, objects_meant, true_mask
+from flmm_ros.engine.answer import Grounding
+from flmm_ros.engine.errors import FlmmError
+from flmm_ros.ros.client.client import FoundObject, GroundingError, GroundingResult
+from flmm_sim.processes import Child
+from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
+
+if TYPE_CHECKING:
+    from flmm_ros.engine.grounder import Grounder
+
+START_S = 90.0  # a slow machine reads PyTorch from a cold disk
+SCENE_S = 20.0
+ANSWER_S = 30.0
+_LOG_WIDTH = 140
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the demo; 0 = every command was answered as it should be."""
+    args = _parse(argv)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _LOG_WIDTH  # a log has no window to fit into
+    # SIGTERM ends like Ctrl-C, so that the processes are ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    start_s = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            shown = _run(stack, args, console)
+        with console.status("reading the attention of every phrase once more ..."):
+            shown = _with_attention(shown, args.model)
+    except (RuntimeError, TimeoutError, GroundingError, FlmmError) as error:
+        console.print(Text(f"demo: {error}", style="bold red"))
+        for name in (CAMERA, GROUNDING):
+            console.print(Text(Child.tail_of(args.out / f"{name}.log"), style="dim"))
+        return 1
+    except KeyboardInterrupt:
+        console.print("demo: interrupted")
+        return 130
+    page = write_report(args.out, shown, _facts(args.model))
+    if args.save_picture is not None:
+        _save_picture(shown, args.save_picture)
+    return _conclude(console, shown, page, time.monotonic() - start_s)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.demo",
+        description="Asks the real node about a simulated camera and shows the answers.",
+    )
+    parser.add_argument("--model", default="tabletop", help="the node's parameter `model`")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the report")
+    parser.add_argument("--save-picture", type=Path, help="save the richest overlay as this PNG")
+    return parser.parse_args(argv)
+
+
+def _run(stack: ExitStack, args: argparse.Namespace, console: Console) -> list[ShownCommand]:
+    """Starts both processes, asks everything, and leaves the ending of all of it to `stack`."""
+    camera = stack.enter_context(
+        Child(
+            CAMERA,
+            "flmm_sim.nodes.camera_node",
+            ["--ros-args", "-p", f"seed:={SEEDS[0]}"],
+            args.out / f"{CAMERA}.log",
+        )
+    )
+    node = stack.enter_context(
+        Child(
+            GROUNDING,
+            "flmm_ros.ros.node.grounding_node",
+            ["--ros-args", "-p", f"model:={args.model}", "-p", "autostart:=true"],
+            args.out / f"{GROUNDING}.log",
+        )
+    )
+
+    def check() -> None:
+        camera.check()
+        node.check()
+
+    # Our own signal handlers stay: rclpy's would end communication before the processes end.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    stack.callback(rclpy.try_shutdown)
+    operator = stack.enter_context(Operator(rclpy.create_node("demo"), check))
+    with console.status("starting the camera ..."):
+        operator.wait_for_camera(START_S)
+    with console.status("starting the grounding node ..."):
+        operator.wait_until_active(START_S)
+    return _tour(operator, stack.enter_context(Tabletop()), console)
+
+
+def _tour(operator: Operator, world: Tabletop, console: Console) -> list[ShownCommand]:
+    """Every scene and every command, each a row of a table that grows."""
+    shown: list[ShownCommand] = []
+    table = answer_table()
+    with Live(table, console=console, refresh_per_second=8, vertical_overflow="visible"):
+        for seed in SEEDS:
+            scene = world.render(seed)
+            since_ns = operator.show_scene(seed, scene.rgb, SCENE_S)
+            for task in tasks_for(scene):
+                result = operator.ask(
+                    task.command,
+                    ANSWER_S,
+                    since_ns=since_ns,
+                    by_topic=task.by_topic,
+                    chat_id=task.chat_id,
+                )
+                shown.append(_shown(task, scene, result))
+                table.add_row(*answer_row(len(shown), shown[-1]))
+    return shown
+
+
+def _shown(task: Task, scene: TabletopScene, result: GroundingResult) -> ShownCommand:
+    """An answer beside the truth. The attention comes later, see `_with_attention`."""
+    objects = []
+    for o in result.objects:
+        grounding = Grounding(
+            phrase=o.phrase,
+            mask=o.mask,
+            soft_mask=o.mask.astype(np.float32),
+            heat=np.zeros(o.mask.shape, np.float32),
+            score=min(max(o.score, 0.0), 1.0),
+            box_xyxy_px=o.box_xyxy_px,
+            is_present=o.is_present,
+            text_span=o.text_span if o.text_span[1] > o.text_span[0] else None,
+            is_ambiguous=o.is_ambiguous,
+        )
+        objects.append(ShownObject(grounding, _iou_of(o, scene), False))
+    problem = judge(
+        task,
+        scene,
+        error_code=result.error,
+        answer=result.text,
+        objects=[
+            Pointed(g.phrase, g.is_present, o.iou or 0.0, g.is_ambiguous)
+            for o in objects
+            for g in (o.grounding,)
+        ],
+    )
+    return ShownCommand(
+        title=task.title,
+        command=task.command,
+        scene=f"Scene {scene.seed}: " + ", ".join(o.name for o in scene.objects),
+        channel="topic" if task.by_topic else "action",
+        intent=result.intent,
+        answer=result.text,
+        objects=tuple(objects),
+        image=scene.rgb,  # what the camera published, pixel by pixel: `show_scene` has compared it
+        stages_ms=tuple((k, v) for k, v in result.timings_ms.items() if k != "total"),
+        total_ms=result.timings_ms.get("total", 0.0),
+        error_code=result.error,
+        error_text=result.error_text,
+        problem=problem,
+        is_as_due=result.error == task.expected.refusal,
+    )
+
+
+def _iou_of(found: FoundObject, scene: TabletopScene) -> float | None:
+    """Against all that the phrase means; of one candidate of several, against the thing it fits
+    best. None where the phrase names nothing that the simulator knows."""
+    meant = objects_meant(found.phrase, scene)
+    if not meant:
+        return None
+    if found.is_ambiguous:
+        return max(iou(found.mask, scene.mask(thing)) for thing in meant)
+    return iou(found.mask, true_mask(found.phrase, scene))
+
+
+def _with_attention(shown: Sequence[ShownCommand], model: str) -> list[ShownCommand]:
+    """Adds the attention of each phrase. Messages do not carry it: the same model reads again."""
+    from flmm_ros.engine.grounder import Grounder  # not before the node has started: seconds
+
+    grounder = Grounder.from_config(model)
+    try:
+        return [
+            command if command.is_refused else _with_heat(command, grounder) for command in shown
+        ]
+    finally:
+        grounder.close()
+
+
+def _with_heat(command: ShownCommand, grounder: Grounder) -> ShownCommand:
+    if not command.objects:
+        return command
+    again = grounder.open(command.image).ask(command.command).objects
+    heats = {g.phrase: g.heat for g in again}
+    objects = tuple(
+        replace(o, grounding=replace(o.grounding, heat=heats[o.grounding.phrase]), has_heat=True)
+        if o.grounding.phrase in heats
+        else o
+        for o in command.objects
+    )
+    return replace(command, objects=objects)
+
+
+def _save_picture(shown: Sequence[ShownCommand], path: Path) -> None:
+    """The overlay of the answer that points at the most objects, as a PNG."""
+    best = max(shown, key=lambda c: sum(o.grounding.is_present for o in c.objects))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(best.picture()).save(path)
+
+
+def _facts(model: str) -> list[tuple[str, str]]:
+    """What the run was made with."""
+
+    def of(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "?"
+
+    return [
+        ("model", model),
+        ("machine", f"{platform.machine()}, {os.cpu_count()} cores"),
+        ("ROS", os.environ.get("ROS_DISTRO", f"rclpy {of('ros-kilted-rclpy')} from wheels")),
+        ("Python", platform.python_version()),
+        ("torch", of("torch")),
+        ("transformers", of("transformers")),
+        ("made", time.strftime("%Y-%m-%d %H:%M")),
+    ]
+
+
+def _conclude(console: Console, shown: Sequence[ShownCommand], page: Path, seconds: float) -> int:
+    """The closing lines and the exit code."""
+    console.print()
+    console.print(_sentence(summarise(shown)), f"in {seconds:.0f} s")
+    console.print(Text(f"report: {page}"))
+    failed = [c for c in shown if not c.is_as_due]
+    for c in failed:
+        console.print(Text(f"not answered: {c.command!r}: {c.problem}", style="bold red"))
+    return 1 if failed else 0
+
+
+def _sentence(summary: Summary) -> Text:
+    iou_words = "" if summary.mean_iou is None else f", mean IoU {summary.mean_iou:.2f}"
+    time_words = "" if summary.median_ms is None else f", median {summary.median_ms:.0f} ms"
+    return Text(
+        f"{summary.right} of {summary.commands} commands right, "
+        f"{summary.objects} objects pointed at{iou_words}{time_words}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

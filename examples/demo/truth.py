@@ -1,0 +1,53 @@
+"""Compares what was said and pointed at with what the simulator knows.
+
+A phrase is matched to objects by the colours and kinds in its words, so that "the red mug" is
+judged against the red mug and not against whatever lies under the mask.
+Does not know about: ROS, models.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flmm_sim.tabletop.tabletop import ALL_KINDS, COLORS, SceneObject, TabletopScene
+
+_PLURALS = {"bunnies": "bunny", **{f"{kind}s": kind for kind in ALL_KINDS if kind != "bunny"}}
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, plural kinds in the singular."""
+    return [_PLURALS.get(word, word) for word in re.findall(r"[a-z]+", text.lower())]
+
+
+def objects_meant(phrase: str, scene: TabletopScene) -> tuple[SceneObject, ...]:
+    """The objects that have every colour and kind the phrase names; none where it names neither.
+
+    "the red mug" means one object at most, "the mug" every mug of the scene.
+    """
+    words = words_of(phrase)
+    colors = {word for word in words if word in COLORS}
+    kinds = {word for word in words if word in ALL_KINDS}
+    if not colors and not kinds:
+        return ()
+    return tuple(o for o in scene.objects if colors <= {o.color} and kinds <= {o.kind})
+
+
+def true_mask(phrase: str, scene: TabletopScene) -> NDArray[np.bool_]:
+    """The pixels [H, W] a phrase means, empty where the scene holds no such object."""
+    labels = [o.label for o in objects_meant(phrase, scene)]
+    return np.isin(scene.labels, labels)
+
+
+def iou(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Intersection over union of two masks [H, W]; 0 where both are empty.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    if mask.shape != truth.shape:
+        raise ValueError(f"iou: expected a mask of {truth.shape}, got {mask.shape}")
+    union = np.logical_or(mask, truth).sum()
+    return float(np.logical_and(mask, truth).sum() / union) if union else 0.0

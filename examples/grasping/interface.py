@@ -1,0 +1,62 @@
+"""What the program of grasp_robot.py needs: an arm with a camera, and somebody to ask.
+
+`Arm` and `GroundingClient` offer it over ROS, `ArmHere` and `ClientHere` of grasp_in_process.py in
+one process. Does not know about: either of them.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flmm_ros.ros.client.grounding_result import GroundingResult
+
+Pose = NDArray[np.float64]  # [4, 4], metres in the frame world
+
+
+class AnyArm(Protocol):
+    """Finger tips and fingers that go where they are told, and a camera that stands still."""
+
+    @property
+    def T_world_camera(self) -> Pose:
+        """The camera's pose, optical convention (z forward, x right, y down)."""
+        ...
+
+    @property
+    def T_world_tip(self) -> Pose:
+        """Where the finger tips are: z = approach, y = the line along which the fingers close."""
+        ...
+
+    @property
+    def width_m(self) -> float:
+        """How far the fingers are apart."""
+        ...
+
+    @property
+    def holds_something(self) -> bool:
+        """Closed fingers that do not meet."""
+        ...
+
+    def wait_for_picture(self) -> None:
+        """Returns when the camera has taken a picture that begins after this call."""
+        ...
+
+    def move(self, T_world_tip: Pose) -> bool:
+        """Brings the finger tips to a pose; False: the arm came to rest somewhere else."""
+        ...
+
+    def open_to(self, width_m: float) -> None:
+        """Sends the fingers apart by so much; less than what is between them means: grip."""
+        ...
+
+
+class AnyClient(Protocol):
+    """Answers about what the camera sees now, with targets in the camera's frame."""
+
+    def ground(
+        self, command: str, *, timeout_s: float = ..., wait_for_node_s: float = ...
+    ) -> GroundingResult:
+        """The answer to a command; a refusal is one too."""
+        ...

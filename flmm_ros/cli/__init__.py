@@ -1,0 +1,1 @@
+"""The command `flmm`: one file for each of its verbs."""

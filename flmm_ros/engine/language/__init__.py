@@ -1,0 +1,1 @@
+"""From words to what they ask for: phrases, intent, and the sentence of an answer."""

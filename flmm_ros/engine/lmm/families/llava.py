@@ -1,0 +1,101 @@
+"""The LLaVA-1.5 family: one square view of the padded image.
+
+Pre-processing is the original F-LMM's, not the model card's: the long side is fitted, the short
+side is padded on both sides with the mean colour, nothing is cropped away.
+
+Does not know about: heads, phrases, commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import LlavaForConditionalGeneration
+
+from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.lmm.base import Lmm
+from flmm_ros.engine.lmm.families.square import PaddedSquare
+from flmm_ros.engine.lmm.loading import (
+    LoadOptions,
+    load_failure,
+    load_settings,
+    load_tokens,
+    load_weights,
+)
+from flmm_ros.engine.lmm.tokens import PromptTokens
+from flmm_ros.engine.lmm.view import View
+from flmm_ros.engine.vision import conv_encoder as conv_tower  # noqa: F401  registers the embedded model's vision tower
+
+
+@dataclass(frozen=True)
+class PixelRule:
+    """How pixels are scaled: value * scale, then (v - mean) / std per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float
+
+    @classmethod
+    def load(cls, config: ModelConfig, options: LoadOptions) -> PixelRule:
+        """From the preprocessor_config.json beside the weights.
+
+        Raises:
+            CheckpointError: missing, or without mean or std.
+        """
+        settings = load_settings(config, options, "preprocessor_config.json")
+        try:
+            mean, std = tuple(settings["image_mean"]), tuple(settings["image_std"])
+        except KeyError as error:
+            raise load_failure(config, error) from error
+        return cls(mean, std, float(settings.get("rescale_factor", 1 / 255)))
+
+    def apply(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """RGB uint8 [H, W, 3] to float32 [3, H, W]."""
+        pixels = image.astype(np.float32) * np.float32(self.scale)
+        pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+class Llava(Lmm):
+    """LLaVA-1.5 on transformers' LlavaForConditionalGeneration."""
+
+    family = "llava"
+
+    def __init__(
+        self,
+        model: LlavaForConditionalGeneration,
+        tokens: PromptTokens | None,
+        config: ModelConfig,
+        pixel_rule: PixelRule,
+    ) -> None:
+        super().__init__(model, tokens, config)
+        self.pixel_rule = pixel_rule
+        vision = model.config.vision_config
+        self.side = int(vision.image_size)
+        self.grid = self.side // int(vision.patch_size)
+
+    @classmethod
+    def load(cls, config: ModelConfig, options: LoadOptions) -> Llava:
+        model = load_weights(LlavaForConditionalGeneration, config, options)
+        tokens = load_tokens(config, model.config.image_token_id, options)
+        return cls(model, tokens, config, PixelRule.load(config, options))
+
+    def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
+        return [self.image_token_id] * self.grid * self.grid
+
+    def prepare(self, image: NDArray[np.uint8]) -> Mapping[str, torch.Tensor]:
+        rule, square = self.pixel_rule, self._square((image.shape[0], image.shape[1]))
+        filled = square.fill(image, tuple(int(255 * channel) for channel in rule.mean))
+        return {"pixel_values": rule.apply(filled)[None].to(self.model.dtype)}
+
+    def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+        box = self._square(image_hw).box_xyxy_px(image_hw)
+        columns = torch.arange(self.grid * self.grid)
+        return (View("whole", columns, (self.grid, self.grid), box),)
+
+    def _square(self, image_hw: tuple[int, int]) -> PaddedSquare:
+        return PaddedSquare.around(image_hw, self.side)

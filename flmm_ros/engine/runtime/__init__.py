@@ -1,0 +1,1 @@
+"""What a process that runs for days needs: memory, timing, cancellation, caches."""

@@ -1,0 +1,1 @@
+"""Image encoders that read pixels: SAM's and the small convolutional one."""

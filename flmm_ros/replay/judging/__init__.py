@@ -1,0 +1,1 @@
+"""How right an answer is, and the numbers made of many."""

@@ -1,0 +1,214 @@
+"""Says how right one answer is: its masks against the true ones, its words, its refusals.
+
+What is pointed at is brought together with what should be: first by the words (the phrase "the red
+mug" and the thing "red mug"), then by where the masks lie, one to one. So a model that finds both
+mugs but swaps their names gets neither, and one that calls a mug a cup is not wrong.
+Does not know about: where answers come from, recordings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from flmm_ros.engine.errors import ConfigError
+from flmm_ros.engine.masks import rle
+from flmm_ros.replay.judging.rows import Pair, Pointed, Row, Steadiness
+from flmm_ros.replay.judging.target import target_error_m
+from flmm_ros.replay.recording.frames import Frame, Masks
+from flmm_ros.replay.scenario import Expectation
+
+GOOD_IOU = 0.5  # a mask below this is not on the thing
+_NAME_FIRST = 2.0  # more than any IoU: words decide before places
+
+
+@dataclass(frozen=True)
+class SeenObject:
+    """One object of an answer; mask bool [H, W]."""
+
+    phrase: str
+    score: float
+    is_present: bool
+    is_ambiguous: bool
+    box_xyxy_px: tuple[int, int, int, int]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An answer, or a refusal (error is not "OK"), as every way of asking gives it."""
+
+    text: str
+    error: str = "OK"
+    error_text: str = ""
+    intent: str = ""
+    objects: tuple[SeenObject, ...] = ()
+    times_ms: Mapping[str, float] = field(default_factory=dict)
+    rss_mb: float | None = None
+
+    @property
+    def present(self) -> tuple[SeenObject, ...]:
+        """What is pointed at."""
+        return tuple(o for o in self.objects if o.is_present)
+
+
+class Judge:
+    """Judges the answers of one recording; remembers the last one to each command."""
+
+    def __init__(self, bag: str) -> None:
+        self._bag = bag
+        self._last: dict[int, tuple[NDArray[np.bool_], NDArray[np.bool_] | None, set[str]]] = {}
+
+    def row(self, frame: Frame, number: int, text: str, expect: Expectation, heard: Heard) -> Row:
+        """The row of one answer.
+
+        Raises:
+            ConfigError: the true masks have another size than the image.
+        """
+        truth = frame.truth
+        _check_sizes(heard, truth)
+        wanted = _wanted(expect, truth)
+        pairs: tuple[Pair, ...] | None = None
+        extra = 0
+        if wanted is not None and truth is not None and heard.error == "OK":
+            found = match(heard.present, wanted, truth)
+            pairs = tuple(_pair(name, seen, truth[name], frame) for name, seen in found)
+            extra = len(heard.present) - sum(seen is not None for _, seen in found)
+        elif wanted and truth is not None:  # refused: everything is missed
+            pairs = tuple(Pair(name, None, 0, int(truth[name].sum())) for name in wanted)
+        is_refused = heard.error != "OK"
+        return Row(
+            bag=self._bag,
+            frame=frame.index,
+            stamp_ns=frame.stamp_ns,
+            t_s=frame.t_s,
+            command=number,
+            text=text,
+            answer=heard.text,
+            error=heard.error,
+            error_text=heard.error_text,
+            intent=heard.intent,
+            objects=tuple(_pointed(o) for o in heard.objects),
+            pairs=pairs,
+            extra=extra,
+            is_answer_right=_is_answer_right(expect, heard.text),
+            is_error_right=(heard.error == expect.error)
+            if is_refused or expect.error != "OK"
+            else None,
+            is_absence_right=None if wanted != () or is_refused else not heard.present,
+            is_ambiguity_right=None
+            if expect.ambiguous is None
+            else any(o.is_ambiguous for o in heard.present) == expect.ambiguous,
+            steadiness=None if is_refused else self._steadiness(number, heard, wanted, truth),
+            times_ms=dict(heard.times_ms),
+            rss_mb=heard.rss_mb,
+        )
+
+    def _steadiness(
+        self, number: int, heard: Heard, wanted: Sequence[str] | None, truth: Masks | None
+    ) -> Steadiness | None:
+        """Beside the last answer to the same command, if it pointed at anything."""
+        if not heard.objects:
+            return None
+        mask = _union([o.mask for o in heard.present], heard.objects[0].mask.shape)
+        true = (
+            None
+            if truth is None or wanted is None
+            else _union([truth[name] for name in wanted], mask.shape)
+        )
+        phrases = {o.phrase for o in heard.present}
+        last = self._last.get(number)
+        self._last[number] = (mask, true, phrases)
+        if last is None or last[0].shape != mask.shape:
+            return None
+        is_changed = phrases != last[2]
+        if not (mask.any() or last[0].any()):  # absent both times
+            return Steadiness(1.0, None, is_changed)
+        true_iou = None if true is None or last[1] is None else _iou(true, last[1])
+        return Steadiness(_iou(mask, last[0]), true_iou, is_changed)
+
+
+def match(
+    present: Sequence[SeenObject], wanted: Sequence[str], truth: Masks
+) -> list[tuple[str, SeenObject | None]]:
+    """What is pointed at for each wanted thing; None = nothing."""
+    scores = np.zeros((len(wanted), len(present)))
+    for i, name in enumerate(wanted):
+        for j, seen in enumerate(present):
+            is_named = words_of(name) <= words_of(seen.phrase)
+            scores[i, j] = _NAME_FIRST * is_named + _iou(seen.mask, truth[name])
+    rows, columns = linear_sum_assignment(scores, maximize=True)
+    chosen = {int(i): int(j) for i, j in zip(rows, columns, strict=True) if scores[i, j] > 0}
+    return [(n, present[chosen[i]] if i in chosen else None) for i, n in enumerate(wanted)]
+
+
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text, in lower case."""
+    return frozenset(re.findall(r"\w+", text.lower()))
+
+
+def _wanted(expect: Expectation, truth: Masks | None) -> tuple[str, ...] | None:
+    """What should be pointed at on this image: of what is expected, what can be seen."""
+    if expect.objects is None or expect.error != "OK":
+        return None
+    if truth is None:
+        return () if expect.objects == () else None
+    return tuple(n for n in expect.objects if n in truth and truth[n].any())
+
+
+def _is_answer_right(expect: Expectation, text: str) -> bool | None:
+    if not expect.answer and not expect.answer_without:
+        return None
+    said = words_of(text)
+    wanted = words_of(" ".join(expect.answer))
+    return wanted <= said and not said & words_of(" ".join(expect.answer_without))
+
+
+def _pair(name: str, seen: SeenObject | None, true: NDArray[np.bool_], frame: Frame) -> Pair:
+    """With the distance of the two centres, where the recording has depth."""
+    if seen is None:
+        return Pair(name, None, 0, int(true.sum()))
+    both, either = int((seen.mask & true).sum()), int((seen.mask | true).sum())
+    error_m = None
+    if frame.depth is not None and frame.camera_info is not None:
+        error_m = target_error_m(seen.mask, true, frame.depth, frame.camera_info)
+    return Pair(name, seen.phrase, both, either, error_m)
+
+
+def _check_sizes(heard: Heard, truth: Masks | None) -> None:
+    for o in heard.objects:
+        for name, mask in (truth or {}).items():
+            if mask.shape != o.mask.shape:
+                raise ConfigError(
+                    f"truth {name!r}: expected a mask of {o.mask.shape} like the image, got "
+                    f"{mask.shape}"
+                )
+        return  # all masks of an answer have one size
+
+
+def _pointed(o: SeenObject) -> Pointed:
+    return Pointed(
+        o.phrase,
+        round(float(o.score), 6),
+        o.is_present,
+        o.is_ambiguous,
+        (o.box_xyxy_px[0], o.box_xyxy_px[1], o.box_xyxy_px[2], o.box_xyxy_px[3]),
+        rle.encode(o.mask),
+    )
+
+
+def _union(masks: Sequence[NDArray[np.bool_]], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    union = np.zeros(size, bool)
+    for mask in masks:
+        union |= mask
+    return union
+
+
+def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    either = int((a | b).sum())
+    return int((a & b).sum()) / either if either else 0.0

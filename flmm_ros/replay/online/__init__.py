@@ -1,0 +1,1 @@
+"""A recording played into the running node."""

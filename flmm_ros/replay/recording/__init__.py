@@ -1,0 +1,1 @@
+"""Recordings read from disk, whole or damaged."""

@@ -1,0 +1,1 @@
+"""Runs over one recording or many, on one process or a cluster."""

@@ -1,0 +1,1 @@
+"""The look of every HTML page this package writes, and the pictures on them."""

@@ -1,0 +1,1 @@
+"""For robot programs: ask the node, get numpy back. Needs no torch."""

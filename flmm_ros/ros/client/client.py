@@ -1,0 +1,235 @@
+"""Ask the grounding node from a robot program or from a shell.
+
+    import rclpy
+    from flmm_ros.ros.client.client import GroundingClient
+
+    rclpy.init()
+    with GroundingClient(rclpy.create_node("robot")) as client:
+        result = client.ground("pick up the red mug", timeout_s=10.0)
+        print(result.text, [(o.phrase, o.score, o.box_xyxy_px) for o in result.objects])
+
+    python -m flmm_ros.ros.client.client "the red mug"
+
+The client talks through a small node of its own, spun by a thread of its own: `ground` may be
+called from anywhere, also from a callback of your node, whether or not your node is spun elsewhere.
+Does not know about: the model, the node's process, where images come from.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Header
+
+from flmm_ros.action import Ground
+from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.client.asked_goal import AskedGoal, GoalLost
+from flmm_ros.ros.client.grounding_result import FoundObject as FoundObject
+from flmm_ros.ros.client.grounding_result import GroundingResult, result_from_msg
+from flmm_ros.ros.interface.endpoints import GROUND
+from flmm_ros.ros.messages import conversions
+from flmm_ros.ros.targets.target_messages import FoundTarget as FoundTarget
+
+OnFeedback = Callable[[str, str, float], None]  # stage, partial text, elapsed seconds
+
+_ANSWER_MARGIN_S = 5.0  # beyond the goal's own timeout: a stage in the model may have to end first
+_POLL_S = 0.5
+
+
+class GroundingError(Exception):
+    """No answer came: no node, or it went away, or it fell silent. The text says what to do."""
+
+
+class GroundingClient:
+    """Asks one grounding node.
+
+    Args:
+        node: your node; gives context, namespace and name.
+        name: the grounding node's name, relative to your namespace or absolute.
+    """
+
+    def __init__(self, node: Node, name: str = "grounding_node") -> None:
+        self._own = Node(
+            f"{node.get_name()}_grounding_client",
+            context=node.context,
+            namespace=node.get_namespace(),
+            start_parameter_services=False,
+            # Rules such as __node:=x are meant for your node; as is its name in them.
+            use_global_arguments=False,
+        )
+        self._action = f"{name}/ground"
+        # Room for the answers of many threads at once, see endpoints.BURST.
+        profile = QoSProfile(depth=GROUND.depth)
+        self._client: Any = ActionClient(
+            self._own,
+            Ground,
+            self._action,
+            goal_service_qos_profile=profile,
+            result_service_qos_profile=profile,
+            cancel_service_qos_profile=profile,
+        )
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(self._own)
+        self._is_closed = threading.Event()
+        self._asked: list[AskedGoal] = []  # only used on the client's thread
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> GroundingClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the client's thread and node; yours stays."""
+        self._is_closed.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self._client.destroy()
+        self._own.destroy_node()
+
+    def ground(
+        self,
+        command: str,
+        *,
+        timeout_s: float = 10.0,
+        intent: str = "",
+        image: NDArray[np.uint8] | None = None,
+        camera: str = "",
+        chat_id: str = "",
+        on_feedback: OnFeedback | None = None,
+        wait_for_node_s: float = 5.0,
+    ) -> GroundingResult:
+        """Asks and waits for the answer; a refusal is an answer too, see `GroundingResult.error`.
+
+        Args:
+            timeout_s: the node gives up after this many seconds (error TIMEOUT); 0 = never.
+            intent: ground, answer_and_ground, answer, or empty for the node to decide.
+            image: RGB uint8 [H, W, 3] to ask about instead of the node's camera.
+            camera: one of the node's further cameras; empty for its main one.
+            chat_id: any text; calls with the same one are a conversation about the first one's
+                image. Empty: on its own.
+            on_feedback: called with stage, partial text, elapsed seconds; on the client's thread.
+                The first goal of a new client may miss some: the node's end of the feedback topic
+                can be slower to connect than the goal.
+            wait_for_node_s: how long to look for the node.
+
+        Raises:
+            GroundingError: there is no such node, or it went away.
+        """
+        self._wait_for_node(wait_for_node_s)
+        goal = Ground.Goal(
+            command=command,
+            intent=intent,
+            camera=camera,
+            chat_id=chat_id,
+            timeout_s=float(timeout_s),
+        )
+        if image is not None:
+            goal.use_image = True
+            goal.image = conversions.image_to_msg(image, Header())
+        pending = _Pending()
+        asked = AskedGoal(self._client, goal, pending.end, _told(on_feedback))
+        self._executor.create_task(self._begin, asked)
+        deadline_s = time.monotonic() + timeout_s + _ANSWER_MARGIN_S if timeout_s > 0 else None
+        try:
+            while not pending.is_done.wait(_POLL_S):
+                self._check_alive(deadline_s)
+        except BaseException:  # also Ctrl-C: the node should not go on for nobody
+            asked.cancel()
+            raise
+        return pending.result()
+
+    def _wait_for_node(self, wait_s: float) -> None:
+        if not self._client.wait_for_server(timeout_sec=wait_s):
+            name = self._own.resolve_service_name(self._action)
+            raise GroundingError(
+                f"expected a node that serves the action {name}, found none in {wait_s:g} s; is "
+                "the grounding node running, in this namespace, with the same ROS_DOMAIN_ID?"
+            )
+
+    def _check_alive(self, deadline_s: float | None) -> None:
+        if not self._own.context.ok():
+            raise GroundingError("ROS was shut down while the answer was waited for")
+        if not self._client.server_is_ready():
+            raise GroundingError("the grounding node went away before it answered")
+        if deadline_s is not None and time.monotonic() > deadline_s:
+            raise GroundingError(
+                "the grounding node is there but did not answer in time; see its log"
+            )
+
+    # On the client's thread.
+
+    def _begin(self, asked: AskedGoal) -> None:
+        self._asked.append(asked)
+        asked.look()
+
+    def _spin(self) -> None:
+        # In steps: ending `spin` from another thread takes rclpy seconds.
+        while not self._is_closed.is_set() and self._own.context.ok():
+            with suppress(ExternalShutdownException):  # the program ends: so does this thread
+                self._executor.spin_once(timeout_sec=0.1)
+            self._look()
+        self._look()  # a cancel that came last
+
+    def _look(self) -> None:
+        """Goals are asked again, or cancelled."""
+        for asked in self._asked:
+            asked.look()
+        self._asked = [asked for asked in self._asked if not asked.is_over]
+
+
+class _Pending:
+    """The end of one goal: set on the client's thread, waited for on the caller's."""
+
+    def __init__(self) -> None:
+        self.is_done = threading.Event()
+        self._answer: GroundedAnswer | None = None
+        self._error: Exception | None = None
+
+    def end(self, answer: GroundedAnswer | None, error: Exception | None) -> None:
+        self._answer, self._error = answer, error
+        self.is_done.set()
+
+    def result(self) -> GroundingResult:
+        if isinstance(self._error, GoalLost):
+            raise GroundingError(str(self._error)) from self._error
+        if self._error is not None:
+            raise self._error
+        if self._answer is None:
+            raise GroundingError("the grounding node ended the goal without an answer")
+        return result_from_msg(self._answer)
+
+
+def _told(on_feedback: OnFeedback | None) -> Callable[[Ground.Feedback], None]:
+    if on_feedback is None:
+        return lambda feedback: None
+    return lambda feedback: on_feedback(feedback.stage, feedback.partial_text, feedback.elapsed_s)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line, see flmm_ros/cli/ask.py."""
+    from flmm_ros.cli import ask  # only here: ask builds on this file
+
+    return ask.main(argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

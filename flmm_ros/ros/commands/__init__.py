@@ -1,0 +1,1 @@
+"""One command from its text to its answer: the queue, the worker thread, conversations."""

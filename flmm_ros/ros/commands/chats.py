@@ -1,0 +1,64 @@
+"""Conversations by their id: which image each is about, and what was said.
+
+Only the newest few are kept, because each holds an image and its encoding. Only the worker's thread
+uses this. Does not know about: models, topics, messages of answers.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flmm_ros.engine.answer import Answer, Intent
+from flmm_ros.engine.progress import ProgressCallback
+from flmm_ros.ros.depth.depth_images import DepthWatch
+from flmm_ros.ros.images.newest_image import ImageMsg
+
+
+class Chat(Protocol):
+    """What the engine offers for one conversation."""
+
+    def say(
+        self,
+        command: str,
+        intent: Intent | None = None,
+        on_stage: ProgressCallback | None = None,
+    ) -> Answer:
+        """Answers and grounds, knowing what was said before."""
+        ...
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation and the image it is about; `age_s` was the image's at the first command.
+    `depth` finds the depth that belongs to the image; None where depth is off."""
+
+    chat: Chat
+    image: ImageMsg
+    rgb: NDArray[np.uint8]
+    age_s: float
+    depth: DepthWatch | None = None
+
+
+class Chats:
+    """The newest conversations; the one that was silent longest goes first."""
+
+    def __init__(self) -> None:
+        self._by_id: OrderedDict[str, Conversation] = OrderedDict()
+
+    def get(self, chat_id: str, begin: Callable[[], Conversation], most: int) -> Conversation:
+        """The conversation of this id, begun now if there is none."""
+        found = self._by_id.pop(chat_id, None) or begin()
+        while len(self._by_id) >= most:
+            self._by_id.popitem(last=False)
+        self._by_id[chat_id] = found
+        return found
+
+    def clear(self) -> None:
+        """Forgets all: the model they talked to is gone."""
+        self._by_id.clear()

@@ -1,0 +1,1 @@
+"""Depth images and camera_info that belong to a colour image."""

@@ -1,0 +1,92 @@
+"""The third dimension of a node: depth of every camera, transforms, and the topics of targets.
+
+Does not know about: models, the worker, messages of answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from rclpy.node import Node
+
+from flmm_ros.engine.targets.settings import TargetConfig
+from flmm_ros.ros.commands.command import Reply
+from flmm_ros.ros.depth.depth_cameras import DepthCameras
+from flmm_ros.ros.images import camera
+from flmm_ros.ros.interface import parameters
+from flmm_ros.ros.interface.parameters import NodeConfig, SpaceConfig
+from flmm_ros.ros.messages.vision_messages import VisionTopics
+from flmm_ros.ros.targets.target_finding import (
+    Locator,
+    TargetSettings,
+    find_targets,
+    settings_from,
+)
+from flmm_ros.ros.targets.target_topics import TargetTopics
+from flmm_ros.ros.targets.transforms import Transforms
+
+QUICK_WAIT_S = 0.1
+
+
+class Surroundings:
+    """Listens while the node is active; its publishers live as long as the node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._depths = DepthCameras(node)
+        self._transforms = Transforms(node)
+        self._topics = TargetTopics(node)
+        self._vision = VisionTopics(node)
+
+    def open(self, settings: NodeConfig) -> None:
+        """Listens to depth, and to transforms where a frame is asked for."""
+        space = parameters.read(self._node, SpaceConfig)
+        self._depths.open(camera.names_of(settings.cameras), space, settings.image_qos)
+        if space.target_frame:
+            self._transforms.open()
+
+    def close(self) -> None:
+        """Listens no more, and forgets everything."""
+        self._depths.close()
+        self._transforms.close()
+
+    def hear_again(self) -> None:
+        """Depth that came later, or with another QoS, is asked for what it offers now."""
+        self._depths.hear_again()
+
+    def forget(self) -> None:
+        """What has come is of a time that is yet to come again."""
+        self._depths.forget()
+
+    def publish(self, reply: Reply) -> None:
+        """What there is of an answer in the third dimension, and for programs of others."""
+        if reply.rgb is None:
+            return
+        if reply.space is not None:
+            self._topics.publish(reply.rgb, reply.objects, reply.space)
+        threshold = float(self._node.get_parameter("score_threshold").value)
+        self._vision.publish(reply.msg, threshold)
+
+    def locator(self, camera_name: str) -> Locator:
+        """Finds the objects of a camera in space, by the parameters of now."""
+        return self._locator(camera_name, self._settings())
+
+    def quick_locator(self, camera_name: str) -> Locator:
+        """The same at camera rate: seeks no grasps, and hardly waits for depth."""
+        settings = self._settings()
+        engine = replace(settings.engine, grasps=False)
+        return self._locator(
+            camera_name, replace(settings, engine=engine, depth_wait_s=QUICK_WAIT_S)
+        )
+
+    def _settings(self) -> TargetSettings:
+        engine = parameters.read(self._node, TargetConfig)
+        space = parameters.read(self._node, SpaceConfig)
+        return settings_from(engine, space)
+
+    def _locator(self, camera_name: str, settings: TargetSettings) -> Locator:
+        return Locator(
+            self._depths.watcher(camera_name),
+            partial(find_targets, frames=self._transforms, settings=settings),
+        )

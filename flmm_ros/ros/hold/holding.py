@@ -1,0 +1,82 @@
+"""How the node holds objects: the topic ~/held, the service ~/hold, and which answer is held.
+
+Does not know about: masks, how objects are followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+
+from flmm_ros.ros.commands.command import Command, Reply
+from flmm_ros.ros.hold.hold import Holder, HoldLinks, HoldSettings
+from flmm_ros.ros.images.newest_image import NewestImage
+from flmm_ros.ros.interface import parameters
+from flmm_ros.ros.interface.endpoints import HELD, HOLD
+from flmm_ros.ros.interface.parameters import SpaceConfig
+from flmm_ros.ros.targets.target_finding import Locator
+
+
+class Holding:
+    """Holds the objects of the last answer where that is wanted.
+
+    Args:
+        newest: the images of a camera, by name.
+        locator: finds a camera's objects in space, fast enough for every image.
+        ground: submits a command where the worker is idle; False where it is not.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        newest: Callable[[str], NewestImage],
+        locator: Callable[[str], Locator],
+        ground: Callable[[Command], bool],
+    ) -> None:
+        self._node = node
+        self._last: tuple[Command, Reply] | None = None
+        publisher = node.create_publisher(HELD.type, HELD.name, HELD.depth)
+        self._holder = Holder(HoldLinks(newest, locator, ground, publisher.publish, self._settings))
+        group = MutuallyExclusiveCallbackGroup()
+        node.create_service(HOLD.type, HOLD.name, self._on_service, callback_group=group)
+
+    def answered(self, command: Command, reply: Reply) -> None:
+        """Every answer passes here; one about an image of the client's own cannot be held."""
+        if reply.rgb is None or command.image is not None:
+            return
+        self._last = (command, reply)
+        if self._holder.is_active or parameters.read(self._node, SpaceConfig).hold == "on":
+            self._holder.start(command, reply)
+
+    def grounded(self, command: Command, outcome: Reply | Exception) -> None:
+        """The end of a command that `ground` took."""
+        self._holder.grounded(command, outcome)
+
+    def stop(self) -> None:
+        """Lets go, and forgets the last answer."""
+        self._last = None
+        self._holder.stop()
+
+    def close(self, timeout_s: float) -> None:
+        """Ends for good."""
+        self._holder.close(timeout_s)
+
+    def _on_service(self, request: Any, response: Any) -> Any:
+        last = self._last
+        if not request.data:
+            self._holder.stop()
+            response.success, response.message = True, "let go"
+        elif last is None:
+            response.success = False
+            response.message = "expected an answer about a camera's image first, got none so far"
+        else:
+            self._holder.start(*last)
+            response.success, response.message = True, f"holding the objects of {last[0].text!r}"
+        return response
+
+    def _settings(self) -> HoldSettings:
+        space = parameters.read(self._node, SpaceConfig)
+        return HoldSettings(space.hold_period, space.hold_confidence)

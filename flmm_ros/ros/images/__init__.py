@@ -1,0 +1,1 @@
+"""Camera images: subscriptions, the newest image, decoding."""

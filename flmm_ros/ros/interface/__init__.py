@@ -1,0 +1,1 @@
+"""What the node promises: topics, parameters, error codes, diagnostics texts."""

@@ -1,0 +1,1 @@
+"""Messages to numpy and the engine's dataclasses, and back."""

@@ -1,0 +1,1 @@
+"""The node itself: its life cycle, its process, its diagnostics."""

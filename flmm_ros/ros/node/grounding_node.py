@@ -1,0 +1,324 @@
+"""The node: a command and the newest camera image become an answer and masks on topics.
+
+    python -m flmm_ros.ros.node.grounding_node --ros-args -p model:=tabletop -p autostart:=true
+
+A lifecycle node: configure loads the model, activate listens, deactivate pauses without unloading,
+cleanup frees the model. Commands and goals are answered in every state, outside `active` with
+NOT_ACTIVE and the reason, so that nothing is lost silently. The executor's thread only stores,
+submits and publishes; the worker's thread does the work.
+Does not know about: tensors, image encodings.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from std_msgs.msg import Header, String
+
+from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import FlmmError
+from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.runtime.allocator import set_aside, take_back
+from flmm_ros.engine.runtime.memory import available, used_by_process
+from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.commands.chats import Chats
+from flmm_ros.ros.commands.command import Command, Engine, Reply
+from flmm_ros.ros.commands.command import command as commands
+from flmm_ros.ros.commands.goals import GoalServer
+from flmm_ros.ros.commands.worker import Busy, Job, Worker
+from flmm_ros.ros.depth.depth_pipeline import Surroundings
+from flmm_ros.ros.hold.holding import Holding
+from flmm_ros.ros.images import camera
+from flmm_ros.ros.interface import endpoints, parameters, refusals
+from flmm_ros.ros.interface.parameters import NodeConfig
+from flmm_ros.ros.interface.refusals import Refusal
+from flmm_ros.ros.node import diagnostics
+from flmm_ros.ros.node.answer_topics import AnswerTopics
+from flmm_ros.ros.node.executor import LongCallbacks
+from flmm_ros.ros.node.process import run
+
+PAUSE_TIMEOUT_S = 30.0  # a large model may need seconds to reach the end of a stage
+SWEEP_PERIOD_S = 0.05  # how soon a cancelled or late command leaves the queue
+WATCH_PERIOD_S = 1.0  # of diagnostics, and of looking whether the cameras can still be heard
+MIB = 2**20
+
+
+class GroundingNode(LifecycleNodeMixin, Node):
+    """See the module's docstring. `load` makes the engine; a test can give a slower one."""
+
+    def __init__(self, load: Callable[[GrounderConfig], Engine] = Grounder.from_config) -> None:
+        Node.__init__(self, "grounding_node")
+        # A group of its own: the state can be asked for while configure loads for minutes.
+        lifecycle = LongCallbacks()
+        LifecycleNodeMixin.__init__(self, callback_group=lifecycle)
+        parameters.declare(self, lambda: self.state == "unconfigured")
+        for advice in parameters.strangers(self):
+            self.get_logger().warning(advice)
+        self._load = load
+        self._engine: Engine | None = None
+        self._failure = ""  # why the last configure failed
+        self._is_ending = False
+        self._topic_commands = 0
+        self._chats = Chats()
+        self._statistics = diagnostics.Statistics()
+        self._cameras = camera.Cameras(self)
+        self._surroundings = Surroundings(self)
+        self._worker: Worker[Command, Reply] = Worker(self._work, self._finish)
+        self._create_endpoints()
+        self._create_timers(lifecycle)
+
+    def _create_timers(self, lifecycle: LongCallbacks) -> None:
+        """The node's own work goes on while a simulated clock stands still or is set back."""
+        steady, group = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup
+        self.create_timer(SWEEP_PERIOD_S, self._worker.sweep, group(), steady)
+        self.create_timer(WATCH_PERIOD_S, self._watch, group(), steady)
+        self._autostart = self.create_timer(0.01, self._start_once, lifecycle, steady)
+        backwards = JumpThreshold(
+            min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
+        )
+        self._jumps = self.get_clock().create_jump_callback(
+            backwards, post_callback=lambda _: self._forget()
+        )
+
+    @property
+    def state(self) -> str:
+        """The lifecycle state's name, e.g. "inactive"."""
+        return str(self._state_machine.current_state[1])
+
+    def _create_endpoints(self) -> None:
+        """What exists in every state, so that a command always gets an answer."""
+        self._answers = AnswerTopics(self)
+        health, command = endpoints.DIAGNOSTICS, endpoints.COMMAND
+        self._diagnostics = self.create_publisher(health.type, health.name, health.depth)
+        group = MutuallyExclusiveCallbackGroup
+        self.create_subscription(
+            command.type, command.name, self._on_command, command.depth, callback_group=group()
+        )
+        self._goals = GoalServer(self, self._submit)
+        self._holding = Holding(
+            self,
+            newest=lambda name: self._cameras[name],
+            locator=self._surroundings.quick_locator,
+            ground=self._ground_again,
+        )
+
+    # Transitions. rclpy hides what these raise, so each reports for itself.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads the model. A failure is logged and the node can be configured again."""
+        start_s = time.monotonic()
+        try:
+            engine = self._ready_engine()
+        except FlmmError as error:
+            return self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - reported with its traceback
+            self.get_logger().error(traceback.format_exc())
+            return self._fail(f"{type(error).__name__}: {error}")
+        self._engine, self._failure = engine, ""
+        set_aside()
+        took_s = time.monotonic() - start_s
+        self.get_logger().info(f"loaded {engine.model_name} in {took_s:.1f} s")
+        return super().on_configure(state)
+
+    def _ready_engine(self) -> Engine:
+        """Raises what loading or warming up raises; nothing stays loaded then."""
+        engine = self._load(parameters.read(self, GrounderConfig))
+        try:
+            if self._settings().warm_up:
+                engine.warm_up()
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listens to the camera and takes commands."""
+        settings = self._settings()
+        self._surroundings.open(settings)
+        self._cameras.open(settings)
+        self._worker.open()
+        self.get_logger().info("active")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Pauses; the model stays loaded. Commands at work or waiting are answered NOT_ACTIVE."""
+        self._pause()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Frees the model."""
+        if not self._worker.pause(PAUSE_TIMEOUT_S):
+            self.get_logger().error("a command is still inside the model; clean up again later")
+            return TransitionCallbackReturn.FAILURE
+        self._free()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Pauses and frees the model, from any state."""
+        self._pause()
+        self._free()
+        return super().on_shutdown(state)
+
+    def stop(self) -> None:
+        """The process ends: answers what waits, frees the model."""
+        self._is_ending = True
+        self._pause()
+        self._worker.close(PAUSE_TIMEOUT_S)
+        self._holding.close(PAUSE_TIMEOUT_S)
+        self._free()
+
+    def _start_once(self) -> None:
+        self._autostart.cancel()
+        if self._settings().autostart:
+            self.trigger_configure()
+            if self.state == "inactive" and not self._is_ending:
+                self.trigger_activate()
+
+    def _fail(self, reason: str) -> TransitionCallbackReturn:
+        self._failure = reason
+        self.get_logger().error(f"configure failed: {reason}")
+        return TransitionCallbackReturn.FAILURE
+
+    def _pause(self) -> None:
+        if not self._worker.pause(PAUSE_TIMEOUT_S):
+            self.get_logger().warning("a command is still inside the model; it ends at its stage")
+        self._holding.stop()
+        self._cameras.close()
+        self._surroundings.close()
+
+    def _forget(self) -> None:
+        """What has come is of a time that is yet to come again."""
+        self._cameras.forget()
+        self._surroundings.forget()
+
+    def _free(self) -> None:
+        engine, self._engine = self._engine, None
+        self._chats.clear()
+        if engine is not None:
+            take_back()
+            engine.close()
+
+    # Commands.
+
+    def _on_command(self, msg: String) -> None:
+        self._topic_commands += 1
+        command = Command(command_id=f"topic-{self._topic_commands}", text=msg.data)
+        self._submit(command, 0.0, lambda: False)
+
+    def _submit(self, command: Command, timeout_s: float, is_canceled: Callable[[], bool]) -> None:
+        """Every command passes here once, and ends once in `_finish`."""
+        settings = self._settings()
+        job = Job(command, timeout_s or settings.command_timeout, is_canceled)
+        try:
+            cameras = camera.names_of(settings.cameras)
+            commands.check_command(command, self._max_chars(), cameras)
+        except Refusal as refusal:
+            self._finish(job, refusal)
+            return
+        self._worker.set_policy(Busy(settings.busy), settings.max_queue)
+        self._worker.submit(job)
+
+    def _work(self, job: Job[Command]) -> Reply:
+        """On the worker's thread, the only one that calls the model."""
+        if self._engine is None:  # pragma: no cover - the worker is open only while it is loaded
+            raise RuntimeError("no model is loaded")
+        self._engine.update(parameters.read(self, GrounderConfig))  # the live ones
+        settings = self._settings()
+        return commands.answer(
+            job,
+            self._engine,
+            self._cameras[job.request.camera],
+            self._chats,
+            now_ns=self.get_clock().now().nanoseconds,
+            max_age_s=settings.max_image_age,
+            max_chats=settings.max_chats,
+            locator=self._surroundings.locator(job.request.camera),
+        )
+
+    def _finish(self, job: Job[Command], outcome: Reply | Exception) -> None:
+        """Publishes the one answer of a command, on whatever thread it ended."""
+        if job.request.is_own:
+            self._holding.grounded(job.request, outcome)
+            return
+        reply = outcome if isinstance(outcome, Reply) else Reply(self._refuse(job, outcome))
+        self._statistics.add(reply.msg)
+        try:
+            self._answers.publish(reply)
+        finally:  # whoever sent a goal gets its end, whatever becomes of the topics
+            job.request.on_done(reply.msg)
+        self._surroundings.publish(reply)
+        self._holding.answered(job.request, reply)
+        if self._settings().publish_overlay:
+            self._answers.draw(reply)
+
+    def _refuse(self, job: Job[Command], error: Exception) -> GroundedAnswer:
+        because = f"its state is {self.state}" + (f", {self._failure}" if self._failure else "")
+        if self._is_ending:
+            because = "its process ends"
+        refusal = refusals.refusal_of(error, because)
+        name = refusals.code_name(refusal.code)
+        self.get_logger().warning(f"{job.request.command_id}: {name}: {refusal.text}")
+        if refusal.code in (GroundedAnswer.MODEL_ERROR, GroundedAnswer.INTERNAL):
+            lines = traceback.format_exception(type(error), error, error.__traceback__)
+            self.get_logger().error("".join(lines))
+        model = self._engine.model_name if self._engine is not None else ""
+        return refusals.refusal_to_msg(
+            job.request, refusal, model=model, max_chars=self._max_chars()
+        )
+
+    def _ground_again(self, command: Command) -> bool:
+        """A command of the holder's own: it never stands in anybody's way."""
+        if not self._worker.is_idle:
+            return False
+        self._worker.submit(Job(command, self._settings().command_timeout))
+        return True
+
+    # Parameters and diagnostics.
+
+    def _settings(self) -> NodeConfig:
+        return parameters.read(self, NodeConfig)
+
+    def _max_chars(self) -> int:
+        return int(self.get_parameter("max_command_chars").value)
+
+    def _watch(self) -> None:
+        """Once a second."""
+        self._cameras.hear_again()
+        self._surroundings.hear_again()
+        failures, failure_text = self._statistics.failures
+        now = self.get_clock().now()
+        snapshot = diagnostics.Snapshot(
+            state=self.state,
+            model=self._engine.model_name if self._engine is not None else "",
+            device=str(self.get_parameter("device").value),
+            backend=self._engine.backend if self._engine is not None else "",
+            failure=self._failure,
+            cameras=self._cameras.facts(now.nanoseconds),
+            queue_length=self._worker.queue_length,
+            is_queue_full=self._worker.is_full,
+            busy_s=self._worker.busy_s,
+            failures=failures,
+            failure_text=failure_text,
+            memory_mib=used_by_process() / MIB,
+            free_mib=available("cpu") / MIB,
+            statistics=self._statistics.values(),
+        )
+        name = self.get_fully_qualified_name()
+        self._diagnostics.publish(diagnostics.to_msg(name, snapshot, Header(stamp=now.to_msg())))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the executable."""
+    return run(GroundingNode, GroundingNode.stop, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From masks and depth to poses, points and grasps on topics."""

@@ -1,0 +1,1 @@
+"""A simulated Franka Panda that grips things on the tabletop."""

@@ -1,0 +1,1 @@
+"""The simulation as ROS 2 nodes."""

@@ -1,0 +1,1 @@
+"""The simulated tabletop: objects, textures, camera, and the truth of every pixel."""

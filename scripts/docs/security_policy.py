@@ -1,0 +1,117 @@
+"""Keeps the example of an SROS 2 policy true: what node and robot program may do, from the code.
+
+    python -m scripts.docs.security_policy            # writes config/security/policy.xml
+    python -m scripts.docs.security_policy --check    # exit code 1 where it differs
+
+Two enclaves: the node hears its inputs, publishes its outputs and serves its action and services;
+a robot program calls the action and listens to answers, and can neither send images nor change
+parameters. Names are those of a node without namespace; remapped topics have to be renamed here
+too. Does not know about: keys, how a policy is signed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from flmm_ros.ros.interface import endpoints
+
+PAGE = Path(__file__).resolve().parents[2] / "config" / "security" / "policy.xml"
+NODE, ROBOT = "grounding_node", "robot"
+CLIENT = f"{ROBOT}_grounding_client"  # the name that GroundingClient gives its own node
+_PARAMETER_SERVICES = (
+    "describe_parameters",
+    "get_parameter_types",
+    "get_parameters",
+    "get_type_description",
+    "list_parameters",
+    "set_parameters",
+    "set_parameters_atomically",
+)
+_LIFECYCLE_SERVICES = (
+    "change_state",
+    "get_available_states",
+    "get_available_transitions",
+    "get_state",
+    "get_transition_graph",
+)
+_HEAD = """<?xml version="1.0" encoding="UTF-8"?>
+<!-- Written by python -m scripts.docs.security_policy; how it is used: SECURITY.md. -->
+"""
+
+
+def policy() -> str:
+    """The XML text."""
+    root = ElementTree.Element("policy", version="0.2.0")
+    enclaves = ElementTree.SubElement(root, "enclaves")
+    node = _profile(enclaves, NODE, [NODE])[0]
+    heard = [e.name for e in endpoints.INPUTS]
+    published = [e.name for e in endpoints.OUTPUTS]
+    _rule(node, "topics", "subscribe", [*heard, "/clock", "/tf", "/tf_static"])
+    _rule(node, "topics", "publish", [*published, "~/transition_event", "/rosout"])
+    _rule(node, "topics", "publish", ["/parameter_events"], also="subscribe")
+    own = [e.name for e in endpoints.SERVICES]
+    standard = [f"~/{name}" for name in (*_PARAMETER_SERVICES, *_LIFECYCLE_SERVICES)]
+    _rule(node, "services", "reply", [*own, *standard])
+    _rule(node, "actions", "execute", [e.name for e in endpoints.ACTIONS])
+    robot, client = _profile(enclaves, ROBOT, [ROBOT, CLIENT])
+    listened = [_public(name) for name in published if name.startswith("~/")]
+    _rule(robot, "topics", "subscribe", [*listened, "/clock"])
+    _rule(robot, "topics", "publish", ["/command", "/rosout"])
+    _rule(robot, "topics", "publish", ["/parameter_events"], also="subscribe")
+    _rule(client, "actions", "call", [_public(e.name) for e in endpoints.ACTIONS])
+    _rule(client, "topics", "publish", ["/rosout"])
+    _rule(client, "topics", "publish", ["/parameter_events"], also="subscribe")
+    ElementTree.indent(root)
+    return _HEAD + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _profile(
+    enclaves: ElementTree.Element, name: str, nodes: Iterable[str]
+) -> list[ElementTree.Element]:
+    """One enclave and a profile for each node in it."""
+    enclave = ElementTree.SubElement(enclaves, "enclave", path=f"/{name}")
+    profiles = ElementTree.SubElement(enclave, "profiles")
+    return [ElementTree.SubElement(profiles, "profile", ns="/", node=node) for node in nodes]
+
+
+def _rule(
+    profile: ElementTree.Element, kind: str, may: str, names: Iterable[str], *, also: str = ""
+) -> None:
+    """What is allowed; `also`: a second thing with the same names."""
+    allowed = {may: "ALLOW", **({also: "ALLOW"} if also else {})}
+    rule = ElementTree.SubElement(profile, kind, allowed)
+    for name in names:
+        # The policy's way to write private names has no slash behind the tilde.
+        ElementTree.SubElement(rule, kind[:-1]).text = name.replace("~/", "~")
+
+
+def _public(name: str) -> str:
+    """A private name of the node as others see it."""
+    return name.replace("~/", f"/{NODE}/")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.docs.security_policy",
+        description="Writes the example of an SROS 2 policy from the node's endpoints.",
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 where it differs")
+    args = parser.parse_args(argv)
+    text = policy()
+    if args.check:
+        if PAGE.is_file() and PAGE.read_text() == text:
+            return 0
+        print(f"{PAGE} differs from the code: run python -m scripts.docs.security_policy")
+        return 1
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Workers that die take nothing with them: every task is done once, by another if need be."""
+
+import functools
+import os
+from pathlib import Path
+
+import pytest
+
+from flmm_ros.engine.errors import ConfigError
+from flmm_ros.replay.runs.pool import LocalPool
+from flmm_ros.replay.runs.ray_pool import RayPool
+from flmm_ros.replay.runs.task import Finished, Task
+
+pytestmark = pytest.mark.timeout(600)  # seconds of work, but the machine may be busy
+
+
+class Mortal:
+    """Writes what it did; dies at once at a task called "dies", only the first time at "faint"."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def do(self, task: Task) -> str:
+        marker = self._folder / f"{task.name}.tried"
+        is_first = not marker.exists()
+        marker.touch()
+        if task.name == "dies" or (task.name == "faint" and is_first):
+            os._exit(9)
+        (self._folder / f"{task.name}.done").touch()
+        return "cannot be read" if task.name == "wrong" else ""
+
+
+NAMES = ("a", "faint", "b", "dies", "wrong", "c")
+TASKS = [Task(name, "", "", "") for name in NAMES]
+
+
+def check(finished: list[Finished], folder: Path) -> None:
+    errors = {f.task.name: f.error for f in finished}
+    assert len(finished) == len(TASKS) and set(errors) == set(NAMES)
+    assert errors["dies"].startswith("2 workers ended while they were at it")
+    assert errors["wrong"] == "cannot be read"
+    assert [errors[name] for name in ("a", "b", "c", "faint")] == [""] * 4
+    done = {p.stem for p in folder.glob("*.done")}
+    assert done == {"a", "b", "c", "faint", "wrong"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_processes(tmp_path, workers):
+    pool = LocalPool(workers, functools.partial(Mortal, tmp_path))
+    check(list(pool.run(TASKS)), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_local_ray(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    here = Path(__file__).parent  # where its workers find this module
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    pool = RayPool("local", 2, functools.partial(Mortal, tmp_path))
+    check(list(pool.run(TASKS)), tmp_path)
+
+
+def test_no_ray_at_that_address():
+    pytest.importorskip("ray")
+    with pytest.raises(ConfigError, match="expected a Ray cluster at 'auto'"):
+        list(RayPool("auto", 1, functools.partial(Mortal, Path())).run(TASKS))
+
+
+def test_nothing_to_do_starts_nothing():
+    assert list(RayPool("nowhere", 1, dict).run([])) == []
+    assert list(LocalPool(2, dict).run([])) == []

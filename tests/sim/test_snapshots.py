@@ -1,0 +1,36 @@
+"""Pictures of the tabletop with the names of what lies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flmm_sim.recording import record
+from flmm_sim.recording.snapshots import main
+from flmm_sim.tabletop.tabletop import Tabletop
+
+
+def test_pictures_and_their_phrases(tmp_path: Path) -> None:
+    assert main(["--seeds", "2000100:2000102", "--out", str(tmp_path)]) == 0
+    with Tabletop() as table:
+        scene = table.render(2_000_101)
+    with Image.open(tmp_path / "scene_2000101.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), scene.rgb)
+    phrases = (tmp_path / "scene_2000101.txt").read_text().splitlines()
+    assert phrases == [f"the {thing.name}" for thing in scene.objects]
+
+
+@pytest.mark.parametrize("seeds", ["5:5", "4999999:5000001", "-1:3", "5", "a:b"])
+@pytest.mark.parametrize("tool", [main, record.main])
+def test_scenes_that_there_are_not_are_refused(
+    tool: Callable[[list[str]], int], seeds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = [str(tmp_path / "out")] if tool is record.main else ["--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        tool([*out, f"--seeds={seeds}"])
+    assert f"got '{seeds}'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

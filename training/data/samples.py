@@ -1,0 +1,238 @@
+"""Gets samples ready for the frozen parts, in worker processes: pixels, ids, masks.
+
+What cannot be used (a broken image, words the model has no token for) is replaced by the next
+sample; that one says what it stands in for, and the run counts and names it.
+Does not know about: losses, heads' weights, checkpoints.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from flmm_ros.engine.errors import ConfigError, PromptError
+from flmm_ros.engine.heads.mask_refiner import MaskRefiner
+from flmm_ros.engine.lmm import Lmm
+from flmm_ros.engine.lmm.tokens import Span
+from training.data.registry import open_data
+from training.data.rle import DataError
+from training.data.sample import DESCRIBE, BrokenSampleError, DataSet, GroundingSample, load_rgb
+from training.features.readings import SampleReading, SampleTruth
+from training.loop.order import Draw, StepRange
+
+REPLACEMENTS = 100  # broken samples in a row before the data as a whole is called broken
+
+
+@dataclass(frozen=True)
+class ReadyInput:
+    """What the frozen parts need of one sample.
+
+    image_args: of the language model, with a batch axis of one. pixels: of the refiner's image
+    encoder [3, s, s]. ids: the suffix; spans: of its phrases; answer_span: of the whole answer.
+    groundable: float [S] for the answer's tokens.
+    """
+
+    image_args: Mapping[str, torch.Tensor]
+    pixels: torch.Tensor
+    image_hw: tuple[int, int]
+    ids: tuple[int, ...]
+    spans: tuple[Span, ...]
+    answer_span: Span
+    groundable: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Ready:
+    """One sample, ready: truth, and what the heads will look at or what makes it.
+
+    Exactly one of `given` and `reading` is there. sample: as the data set gives it. left_out: names
+    of broken samples it takes the place of, and what is wrong with them.
+    """
+
+    sample: GroundingSample
+    truth: SampleTruth
+    given: ReadyInput | None = None
+    reading: SampleReading | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+class Source(Protocol):
+    """Where readings come from: prepared for the frozen parts, or kept in a cache."""
+
+    def ready(self, sample: GroundingSample, phrases: Sequence[int]) -> Ready:
+        """A sample with the chosen phrases.
+
+        Raises:
+            BrokenSampleError, PromptError: it cannot be used.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FrozenSource:
+    """Prepares samples for the frozen parts."""
+
+    lmm: Lmm
+    refiner: MaskRefiner
+
+    def ready(self, sample: GroundingSample, phrases: Sequence[int]) -> Ready:
+        truth = truth_of(sample, phrases)
+        return Ready(sample, truth, given=self.given(sample, load_rgb(sample), phrases))
+
+    def given(
+        self, sample: GroundingSample, rgb: NDArray[np.uint8], phrases: Sequence[int]
+    ) -> ReadyInput:
+        """The input of the frozen parts, from the image RGB uint8 [H, W, 3]."""
+        # The original asks the same of every data set; a model may want other words for it.
+        asked = self.lmm.config.prompt if sample.prompt == DESCRIBE else sample.prompt
+        wanted = [sample.phrases[n].text_span for n in phrases]
+        meant = [p.text_span for p in sample.phrases if not p.is_absent]
+        suffix = self.lmm.text().reading(
+            asked, sample.text, [(0, len(sample.text)), *wanted, *meant]
+        )
+        (first, stop), spans = suffix.spans[0], suffix.spans[1:]
+        groundable = torch.zeros(stop - first)
+        for start, end in spans[len(wanted) :]:
+            groundable[start - first : end - first] = 1
+        return ReadyInput(
+            self.lmm.prepare(rgb),
+            self.refiner.pixels([rgb])[0],
+            sample.size_hw,
+            suffix.ids[:stop],
+            spans[: len(wanted)],
+            (first, stop),
+            groundable,
+        )
+
+
+def truth_of(sample: GroundingSample, phrases: Sequence[int]) -> SampleTruth:
+    """The masks of chosen phrases."""
+    chosen = [sample.phrases[n] for n in phrases]
+    masks = np.stack([phrase.mask.decode() for phrase in chosen])
+    return SampleTruth(
+        sample.key, tuple(sample.words_of(p) for p in chosen), torch.from_numpy(masks)
+    )
+
+
+def usable_phrases(sample: GroundingSample, *, absent: bool) -> list[int]:
+    """Which phrases can be learned from: with pixels, or, where wanted, truly absent."""
+    return [
+        n
+        for n, phrase in enumerate(sample.phrases)
+        if (absent and phrase.is_absent) or (not phrase.is_absent and phrase.mask.area_px > 0)
+    ]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How phrases are drawn: at most `most` of a sample, absent ones or not; every one of them in
+    the order of the sample where `most` is 0."""
+
+    most: int
+    absent: bool
+    seed: int
+
+    def of(self, sample: GroundingSample, draw: Draw) -> list[int]:
+        """The phrases of one draw.
+
+        Raises:
+            BrokenSampleError: there is none.
+        """
+        usable = usable_phrases(sample, absent=self.absent)
+        if not usable:
+            raise BrokenSampleError(sample.key, "no phrase that can be learned from")
+        if not self.most or len(usable) <= self.most:
+            return usable
+        rng = np.random.default_rng([self.seed, 1, *draw])
+        return sorted(int(n) for n in rng.choice(usable, self.most, replace=False))
+
+
+class ReadySamples(Dataset[Any]):
+    """Several data sets as one, ready by draw (epoch, index)."""
+
+    def __init__(self, data: Sequence[DataSet], source: Source, drawing: Drawing) -> None:
+        self.data, self.source, self.drawing = list(data), source, drawing
+        self._ends = list(np.cumsum([len(each) for each in self.data]))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if self._ends else 0
+
+    def sample(self, index: int) -> GroundingSample:
+        """A sample by its place in all data sets."""
+        which = bisect.bisect_right(self._ends, index)
+        before = self._ends[which - 1] if which else 0
+        return self.data[which][int(index - before)]
+
+    def __getitem__(self, draw: Draw) -> Ready:
+        epoch, index = draw
+        left_out: list[tuple[str, str]] = []
+        for _ in range(REPLACEMENTS):
+            name = f"sample {index}"
+            try:
+                sample = self.sample(index)
+                name = sample.key
+                ready = self.source.ready(sample, self.drawing.of(sample, (epoch, index)))
+                return dataclasses.replace(ready, left_out=tuple(left_out))
+            except (BrokenSampleError, PromptError) as error:
+                left_out.append((name, str(error)))
+                index = (index + 1) % len(self)
+        raise DataError(
+            f"data: expected usable samples, got {REPLACEMENTS} broken ones in a row, the last: "
+            f"{left_out[-1]}; run python -m training.data check"
+        )
+
+
+def ready_loader(samples: ReadySamples, steps: StepRange, workers: int) -> DataLoader[list[Ready]]:
+    """The forwards of some steps, each a list of ready samples."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive a fork
+    return DataLoader(
+        samples,
+        batch_sampler=cast(Any, steps),  # draws instead of numbers
+        num_workers=workers,
+        collate_fn=list,
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_one_thread,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _one_thread(_: int) -> None:
+    """Workers share the cores; each one's own threads would only be in the others' way."""
+    torch.set_num_threads(1)
+
+
+def ready_on(ready: Ready, device: torch.device) -> Ready:
+    """What the heads need of it, on a device; inputs of the frozen parts go there on their own."""
+    reading = None if ready.reading is None else ready.reading.to(device)
+    return dataclasses.replace(ready, truth=ready.truth.to(device), reading=reading)
+
+
+def opened(names: Sequence[str], root: str) -> list[DataSet]:
+    """Data sets by NAME:SPLIT, or NAME:SPLIT:OPTION=VALUE,... with the data set's own options.
+
+    Raises:
+        ConfigError: not of this form. DataError: unknown, or files missing.
+    """
+    found = []
+    for name in names:
+        title, _, rest = name.partition(":")
+        split, _, texts = rest.partition(":")
+        pairs = [text.partition("=") for text in texts.split(",") if text]
+        if not split or not all(equals for _, equals, _ in pairs):
+            raise ConfigError(
+                "data: expected NAME:SPLIT or NAME:SPLIT:OPTION=VALUE, for example refcoco:train "
+                f"or refcoco:train:expressions=one, got {name!r}"
+            )
+        options = {key: yaml.safe_load(value) for key, _, value in pairs}
+        found.append(open_data(title, root, split=split, **options))
+    return found

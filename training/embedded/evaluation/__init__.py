@@ -1,0 +1,1 @@
+"""How well the embedded model points and answers."""

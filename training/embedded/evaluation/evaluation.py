@@ -1,0 +1,155 @@
+"""How well a model points and answers on tabletop scenes it never saw, through the engine's facade.
+
+Every object of a scene is asked for by "the <colour> <kind>", together with as many absent phrases
+(masks, presence, calibration, false alarms) and names nobody taught it, every kind of which several
+lie there by "the <kind>" (ambiguity), some things by their place or size ("the mug left of the blue
+cube"). What it says is examined in conversation.py.
+
+Does not know about: how the model was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.progress import track
+
+from flmm_ros.engine.answer import Grounding
+from flmm_ros.engine.errors import UnknownWordError
+from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.scene import Scene
+from flmm_sim.tabletop.tabletop import ALL_KINDS, COLORS, KINDS, Tabletop, TabletopScene
+from training.embedded.evaluation.conversation import (
+    examine_answers,
+    examine_conversation,
+    examine_phrases,
+)
+from training.embedded.evaluation.examination import Compared, Crowd, Examination
+from training.embedded.language.neighbours import related_phrase
+from training.embedded.language.samples import pick
+from training.embedded.language.spelling import misspelt
+from training.embedded.language.superlatives import superlative
+from training.embedded.language.vocabulary import UNHEARD
+
+MATCH_IOU = 0.5  # a candidate above it lies on the thing
+
+
+def examine(
+    grounder: Grounder,
+    first: int,
+    stop: int,
+    *,
+    with_answers: bool = True,
+    is_crowded: bool = False,
+) -> Examination:
+    """Examines the scenes of seeds first..stop-1, the plain or the crowded ones."""
+    notes = Examination()
+    with Tabletop() as table:
+        for seed in track(range(first, stop), description="scenes"):
+            truth = table.render_crowd(seed) if is_crowded else table.render(seed)
+            scene = grounder.open(truth.rgb)
+            examine_names(notes, scene, truth, ALL_KINDS if is_crowded else KINDS)
+            examine_unheard(notes, scene, truth)
+            examine_crowds(notes, scene, truth)
+            examine_compared(notes, scene, truth)
+            if with_answers:
+                examine_answers(notes, scene, truth)
+                examine_conversation(notes, scene, truth)
+                examine_phrases(notes, grounder, truth)
+    return notes
+
+
+def absent_names(
+    truth: TabletopScene,
+    count: int,
+    rng: np.random.Generator,
+    all_kinds: Sequence[str] = KINDS,
+) -> list[str]:
+    """Names of things that are not in the scene; most share a colour or a kind with one that is."""
+    there = {o.name for o in truth.objects}
+    names: list[str] = []
+    while len(names) < count:
+        o, choice = truth.objects[rng.integers(len(truth.objects))], rng.random()
+        color = o.color if choice < 0.4 else str(rng.choice(list(COLORS)))
+        kind = o.kind if 0.4 <= choice < 0.8 else str(rng.choice(list(all_kinds)))
+        if f"{color} {kind}" not in there | set(names):
+            names.append(f"{color} {kind}")
+    return names
+
+
+def examine_names(
+    notes: Examination, scene: Scene, truth: TabletopScene, all_kinds: Sequence[str] = KINDS
+) -> None:
+    """Present and absent things by their full names."""
+    rng = np.random.default_rng([truth.seed, 1])
+    names = [o.name for o in truth.objects]
+    names += absent_names(truth, len(names), rng, all_kinds)
+    rng.shuffle(names)
+    # four at a time: a robot's sentence does not name a dozen things
+    for start in range(0, len(names), 4):
+        group = names[start : start + 4]
+        for name, found in zip(group, scene.ground([f"the {n}" for n in group]), strict=True):
+            obj = truth.find(name)
+            notes.is_absent.append(obj is None)
+            notes.said_absent.append(not found.is_present)
+            notes.scores.append(found.score)
+            if obj is None:
+                notes.right.append(False)
+                continue
+            mask = truth.mask(obj)
+            notes.right.append(notes.masks.add(found.mask, mask) > 0.5)
+            notes.attention_points.append(bool(mask.flat[int(found.heat.argmax())]))
+            notes.false_alarms.append(found.is_ambiguous)
+
+
+def examine_unheard(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+    """A thing by a name that no training text has, and one that is there with a slip of the
+    finger in its name."""
+    rng = np.random.default_rng([truth.seed, 6])
+    word, color = pick(rng, UNHEARD), pick(rng, truth.objects).color
+    meant = pick(rng, truth.objects)
+    phrases = [f"the {word}", f"the {color} {word}", f"the {misspelt(meant.name, rng, 1.0)}"]
+    try:
+        found = scene.ground(phrases)
+    except UnknownWordError:  # a model of whole words
+        notes.unheard += [False, False]
+        notes.misspelt.append(0.0)
+        return
+    notes.unheard += [not grounding.is_present for grounding in found[:2]]
+    mask = truth.mask(meant)
+    overlap, union = (found[2].mask & mask).sum(), (found[2].mask | mask).sum()
+    notes.misspelt.append(float(overlap / max(union, 1)))
+
+
+def examine_crowds(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+    """ "the <kind>" where several of a kind lie."""
+    kinds = [o.kind for o in truth.objects]
+    crowds = [kind for kind in ALL_KINDS if kinds.count(kind) > 1]
+    for kind, found in zip(crowds, scene.ground([f"the {k}" for k in crowds]), strict=True):
+        notes.crowds.append(crowd_of(found, truth, kind))
+
+
+def examine_compared(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+    """Things told from others by their place or size, up to two of each sort."""
+    rng = np.random.default_rng([truth.seed, 5])
+    for sort, draw in (("relation", related_phrase), ("superlative", superlative)):
+        drawn = dict(filter(None, (draw(truth.objects, rng) for _ in range(4))))
+        chosen = list(drawn.items())[:2]
+        found = scene.ground([words for words, _ in chosen])
+        for (_, labels), grounding in zip(chosen, found, strict=True):
+            meant = next(o for o in truth.objects if o.label in labels)
+            mask = truth.mask(meant)
+            overlap = float((grounding.mask & mask).sum() / max((grounding.mask | mask).sum(), 1))
+            alike = sum(o.kind == meant.kind for o in truth.objects)
+            notes.compared.append(Compared(sort, overlap, alike > 1))
+
+
+def crowd_of(found: Grounding, truth: TabletopScene, kind: str) -> Crowd:
+    """A grounding of "the <kind>" against all things of that kind."""
+    masks = [truth.mask(o) for o in truth.objects if o.kind == kind]
+    matched = sum(
+        any((c.mask & m).sum() > MATCH_IOU * (c.mask | m).sum() for c in found.candidates)
+        for m in masks
+    )
+    return Crowd(len(masks), len(found.candidates), matched)

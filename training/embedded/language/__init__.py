@@ -1,0 +1,1 @@
+"""What is said about a tabletop, as text and as tokens."""

@@ -1,0 +1,1 @@
+"""The stages of making the embedded model, one file each."""

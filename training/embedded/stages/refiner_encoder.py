@@ -1,0 +1,181 @@
+"""What the refiner's image encoder is told about the image itself, before any phrase: what lies in
+every cell, of which colour, and where the middle of that thing is.
+
+A real refiner brings SAM's image encoder, which has seen the world before it sees a phrase. The
+embedded one starts from nothing, and masks alone teach it too slowly to tell a mug from a cube of
+the same colour, or two mugs from each other. So it is trained on that first, and frozen while the
+heads train, as SAM's is in the original. The probe that asks it is thrown away.
+
+Does not know about: phrases, language models.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from flmm_ros.engine.heads.mask_refiner import MaskRefiner
+from flmm_sim.tabletop.tabletop import ALL_KINDS, COLORS, HEIGHT_PX, WIDTH_PX
+from training.embedded.stages.batches import Pace, ahead
+from training.embedded.stages.checkpoints import resume, save
+from training.embedded.stages.scenes import SceneSet
+
+log = logging.getLogger(__name__)
+TABLE_WEIGHT = 0.15  # most cells show the table
+OFFSET_PX = 40.0  # about the size of a thing
+COLOR_NAMES = tuple(COLORS)
+
+
+@dataclass(frozen=True)
+class Sights:
+    """The truth of every cell of B images: kind and color int64 [B, r, c], 0 for the table; offset
+    float32 [B, 2, r, c], from the cell to the middle of its thing, x and y, in OFFSET_PX."""
+
+    kind: torch.Tensor
+    color: torch.Tensor
+    offset: torch.Tensor
+
+    def mirrored(self) -> Sights:
+        """The same seen in a mirror."""
+        turn = torch.tensor([-1.0, 1.0])[:, None, None]
+        return Sights(self.kind.flip(2), self.color.flip(2), self.offset.flip(3) * turn)
+
+    def to(self, device: torch.device) -> Sights:
+        """The same on a device."""
+        return Sights(*(part.to(device, non_blocking=True) for part in vars(self).values()))
+
+
+class SightProbe(nn.Module):
+    """Names kind and colour in every cell of the refiner's image features, and points at the middle
+    of the thing."""
+
+    kind_weight: torch.Tensor
+    color_weight: torch.Tensor
+
+    def __init__(self, refiner: MaskRefiner) -> None:
+        super().__init__()
+        counts = (1 + len(ALL_KINDS), 1 + len(COLORS), 2)
+        self.parts = list(counts)
+        self.linear = nn.Conv2d(refiner.shape.hidden, sum(counts), 1)
+        height, width = refiner.fitted_hw((HEIGHT_PX, WIDTH_PX))
+        stride = refiner.shape.input_size // refiner.grid
+        self.rows = cell_centres(height // stride, HEIGHT_PX)
+        self.columns = cell_centres(width // stride, WIDTH_PX)
+        self.register_buffer("kind_weight", torch.tensor([TABLE_WEIGHT, *[1.0] * len(ALL_KINDS)]))
+        self.register_buffer("color_weight", torch.tensor([TABLE_WEIGHT, *[1.0] * len(COLORS)]))
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Features [B, hidden, g, g] to logits of kind and colour and the offset, [B, K, r, c]."""
+        seen = self.linear(features)[:, :, : len(self.rows), : len(self.columns)]
+        return tuple(seen.split(self.parts, dim=1))
+
+    def loss(self, features: torch.Tensor, truth: Sights) -> torch.Tensor:
+        """Cross entropy of kind and colour, and the offset's distance on things."""
+        kind, color, offset = self(features)
+        there = (truth.kind > 0)[:, None].float()
+        apart = F.smooth_l1_loss(offset, truth.offset, reduction="none")
+        return (
+            F.cross_entropy(kind, truth.kind, self.kind_weight)
+            + 0.5 * F.cross_entropy(color, truth.color, self.color_weight)
+            + (apart * there).sum() / there.sum().clamp_min(1)
+        )
+
+    def truth(self, scenes: SceneSet, index: np.ndarray) -> Sights:
+        """What is at the centre of every cell of some scenes."""
+        at = np.ix_(self.rows, self.columns)
+        kinds, colors, offsets = [], [], []
+        for i in index:
+            table = np.zeros((256, 4), np.float32)
+            for o in scenes.objects[i]:
+                place = (1 + ALL_KINDS.index(o.kind), 1 + COLOR_NAMES.index(o.color), *o.center_px)
+                table[o.label] = place
+            cells = table[scenes.labels[i][at]]
+            kinds.append(cells[..., 0].astype(np.int64))
+            colors.append(cells[..., 1].astype(np.int64))
+            here = np.stack(np.meshgrid(self.columns, self.rows), axis=0)
+            offsets.append((cells[..., 2:].transpose(2, 0, 1) - here) / OFFSET_PX)
+        return Sights(
+            torch.from_numpy(np.stack(kinds)),
+            torch.from_numpy(np.stack(colors)),
+            torch.from_numpy(np.stack(offsets).astype(np.float32)),
+        )
+
+
+def train_sight(
+    refiner: MaskRefiner,
+    scenes: SceneSet,
+    unseen: SceneSet,
+    checkpoint: Path,
+    pace: Pace,
+) -> dict[str, float]:
+    """Trains the refiner's image encoder in place; the stand-in for SAM's pre-training. Resumable.
+
+    Returns the shares of cells of things, in unseen scenes, whose kind and colour are right.
+    """
+    encoder = refiner.image_encoder
+    device = next(encoder.parameters()).device
+    probe = SightProbe(refiner).to(device)
+    both = nn.ModuleList([encoder, probe])
+    optimizer = torch.optim.AdamW(both.parameters(), pace.peak_rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, pace.peak_rate, total_steps=pace.steps, pct_start=0.1
+    )
+    first = resume(checkpoint, both, optimizer, schedule)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    total = torch.zeros((), device=device)
+
+    def drawn(step: int) -> tuple[torch.Tensor, Sights]:
+        rng = np.random.default_rng([pace.seed, step])
+        index = rng.integers(0, len(scenes), pace.images)
+        truth, rgb = probe.truth(scenes, index), scenes.rgb[index]
+        if step % 2:  # every other batch mirrored
+            truth, rgb = truth.mirrored(), rgb[:, :, ::-1]
+        gain = torch.from_numpy(rng.uniform(0.9, 1.1, (pace.images, 3, 1, 1)).astype(np.float32))
+        return refiner.pixels(list(rgb)) * gain, truth
+
+    for step, (pixels, truth) in ahead(drawn, range(first, pace.steps), pace.workers):
+        encoder.train()
+        x = pixels.to(device).contiguous(memory_format=torch.channels_last)
+        loss = probe.loss(encoder(x), truth.to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        total += loss.detach()
+        if step % 50 == 49:
+            log.info("sight step %d/%d loss %.3f", step + 1, pace.steps, total.item() / 50)
+            total.zero_()
+        if step % 250 == 249:
+            log.info("sight unseen %s", sight_accuracy(refiner, probe, unseen))
+            save(checkpoint, both, optimizer, schedule, step + 1)
+    encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return sight_accuracy(refiner, probe, unseen)
+
+
+@torch.no_grad()
+def sight_accuracy(refiner: MaskRefiner, probe: SightProbe, unseen: SceneSet) -> dict[str, float]:
+    """Shares of cells whose kind and colour are right, on things, and of table cells left alone."""
+    refiner.image_encoder.eval()
+    right: dict[str, list[torch.Tensor]] = {"kind": [], "color": [], "table": []}
+    for start in range(0, len(unseen), 50):
+        index = np.arange(start, min(start + 50, len(unseen)))
+        truth = probe.truth(unseen, index)
+        seen = refiner.features(refiner.pixels(list(unseen.rgb[index])))
+        kind, color, _ = (part.cpu() for part in probe(seen))
+        there = truth.kind > 0
+        right["kind"].append((kind.argmax(1) == truth.kind)[there])
+        right["color"].append((color.argmax(1) == truth.color)[there])
+        right["table"].append((kind.argmax(1) == 0)[~there])
+    return {name: torch.cat(parts).float().mean().item() for name, parts in right.items()}
+
+
+def cell_centres(cells: int, size_px: int) -> np.ndarray:
+    """The pixel in the middle of each of `cells` equal parts of a side."""
+    return ((np.arange(cells) + 0.5) * size_px / cells).astype(int)

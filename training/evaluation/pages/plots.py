@@ -1,0 +1,34 @@
+"""Pictures of an evaluation. matplotlib is only needed here, and only when a picture is asked for.
+
+Does not know about: models, how the numbers came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.evaluation.metrics import ScoreBin, calibration_error
+
+
+def draw_reliability(bins: Sequence[ScoreBin], path: Path) -> None:
+    """The reliability diagram of a score, as PNG: how often it is right where it says s.
+
+    On the dashed line a score means what it says; the lower panel shows how many phrases had it.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure  # no pyplot: it would look for a display
+
+    figure = Figure(figsize=(4.0, 5.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    at = [b.score for b in bins]
+    upper.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1)
+    upper.plot(at, [b.right for b in bins], "o-", color="tab:blue", markersize=4)
+    upper.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), ylabel="share with IoU > 0.5")
+    upper.set_title(f"expected calibration error {calibration_error(bins):.3f}", fontsize=10)
+    lower.bar(at, [b.count for b in bins], width=0.06, color="tab:blue")
+    lower.set(xlabel="score", ylabel="phrases")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)

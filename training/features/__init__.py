@@ -1,0 +1,1 @@
+"""What the frozen parts make of samples, computed now or read from a cache."""

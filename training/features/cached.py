@@ -1,0 +1,121 @@
+"""Readings from a feature cache instead of from the frozen parts.
+
+Does not know about: how records lie on the disk, losses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.heads.mask_refiner import MaskRefiner
+from flmm_ros.engine.heads.trained import LmmShape
+from flmm_ros.engine.lmm import Lmm
+from training.data.sample import BrokenSampleError, GroundingSample
+from training.data.samples import Ready, truth_of
+from training.features.packing import unpacked
+from training.features.readings import SampleReading
+from training.features.store import FeatureError, FeatureStore
+from training.recipe import Recipe
+
+_PROBED = 64  # values of each weight that its fingerprint looks at
+
+
+@dataclass(frozen=True)
+class CachedSource:
+    """Takes readings from a store; masks still come from the data set."""
+
+    store: FeatureStore
+
+    def ready(self, sample: GroundingSample, phrases: Sequence[int]) -> Ready:
+        """As `Source`.
+
+        Raises:
+            BrokenSampleError: it was left out when the cache was made.
+            FeatureError: not in the cache, or the data set has changed since.
+        """
+        if sample.key in self.store.skipped and sample.key not in self.store:
+            raise BrokenSampleError(sample.key, self.store.skipped[sample.key])
+        record = self.store.read(sample.key)
+        if self.store.digest(sample.key) != digest_of(sample):
+            raise FeatureError(
+                f"{self.store.folder}: expected the text of {sample.key!r} as it was read, got "
+                "another; run python -m training.features, it reads what has changed"
+            )
+        return Ready(sample, truth_of(sample, phrases), reading=self._reading(record, phrases))
+
+    def _reading(self, record: dict[str, torch.Tensor], phrases: Sequence[int]) -> SampleReading:
+        rows = {int(phrase): n for n, phrase in enumerate(record["phrases"])}
+        return unpacked(record, [rows[phrase] for phrase in phrases])
+
+
+def digest_of(sample: GroundingSample) -> str:
+    """Of everything the frozen parts are told about a sample."""
+    told = [
+        sample.text,
+        sample.prompt,
+        list(sample.size_hw),
+        [[*phrase.text_span, phrase.is_absent] for phrase in sample.phrases],
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def about_model(
+    recipe: Recipe, model: ModelConfig, lmm: Lmm, refiner: MaskRefiner
+) -> dict[str, Any]:
+    """What a cache depends on, and what training needs to know when only the cache is there."""
+    shape = lmm.shape
+    return {
+        **about_recipe(recipe, model),
+        "lmm_weights": fingerprint(lmm.model),
+        "encoder_weights": fingerprint(refiner.image_encoder),
+        "answers": recipe.selector_weight > 0,
+        "lmm": [shape.layers, shape.heads, shape.width, shape.views],
+    }
+
+
+def about_recipe(recipe: Recipe, model: ModelConfig) -> dict[str, Any]:
+    """The part of it that is known without the language model."""
+    return {
+        "model": model.name,
+        "merge": model.merge,
+        "prompt": model.prompt,
+        "template": model.template,
+        "maps": recipe.cache_maps,
+        "states": recipe.cache_states,
+        "features": recipe.cache_features,
+    }
+
+
+def lmm_shape(store: FeatureStore) -> LmmShape:
+    """Of the language model a cache was made with.
+
+    Raises:
+        FeatureError: the cache does not say.
+    """
+    try:
+        layers, heads, width, views = store.about["lmm"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise FeatureError(
+            f"{store.folder}: expected the language model's shape in about.json, got none"
+        ) from error
+    return LmmShape(layers, heads, width, views)
+
+
+@torch.no_grad()
+def fingerprint(module: torch.nn.Module) -> str:
+    """Of a module's weights: names, shapes and some values of each; 7B take seconds."""
+    found = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        flat = value.detach().flatten()
+        probes = flat[:: max(1, len(flat) // _PROBED)][:_PROBED].cpu()
+        if probes.is_floating_point():
+            probes = probes.double()
+        found.update(f"{name} {tuple(value.shape)} {probes.tolist()}".encode())
+    return found.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""What is trained: where heads begin, losses, schedules, export."""

@@ -1,0 +1,88 @@
+"""What the heads begin as: new ones on a segment-anything refiner, or ones trained before.
+
+Does not know about: data, losses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import torch
+
+from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.errors import ConfigError
+from flmm_ros.engine.grounder import load_model_heads
+from flmm_ros.engine.heads.checkpoint import load_heads, load_refiner
+from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
+from training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+
+def first_heads(recipe: Recipe, model: ModelConfig, lmm: LmmShape) -> Heads:
+    """Heads for a language model as the recipe's `start` says, on the CPU, ready to be trained.
+
+    New weights depend on the recipe's seed only.
+
+    Raises:
+        ConfigError, CheckpointError: no segment-anything file, or heads for another model.
+    """
+    if recipe.start == "sam":
+        heads = _new(recipe, model, lmm)
+    else:
+        heads = _trained_before(recipe, model)
+        heads.require_fit(lmm)
+    wanted = dataclasses.replace(
+        heads.config,
+        supervised_iou=recipe.score_weight > 0 or heads.config.supervised_iou,
+        selector=recipe.selector_weight > 0 or heads.config.selector,
+    )
+    if wanted != heads.config:
+        heads = _as(heads, wanted, recipe.seed)
+    heads.requires_grad_(True)
+    heads.mask_refiner.image_encoder.requires_grad_(recipe.encoder == "trained")
+    return heads
+
+
+def _new(recipe: Recipe, model: ModelConfig, lmm: LmmShape) -> Heads:
+    """A mask decoder that knows nothing, and SAM's own prompt encoder and mask decoder."""
+    if not model.sam:
+        raise ConfigError(
+            f"start sam: expected model {model.name!r} to name a segment-anything checkpoint "
+            "('sam: FILE' in its model file), got none"
+        )
+    refiner = load_refiner(model.sam)
+    torch.manual_seed(recipe.seed)
+    config = HeadsConfig(
+        base_channels=recipe.base_channels,
+        supervised_iou=recipe.score_weight > 0,
+        selector=recipe.selector_weight > 0,
+        refiner=refiner.shape,
+    )
+    heads = Heads.create(lmm, config)
+    heads.mask_refiner.load_state_dict(refiner.state_dict())
+    return heads
+
+
+def _trained_before(recipe: Recipe, model: ModelConfig) -> Heads:
+    if recipe.start != "model":
+        return load_heads(Path(recipe.start))
+    heads = load_model_heads(model, "cpu")
+    if not isinstance(heads, Heads):
+        raise ConfigError(
+            f"start model: expected trained heads of model {model.name!r}, got training-free ones; "
+            "use start: sam"
+        )
+    return heads
+
+
+def _as(heads: Heads, config: HeadsConfig, seed: int) -> Heads:
+    """The same weights in heads of another configuration; what is new there is drawn."""
+    torch.manual_seed(seed)
+    made = Heads.create(heads.lmm, config)
+    state = made.state_dict()
+    state.update({k: v for k, v in heads.state_dict().items() if k in state})
+    made.load_state_dict(state)
+    return made

@@ -1,0 +1,98 @@
+"""Where a run's numbers and pictures go: a log of lines, TensorBoard, Weights & Biases.
+
+The log is the run's memory: after a restart it is cut back to the step the run goes on from, so
+that it reads as if nothing had happened. Only the first process writes.
+Does not know about: what the numbers mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flmm_ros.engine.errors import ConfigError
+from training.loop.pictures import Picture, small
+
+LOG = "log.jsonl"
+
+
+class Monitor:
+    """Writes to all places of one run. `first`: the step it goes on from; later lines are cut."""
+
+    def __init__(
+        self, out: Path, first: int, *, tensorboard: bool, wandb: str, recipe: Mapping[str, Any]
+    ) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self._log = _cut_log(out / LOG, first)
+        self._board = _board(out / "tensorboard", first) if tensorboard else None
+        self._wandb = _wandb(wandb, out, recipe) if wandb else None
+
+    def numbers(self, step: int, group: str, values: Mapping[str, float]) -> None:
+        """Numbers after a step: group "train" or "validation"."""
+        line = json.dumps({"step": step, "group": group, **values})
+        self._log.write(line + "\n")
+        self._log.flush()
+        for name, value in values.items():
+            if self._board is not None:
+                self._board.add_scalar(f"{group}/{name}", value, step)
+        if self._wandb is not None:
+            self._wandb.log({f"{group}/{name}": v for name, v in values.items()}, step=step)
+
+    def picture(self, step: int, name: str, picture: Picture, caption: str) -> None:
+        """A picture uint8 [H, W, 3], and what it shows."""
+        picture = small(picture)
+        if self._board is not None:
+            self._board.add_image(name, picture, step, dataformats="HWC")
+            self._board.add_text(f"{name}/phrases", caption, step)
+        if self._wandb is not None:
+            import wandb
+
+            self._wandb.log({name: wandb.Image(picture, caption=caption)}, step=step)
+
+    def close(self) -> None:
+        """Ends all of them."""
+        self._log.close()
+        if self._board is not None:
+            self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log; one that was cut off is left out."""
+    path = out / LOG
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _cut_log(path: Path, first: int) -> Any:
+    """The log without lines of steps after `first`, open for more."""
+    kept = [line for line in read_log(path.parent) if line["step"] <= first]
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    unfinished.replace(path)
+    return path.open("a", encoding="utf-8")
+
+
+def _board(folder: Path, first: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "tensorboard: true needs the package tensorboard, which is not installed; run: pip "
+            "install 'flmm_ros[train]', or set tensorboard=false"
+        ) from error
+    return SummaryWriter(str(folder), purge_step=first + 1 if first else None)
+
+
+def _wandb(project: str, out: Path, recipe: Mapping[str, Any]) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise ConfigError(
+            f"wandb: {project!r} needs the package wandb, which is not installed; run: pip install "
+            "wandb, or leave it empty"
+        ) from error
+    return wandb.init(project=project, dir=str(out), config=dict(recipe), resume="allow")
