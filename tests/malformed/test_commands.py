@@ -17,9 +17,9 @@ from flmm_ros.engine.answer import Answer, Grounding, Intent
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import UnknownWordError
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.commands import command as commands
 from flmm_ros.ros.commands.chats import Chats
 from flmm_ros.ros.commands.command import Command
-from flmm_ros.ros.commands.command import command as commands
 from flmm_ros.ros.commands.worker import Job, Stop, Stopped
 from flmm_ros.ros.images.newest_image import NewestImage
 from flmm_ros.ros.interface import refusals

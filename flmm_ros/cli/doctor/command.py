@@ -190,7 +190,7 @@ def _cell(need_gib: float | None, fits: bool | None) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m flmm_ros.cli.doctor.command",
+        prog="python -m flmm_ros.cli.doctor",
         description="What this machine can run, and what stands in the way.",
         epilog="Exit status: 0 nothing is wrong, 1 something is, 2 wrong arguments.",
     )

@@ -26,8 +26,8 @@ from flmm_ros.engine.errors import FlmmError
 from flmm_ros.engine.masks.mask import tight_box
 from flmm_ros.engine.masks.tracker import Track, Tracker
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.commands import command as commands
 from flmm_ros.ros.commands.command import Command, Reply
-from flmm_ros.ros.commands.command import command as commands
 from flmm_ros.ros.images.newest_image import NewestImage, Received
 from flmm_ros.ros.messages import conversions
 from flmm_ros.ros.targets.target_finding import Locator

@@ -29,9 +29,9 @@ from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.runtime.allocator import set_aside, take_back
 from flmm_ros.engine.runtime.memory import available, used_by_process
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.commands import command as commands
 from flmm_ros.ros.commands.chats import Chats
 from flmm_ros.ros.commands.command import Command, Engine, Reply
-from flmm_ros.ros.commands.command import command as commands
 from flmm_ros.ros.commands.goals import GoalServer
 from flmm_ros.ros.commands.worker import Busy, Job, Worker
 from flmm_ros.ros.depth.depth_pipeline import Surroundings
