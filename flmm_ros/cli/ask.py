@@ -1,95 +1,87 @@
-"""The command line of the client: a sentence in, answer and objects out.
+"""`flmm ask`: a sentence to the running node, its answer and objects back.
 
-    python -m flmm_ros.ros.client.client "pick up the red mug"
+    flmm ask "pick up the red mug"
 
 Exit codes: 0 answered, 1 refused (the reason is printed), 2 wrong arguments, 3 no node, 130
 interrupted.
-Does not know about: the model, the node's process.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import rclpy
+import typer
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 
+from flmm_ros.cli.command_line import INTERRUPTED, ros_arguments
+from flmm_ros.engine.answer import Intent
 from flmm_ros.ros.client.client import GroundingClient, GroundingError, GroundingResult
-from flmm_ros.ros.commands.command import INTENTS
 from flmm_ros.ros.targets.target_messages import FoundTarget
 
-REFUSED, BAD_ARGUMENTS, NO_NODE, INTERRUPTED = 1, 2, 3, 130
+REFUSED, NO_NODE = 1, 3
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Entry point of the executable; `argv` without the program's name."""
-    arguments = sys.argv[1:] if argv is None else argv
-    args = _parser().parse_args(remove_ros_args(["ground", *arguments])[1:])
-    try:
-        image = None if args.image is None else _load(args.image)
-    except OSError as error:
-        print(f"ground: cannot read {args.image}: {error}", file=sys.stderr)
-        return BAD_ARGUMENTS
+def ask(
+    command: Annotated[str, typer.Argument(help='The sentence, e.g. "pick up the red mug".')],
+    intent: Annotated[
+        Intent | None, typer.Option(help="What the command wants; by default the node decides.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Ask about this file, not about the camera.")
+    ] = None,
+    camera: Annotated[str, typer.Option(help="One of the node's further cameras.")] = "",
+    chat: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="Any name; commands with the same one are a conversation about the first one's "
+            "image.",
+        ),
+    ] = "",
+    node: Annotated[str, typer.Option(help="The node's name.")] = "grounding_node",
+    timeout: Annotated[float, typer.Option(help="Seconds; 0 = no limit.")] = 30.0,
+    wait: Annotated[float, typer.Option(help="Seconds to look for the node.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> int:
+    """Send a sentence to the grounding node; print its answer and what it means.
+
+    Exit codes: 0 answered, 1 refused, 2 wrong arguments, 3 no node, 130 interrupted.
+    """
+    pixels = None if image is None else _load(image)
     # rclpy's own handlers would end communication before the node hears of the cancel.
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node("ground")
+    rclpy.init(args=ros_arguments(), signal_handler_options=SignalHandlerOptions.NO)
+    asking = rclpy.create_node("ask")
     try:
-        with GroundingClient(node, args.node) as client:
+        with GroundingClient(asking, node) as client:
             result = client.ground(
-                args.command,
-                timeout_s=args.timeout,
-                intent=args.intent,
-                image=image,
-                camera=args.camera,
-                chat_id=args.chat,
-                on_feedback=None if args.quiet or args.json else _show_progress,
-                wait_for_node_s=args.wait,
+                command,
+                timeout_s=timeout,
+                intent=intent.value if intent else "",
+                image=pixels,
+                camera=camera,
+                chat_id=chat,
+                on_feedback=None if quiet or as_json else _show_progress,
+                wait_for_node_s=wait,
             )
     except GroundingError as error:
-        print(f"ground: {error}", file=sys.stderr)
+        print(f"flmm ask: {error}", file=sys.stderr)
         return NO_NODE
     except KeyboardInterrupt:
-        print("ground: cancelled", file=sys.stderr)
+        print("flmm ask: cancelled", file=sys.stderr)
         return INTERRUPTED
     finally:
-        node.destroy_node()
+        asking.destroy_node()
         rclpy.try_shutdown()
-    print(_as_json(result) if args.json else _as_text(result))
+    print(_as_json(result) if as_json else _as_text(result))
     return 0 if result.is_ok else REFUSED
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ground",
-        description="Send a sentence to the grounding node; print its answer and what it means.",
-        epilog="Exit codes: 0 answered, 1 refused, 2 wrong arguments, 3 no node, 130 interrupted.",
-    )
-    parser.add_argument("command", help='the sentence, e.g. "pick up the red mug"')
-    parser.add_argument("--intent", choices=INTENTS, default="", help="default: the node decides")
-    parser.add_argument("--image", type=Path, help="ask about this file, not about the camera")
-    parser.add_argument("--camera", default="", help="one of the node's further cameras")
-    parser.add_argument(
-        "--chat",
-        default="",
-        metavar="ID",
-        help="any name; commands with the same one are a conversation about the first one's image",
-    )
-    parser.add_argument("--node", default="grounding_node", help="its name, default %(default)s")
-    parser.add_argument(
-        "--timeout", type=float, default=30.0, help="seconds, 0 = none (default 30)"
-    )
-    parser.add_argument("--wait", type=float, default=5.0, help="seconds to look for the node")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    return parser
 
 
 def _load(path: Path) -> NDArray[np.uint8]:

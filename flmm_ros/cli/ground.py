@@ -1,36 +1,34 @@
-"""The smallest complete use of the engine, and a command line.
+"""`flmm ground`: the smallest complete use of the engine.
 
-    python -m flmm_ros.cli.ground IMAGE "the red mug"
-    python -m flmm_ros.cli.ground IMAGE "what can I drink from?" --model tabletop --out
-    out/ground
+    flmm ground photo.png "the red mug"
+    flmm ground photo.png "what can I drink from?" --model tabletop --out out/ground
 
 Writes an overlay, what each phrase looked at ("_heat"), both PNG, and a JSON with answer, boxes,
 scores and timings into the output folder. Exit status: 0 answered, 2 something has to be put right
 first.
-
-Does not know about: ROS.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import logging
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from flmm_ros.engine.answer import Answer, Intent
 from flmm_ros.engine.config import GrounderConfig, with_overrides
-from flmm_ros.engine.errors import FlmmError, ImageError
+from flmm_ros.engine.errors import ImageError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.masks.overlay import draw_heatmaps, draw_overlay
+
+DEFAULT = GrounderConfig()
+SETTINGS = ", ".join(f.name for f in dataclasses.fields(DEFAULT) if f.name != "model")
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -70,64 +68,34 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line."""
-    args = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING)
-    try:
-        image = read_image(args.image)
-        config = with_overrides(GrounderConfig(model=args.model), args.set)
-        intent = Intent(args.intent) if args.intent else None
-        answer = Grounder.from_config(config).open(image).ask(args.command, intent)
-        args.out.mkdir(parents=True, exist_ok=True)
-    except (FlmmError, OSError) as error:
-        print(f"ground: {error}", file=sys.stderr)
-        return 2
-    content = {"command": args.command, "image": str(args.image), **answer_to_json(answer)}
-    overlay, report = args.out / f"{args.image.stem}.png", args.out / f"{args.image.stem}.json"
-    Image.fromarray(draw_overlay(image, answer.objects)).save(overlay)
+def ground(
+    image: Annotated[Path, typer.Argument(help="Image file.")],
+    command: Annotated[str, typer.Argument(help='A sentence, such as "the red mug".')],
+    model: Annotated[str, typer.Option(help="Name, YAML file or directory.")] = DEFAULT.model,
+    out: Annotated[Path, typer.Option(help="Folder for what is written.")] = Path("out/ground"),
+    intent: Annotated[
+        Intent | None, typer.Option(help="What the command wants; by default its form tells.")
+    ] = None,
+    set: Annotated[
+        list[str], typer.Option(metavar="KEY=VALUE", help=f"Another setting: {SETTINGS}.")
+    ] = [],  # noqa: B006  Typer copies it
+    verbose: Annotated[bool, typer.Option(help="Log what is loaded, and timings.")] = False,
+) -> None:
+    """Ask about an image file; get an answer, and masks of what it names."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
+    pixels = read_image(image)
+    config = with_overrides(GrounderConfig(model=model), set)
+    answer = Grounder.from_config(config).open(pixels).ask(command, intent)
+    out.mkdir(parents=True, exist_ok=True)
+    content = {"command": command, "image": str(image), **answer_to_json(answer)}
+    overlay, report = out / f"{image.stem}.png", out / f"{image.stem}.json"
+    Image.fromarray(draw_overlay(pixels, answer.objects)).save(overlay)
     if answer.objects:
-        heat = Image.fromarray(draw_heatmaps(image, answer.objects))
-        heat.save(args.out / f"{args.image.stem}_heat.png")
+        heat = Image.fromarray(draw_heatmaps(pixels, answer.objects))
+        heat.save(out / f"{image.stem}_heat.png")
     report.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(answer.text)
     for g in answer.objects:
         state = "one of several" if g.is_ambiguous else "present" if g.is_present else "absent"
         print(f"  {g.phrase}: {state}, score {g.score:.2f}, box {g.box_xyxy_px}")
     print(f"{overlay}\n{report}")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    default = GrounderConfig()
-    settings = ", ".join(f.name for f in dataclasses.fields(default) if f.name != "model")
-    parser = argparse.ArgumentParser(
-        prog="python -m flmm_ros.cli.ground",
-        description="Ask about an image; get an answer and masks of what it names.",
-    )
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="image file")
-    parser.add_argument("command", metavar="COMMAND", help='a sentence, e.g. "the red mug"')
-    parser.add_argument(
-        "--model", default=default.model, help="name, YAML file or directory (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("out/ground"), help="folder (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--intent",
-        choices=[intent.value for intent in Intent],
-        help="what the command wants (default: found from its form)",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help=f"another setting, may be repeated: {settings}",
-    )
-    parser.add_argument("--verbose", action="store_true", help="log what is loaded and timings")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,7 +14,8 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.client.client import GroundingClient, GroundingError, asked_goal
+from flmm_ros.ros.client import asked_goal
+from flmm_ros.ros.client.client import GroundingClient, GroundingError
 from flmm_ros.ros.commands.goals import GoalServer
 
 NAMESPACE = "/asked_goal"

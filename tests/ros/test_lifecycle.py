@@ -189,7 +189,7 @@ def test_the_client_says_when_there_is_no_node(robot):
 def run_client(robot, *arguments: str) -> subprocess.CompletedProcess:
     remap = ["--ros-args", "-r", f"__ns:={robot.node.get_namespace()}"]
     return subprocess.run(
-        [sys.executable, "-m", "flmm_ros.ros.client.client", *arguments, *remap],
+        [sys.executable, "-m", "flmm_ros.cli.main", "ask", *arguments, *remap],
         cwd=ROOT,
         capture_output=True,
         text=True,

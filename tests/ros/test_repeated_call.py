@@ -2,7 +2,7 @@
 
 import pytest
 
-from flmm_ros.ros.client.client import repeated_call
+from flmm_ros.ros.client import repeated_call
 from flmm_ros.ros.client.repeated_call import RepeatedCall
 
 

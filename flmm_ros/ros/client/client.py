@@ -222,14 +222,3 @@ def _told(on_feedback: OnFeedback | None) -> Callable[[Ground.Feedback], None]:
     if on_feedback is None:
         return lambda feedback: None
     return lambda feedback: on_feedback(feedback.stage, feedback.partial_text, feedback.elapsed_s)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command line, see flmm_ros/cli/ask.py."""
-    from flmm_ros.cli import ask  # only here: ask builds on this file
-
-    return ask.main(argv)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
