@@ -16,7 +16,7 @@ from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.prefix import Prefix
 from flmm_ros.engine.lmm.reading import LmmReading, joined_arguments
 
-# family -> (file of this folder, class). Imported when it is asked for: transformers' model classes
+# family -> (file in families/, class). Imported when it is asked for: transformers' model classes
 # take seconds to import, and one is enough.
 FAMILIES: dict[str, tuple[str, str]] = {
     "deepseek_vl": ("deepseek_vl", "DeepseekVL"),
@@ -56,7 +56,7 @@ def adapter_of(family: str) -> type[Lmm]:
             f"supported: {', '.join(sorted(FAMILIES))}"
         )
     file, name = FAMILIES[family]
-    adapter: type[Lmm] = getattr(importlib.import_module(f"{__name__}.{file}"), name)
+    adapter: type[Lmm] = getattr(importlib.import_module(f"{__name__}.families.{file}"), name)
     return adapter
 
 
