@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from examples.grasping.interface import Pose
 from flmm_ros.ros.client.grounding_result import FoundObject, GroundingResult
-from flmm_ros.ros.targets.target_messages import FoundGrasp, FoundTarget
+from flmm_ros.ros.messages.found_target import FoundGrasp, FoundTarget
 from flmm_sim.arm.arm_client import MAX_WIDTH_M
 
 Box = tuple[Pose, NDArray[np.float64]]  # T_world_box from its middle, full edge lengths [3]

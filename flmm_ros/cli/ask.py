@@ -23,7 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from flmm_ros.cli.command_line import INTERRUPTED, ros_arguments
 from flmm_ros.engine.answer import Intent
 from flmm_ros.ros.client.client import GroundingClient, GroundingError, GroundingResult
-from flmm_ros.ros.targets.target_messages import FoundTarget
+from flmm_ros.ros.messages.found_target import FoundTarget
 
 REFUSED, NO_NODE = 1, 3
 

@@ -18,7 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Float32, Header
 
-from flmm_ros.ros.targets.poses import matrix_of, pose_to_msg
+from flmm_ros.ros.messages.poses import matrix_of, pose_to_msg
 
 WORLD = "world"
 MAX_WIDTH_M = 0.08

@@ -23,7 +23,7 @@ from std_msgs.msg import ColorRGBA, Float32, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from flmm_ros.ros.messages.conversions import image_to_msg
-from flmm_ros.ros.targets.poses import matrix_of, pose_to_msg, vector_to_msg
+from flmm_ros.ros.messages.poses import matrix_of, pose_to_msg, vector_to_msg
 from flmm_sim.arm.arm_client import PICTURE_S, REPORT_S, WORLD
 from flmm_sim.arm.panda import UnreachableError
 from flmm_sim.arm.world import GraspWorld, Thing

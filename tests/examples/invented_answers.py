@@ -5,7 +5,7 @@ from std_msgs.msg import Header
 
 from examples.grasping.geometry import shift
 from flmm_ros.ros.client.grounding_result import FoundObject, GroundingResult
-from flmm_ros.ros.targets.target_messages import FoundGrasp, FoundTarget
+from flmm_ros.ros.messages.found_target import FoundGrasp, FoundTarget
 
 DOWN = np.diag([1.0, -1.0, -1.0, 1.0])  # a hand that points down: closes along y, as the world's
 T_WORLD_CAMERA = shift(0.02, -0.03, 0.4) @ DOWN  # right in the picture is x, near is -y

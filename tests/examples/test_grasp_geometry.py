@@ -14,7 +14,7 @@ from examples.grasping.geometry import (
     turn_in_place,
     turned_about,
 )
-from flmm_ros.ros.targets.target_messages import FoundGrasp
+from flmm_ros.ros.messages.found_target import FoundGrasp
 
 TIP = shift(0.0, 0.0, 0.01) @ DOWN  # the hand is broad along y, and its palm 5.6 cm high
 

@@ -17,7 +17,7 @@ from examples.grasping import robot as grasp_robot
 from examples.grasping.geometry import shift
 from examples.grasping.interface import Pose
 from flmm_ros.ros.client.grounding_result import GroundingResult
-from flmm_ros.ros.targets.target_messages import FoundTarget
+from flmm_ros.ros.messages.found_target import FoundTarget
 
 ASIDE = shift(-0.3, 0.0, 0.5) @ DOWN
 PUT = "put the red mug to the left of the blue cube"

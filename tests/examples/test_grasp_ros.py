@@ -15,7 +15,7 @@ from geometry_msgs.msg import PoseStamped
 from PIL import Image
 
 from examples.grasping.judge import Watch
-from flmm_ros.ros.targets.poses import matrix_of, pose_to_msg
+from flmm_ros.ros.messages.poses import matrix_of, pose_to_msg
 from flmm_sim.arm.arm_client import Arm
 from flmm_sim.processes import Child
 

@@ -25,10 +25,13 @@ from flmm_ros.ros.client.client import result_from_msg
 from flmm_ros.ros.depth.depth_decoding import depth_m_from_msg, intrinsics_from_msg
 from flmm_ros.ros.depth.depth_images import DepthImages, serialized_stamp_ns
 from flmm_ros.ros.messages import conversions
+from flmm_ros.ros.messages.found_target import target_from_msg
+from flmm_ros.ros.messages.point_cloud import cloud_to_msg
+from flmm_ros.ros.messages.poses import matrix_of, pose_to_msg, quaternion_of, rotation_of
 from flmm_ros.ros.messages.vision_messages import VisionMessages
 from flmm_ros.ros.targets import target_messages
-from flmm_ros.ros.targets.poses import matrix_of, pose_to_msg, quaternion_of, rotation_of
 from flmm_ros.ros.targets.target_finding import TargetSettings, find_targets, main_target
+from flmm_ros.ros.targets.target_markers import markers_to_msg
 from flmm_ros.ros.targets.transforms import TransformError, Transforms
 
 SECOND = 1_000_000_000
@@ -289,7 +292,7 @@ def test_a_block_has_a_target_in_the_frame_that_was_asked_for():
     assert (msg.target_frame, msg.target_code) == ("base", GroundedAnswer.OK)
     assert msg.stages == ["locate"]
     assert not msg.objects[0].has_target
-    found = target_messages.target_from_msg(msg.objects[1], msg.target_frame)
+    found = target_from_msg(msg.objects[1], msg.target_frame)
     # Pixels 60..99 are 58.5 .. 100.5 px wide at 0.9 m and 300 px: -0.06 .. 0.06 m about column 80.
     np.testing.assert_allclose(found.position_m, [0.5 - 0.0015, 0.0165, 0.05], atol=0.002)
     np.testing.assert_allclose(sorted(found.size_m), [0.09, 0.1, 0.12], atol=0.003)
@@ -386,7 +389,7 @@ def test_tf2_is_asked_at_the_stamp_of_the_image(monkeypatch):
 def test_a_cloud_holds_points_and_colours_in_the_target_frame():
     points = np.array([[0.1, 0.2, 0.9], [0.0, 0.0, 1.0]], np.float32)
     colors = np.array([[255, 128, 1], [0, 0, 200]], np.uint8)
-    msg = target_messages.cloud_to_msg(points, colors, FixedFrames.T, header(SECOND, "base"))
+    msg = cloud_to_msg(points, colors, FixedFrames.T, header(SECOND, "base"))
     assert [(f.name, f.offset, f.datatype) for f in msg.fields] == [
         ("x", 0, 7),
         ("y", 4, 7),
@@ -402,7 +405,7 @@ def test_a_cloud_holds_points_and_colours_in_the_target_frame():
 
 def test_markers_show_the_box_the_phrase_and_the_grasp():
     space = find_targets([BLOCK], header(SECOND), watch_of(block_scene()), FixedFrames(), SETTINGS)
-    markers = target_messages.markers_to_msg(["the block"], space).markers
+    markers = markers_to_msg(["the block"], space).markers
     assert markers[0].action == 3  # DELETEALL
     by_name = {m.ns: m for m in markers[1:]}
     scale = by_name["box"].scale

@@ -18,7 +18,7 @@ from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.client.client import result_from_msg
 from flmm_ros.ros.depth.depth_images import stamp_ns
 from flmm_ros.ros.messages import conversions
-from flmm_ros.ros.targets.poses import matrix_of
+from flmm_ros.ros.messages.poses import matrix_of
 from flmm_sim.nodes.camera_node import depth_to_msg, info_to_msg
 from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
 

@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 from flmm_ros.msg import GroundedAnswer, GroundedObject
 from flmm_ros.ros.interface.refusals import code_name
 from flmm_ros.ros.messages import conversions
-from flmm_ros.ros.targets.target_messages import FoundTarget, target_from_msg
+from flmm_ros.ros.messages.found_target import FoundTarget, target_from_msg
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from std_msgs.msg import Float32
 from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.targets.target import Target
 from flmm_ros.ros.interface import endpoints
+from flmm_ros.ros.messages.point_cloud import cloud_to_msg
 from flmm_ros.ros.targets import target_messages
 from flmm_ros.ros.targets.target_finding import Space, main_target
+from flmm_ros.ros.targets.target_markers import markers_to_msg
 
 
 class TargetTopics:
@@ -42,7 +44,7 @@ class TargetTopics:
         self._publish_scene(rgb, masks, space)
         if self._has_listener(endpoints.MARKERS):
             phrases = [grounding.phrase for grounding in groundings]
-            self._of(endpoints.MARKERS).publish(target_messages.markers_to_msg(phrases, space))
+            self._of(endpoints.MARKERS).publish(markers_to_msg(phrases, space))
 
     def _publish_target(self, rgb: NDArray[np.uint8], target: Target, space: Space) -> None:
         pose = target_messages.pose_stamped(space, target.box.T_camera_box)
@@ -73,7 +75,7 @@ class TargetTopics:
         colors: NDArray[np.uint8],
         space: Space,
     ) -> None:
-        cloud = target_messages.cloud_to_msg(points_m, colors, space.T_frame_camera, space.header)
+        cloud = cloud_to_msg(points_m, colors, space.T_frame_camera, space.header)
         self._of(endpoint).publish(cloud)
 
     def _of(self, endpoint: endpoints.Endpoint) -> Any:

@@ -1,4 +1,4 @@
-"""Transforms between frames through tf2, where it is installed. Does not know about: targets."""
+"""Transforms between frames through tf2, where it is installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from flmm_ros.engine.errors import TargetError
-from flmm_ros.ros.targets.poses import matrix_of
+from flmm_ros.ros.messages.poses import matrix_of
 
 
 class TransformError(TargetError):
@@ -71,4 +71,10 @@ class Transforms:
                 f"target_frame: expected a transform from {header.frame_id!r} to {target_frame!r} "
                 f"at the image's stamp within {timeout_s:g} s (parameter tf_timeout), got: {error}"
             ) from error
-        return matrix_of(found.transform)
+        try:
+            return matrix_of(found.transform)
+        except ValueError as error:
+            raise TransformError(
+                f"target_frame: the transform from {header.frame_id!r} to {target_frame!r} is not "
+                f"one: {error}; check who publishes it"
+            ) from error
