@@ -18,7 +18,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import String
@@ -28,6 +27,7 @@ from benchmarks.soak.event_log import NO_NODE, Ledger, Seen
 from benchmarks.soak.frame_number import Sight
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.interface.endpoints import COMMAND, GROUND
 from flmm_ros.ros.interface.refusals import code_name
 
@@ -84,23 +84,19 @@ class SoakRobot:
         )
         self._get_state = node.create_client(GetState, f"{NODE}/get_state")
         self._change_state = node.create_client(ChangeState, f"{NODE}/change_state")
-        self._executor = SingleThreadedExecutor(context=node.context)
-        self._executor.add_node(node)
+        self._spinning = NodeThread(node)
+        self._spinning.start()
         self._is_over, self._is_talking = threading.Event(), threading.Event()
-        self._threads = [
-            threading.Thread(target=target, daemon=True) for target in (self._spin, self._talk)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._talking = threading.Thread(target=self._talk, daemon=True)
+        self._talking.start()
 
     def __enter__(self) -> SoakRobot:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
-        for thread in self._threads:
-            thread.join()
-        self._executor.shutdown()
+        self._talking.join()
+        self._spinning.close()
         self._action.destroy()
 
     # For the one who disturbs.
@@ -177,10 +173,6 @@ class SoakRobot:
 
     # Its own threads.
 
-    def _spin(self) -> None:
-        while not self._is_over.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
-
     def _talk(self) -> None:
         next_s = time.monotonic()
         while not self._is_over.wait(0.01):
@@ -228,7 +220,7 @@ class SoakRobot:
             future = self._action.send_goal_async(goal, goal_uuid=UUID(uuid=list(key.bytes)))
             future.add_done_callback(lambda done: self._on_accepted(key.hex, done, delay_s))
 
-        self._executor.create_task(send)  # on its thread: see flmm_ros/ros/client/asked_goal.py
+        self._spinning.call(send)  # on its thread: see flmm_ros/ros/client/asked_goal.py
 
     def _on_accepted(self, key: str, future: Any, cancel_after_s: float | None) -> None:
         handle = future.result()

@@ -19,7 +19,6 @@ from lifecycle_msgs.srv import GetState
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.time import Time
@@ -28,6 +27,7 @@ from std_msgs.msg import String
 
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.client.client import GroundingClient, GroundingResult, result_from_msg
+from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.client.repeated_call import RepeatedCall
 from flmm_ros.ros.messages.conversions import rgb_from_msg
 
@@ -57,9 +57,7 @@ class Operator:
         self._set_parameters = node.create_client(SetParameters, f"{CAMERA}/set_parameters")
         self._get_state = node.create_client(GetState, f"{GROUNDING}/get_state")
         self._client = GroundingClient(node, GROUNDING)
-        self._executor = SingleThreadedExecutor(context=node.context)
-        self._executor.add_node(node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread = NodeThread(node)
         self._thread.start()
 
     def __enter__(self) -> Operator:
@@ -72,8 +70,7 @@ class Operator:
         trace: TracebackType | None,
     ) -> None:
         self._client.close()
-        self._executor.shutdown(timeout_sec=2.0)
-        self._thread.join(2.0)
+        self._thread.close()
         self._node.destroy_node()
 
     def wait_for_camera(self, timeout_s: float) -> None:

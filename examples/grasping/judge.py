@@ -5,7 +5,6 @@ Does not know about: instructions, what would be right.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -16,12 +15,12 @@ import rclpy
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
+from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.client.repeated_call import RepeatedCall
 from flmm_ros.ros.messages.conversions import rgb_from_msg
 
@@ -55,9 +54,7 @@ class Watch:
         self._node.create_subscription(
             Image, "grounding_node/overlay", self._on_overlay, qos_profile_sensor_data
         )
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread = NodeThread(self._node)
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -69,8 +66,7 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._executor.shutdown(timeout_sec=2.0)
-        self._thread.join(2.0)
+        self._thread.close()
         self._node.destroy_node()
 
     def show(self, seed: int, timeout_s: float) -> None:

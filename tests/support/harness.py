@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -26,6 +24,7 @@ from std_msgs.msg import Header, String
 
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.client.repeated_call import RepeatedCall
 from flmm_ros.ros.messages import conversions
 
@@ -120,20 +119,11 @@ class Robot:
         self._state = node.create_client(GetState, "grounding_node/get_state")
         self._change = node.create_client(ChangeState, "grounding_node/change_state")
         self._set = node.create_client(SetParameters, "grounding_node/set_parameters")
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(node)
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread = NodeThread(node)
         self._thread.start()
 
-    def _spin(self) -> None:
-        while not self._is_over.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
-
     def close(self) -> None:
-        self._is_over.set()
-        self._thread.join()
-        self._executor.shutdown()
+        self._thread.close()
         self.node.destroy_node()
 
     def _diagnose(self, msg: DiagnosticArray) -> None:
@@ -222,7 +212,7 @@ class Robot:
     def send(self, command: str, **fields: Any) -> "Goal":
         """A goal; does not wait for its end."""
         assert self.action.wait_for_server(START_S)
-        return Goal(self._executor, self.action, Ground.Goal(command=command, **fields))
+        return Goal(self._thread, self.action, Ground.Goal(command=command, **fields))
 
     def ask(self, command: str, rgb: np.ndarray | None = None, **fields: Any) -> GroundedAnswer:
         """A goal, with its own image where one is given; returns its answer."""
@@ -234,7 +224,7 @@ class Robot:
 class Goal:
     """One action goal, its feedback and its end."""
 
-    def __init__(self, executor: Executor, client: Any, goal: Ground.Goal) -> None:
+    def __init__(self, thread: NodeThread, client: Any, goal: Ground.Goal) -> None:
         self.feedback: list[Ground.Feedback] = []
         self.handle: Any = None
         self._result: Any = None
@@ -247,7 +237,7 @@ class Goal:
             sent = client.send_goal_async(goal, lambda msg: self.feedback.append(msg.feedback))
             sent.add_done_callback(on_accepted)
 
-        executor.create_task(send)  # on its thread: see flmm_ros/ros/client/asked_goal.py
+        thread.call(send)  # on its thread: see flmm_ros/ros/client/asked_goal.py
         wait_until(lambda: self._result, ANSWER_S, "acceptance of the goal")
         assert self.handle.accepted
 

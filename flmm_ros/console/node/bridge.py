@@ -9,9 +9,7 @@ Does not know about: HTTP, users, how anything is shown.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +18,6 @@ from typing import Any, Protocol
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionClient
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
@@ -29,6 +26,7 @@ from flmm_ros.action import Ground
 from flmm_ros.console.node.frames import Frame, Frames
 from flmm_ros.console.node.goal import Goal, Progress, Question
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.interface.endpoints import GROUND, GROUNDING, HEATMAP, IMAGE
 
 TEND_PERIOD_S = 0.5
@@ -100,10 +98,7 @@ class Bridge:
         self._action: Any = ActionClient(self.node, Ground, self._own(GROUND.name))
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, _DEPTH)
         self.node.create_timer(TEND_PERIOD_S, self._tend)
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self.node)
-        self._is_closed = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name="rclpy", daemon=True)
+        self._thread = NodeThread(self.node)
 
     def __enter__(self) -> Bridge:
         self._thread.start()
@@ -114,9 +109,7 @@ class Bridge:
             goal.cancel()
         if self._goals:
             time.sleep(_FAREWELL_S)
-        self._is_closed.set()
-        self._thread.join()
-        self._executor.shutdown()
+        self._thread.close()
         self._action.destroy()
         self.node.destroy_node()
 
@@ -124,7 +117,7 @@ class Bridge:
 
     def ask(self, question: Question, on_progress: Callable[[Progress], None]) -> Goal:
         """Sends a command; its answer is awaited with `Goal.answer`."""
-        goal = Goal(self._loop, self._executor.create_task, on_progress, self.frames)
+        goal = Goal(self._loop, self._thread.call, on_progress, self.frames)
         if question.timeout_s > 0:
             goal.deadline_s = time.monotonic() + question.timeout_s + _MARGIN_S
         if not self._action.server_is_ready():
@@ -138,7 +131,7 @@ class Bridge:
         )
         self._goals.add(goal)
         goal.when_ended(lambda: self._goals.discard(goal))
-        self._executor.create_task(goal.send, self._action, request)
+        self._thread.call(goal.send, self._action, request)
         return goal
 
     def watch(self) -> None:
@@ -185,16 +178,6 @@ class Bridge:
         )
 
     # On the thread of rclpy.
-
-    def _spin(self) -> None:
-        # In steps: ending `spin` from another thread takes rclpy seconds.
-        while not self._is_closed.is_set() and self.node.context.ok():
-            try:
-                self._executor.spin_once(timeout_sec=0.1)
-            except ExternalShutdownException:
-                return
-            except Exception:  # noqa: BLE001 - logged; the console goes on
-                self.node.get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
 
     def _soon(self, call: Callable[..., None], *arguments: Any) -> None:
         with suppress(RuntimeError):  # the loop has closed: the console ends

@@ -7,10 +7,8 @@ Does not know about: recordings, what a right answer is, when something is due.
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
@@ -22,7 +20,6 @@ from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 from rclpy.action import ActionClient
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -34,6 +31,7 @@ from flmm_ros.engine.errors import FlmmError
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.replay.online.hearing import Hearing
 from flmm_ros.ros.client.asked_goal import AskedGoal
+from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.client.repeated_call import RepeatedCall
 
 _POLL_S = 0.05
@@ -97,10 +95,7 @@ class NodeLink:
         self._hearing = Hearing(self.node, self.node.resolve_service_name(name))
         self.answered: queue.Queue[Goal] = queue.Queue()
         self._asked: list[AskedGoal] = []  # only used on the thread that spins
-        self._is_over = threading.Event()
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread = NodeThread(self.node, self._look)
         self._thread.start()
 
     def __enter__(self) -> NodeLink:
@@ -112,9 +107,7 @@ class NodeLink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._is_over.set()
-        self._thread.join()
-        self._executor.shutdown()
+        self._thread.close()
         self._action.destroy()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
@@ -252,14 +245,14 @@ class NodeLink:
             self.answered.put(goal)
 
         goal.asked = AskedGoal(self._action, message, on_end)
-        self._executor.create_task(self._begin, goal.asked)
+        self._thread.call(self._begin, goal.asked)
 
     def cancel(self, goal: Goal) -> None:
         """Asks for the end of a goal that has been accepted."""
         goal.cancelled_s = time.monotonic()
         if goal.asked is not None:
             goal.asked.cancel()
-            self._executor.create_task(goal.asked.look)
+            self._thread.call(goal.asked.look)
 
     def check(self) -> None:
         """Raises OnlineError where the node has gone away."""
@@ -270,13 +263,10 @@ class NodeLink:
         self._asked.append(asked)
         asked.look()
 
-    def _spin(self) -> None:
-        while not self._is_over.is_set() and self.node.context.ok():
-            with suppress(ExternalShutdownException):
-                self._executor.spin_once(timeout_sec=0.1)
-            for asked in self._asked:
-                asked.look()
-            self._asked = [asked for asked in self._asked if not asked.is_over]
+    def _look(self) -> None:
+        for asked in self._asked:
+            asked.look()
+        self._asked = [asked for asked in self._asked if not asked.is_over]
 
     def _call(self, client: Any, request: Any, tick: Callable[[], None]) -> Any:
         call = RepeatedCall(client, request)

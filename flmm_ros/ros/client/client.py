@@ -20,14 +20,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
@@ -37,9 +35,10 @@ from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.client.asked_goal import AskedGoal, GoalLost
 from flmm_ros.ros.client.grounding_result import FoundObject as FoundObject
 from flmm_ros.ros.client.grounding_result import GroundingResult, result_from_msg
+from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.interface.endpoints import GROUND
 from flmm_ros.ros.messages import conversions
-from flmm_ros.ros.targets.target_messages import FoundTarget as FoundTarget
+from flmm_ros.ros.messages.found_target import FoundTarget as FoundTarget
 
 OnFeedback = Callable[[str, str, float], None]  # stage, partial text, elapsed seconds
 
@@ -79,11 +78,8 @@ class GroundingClient:
             result_service_qos_profile=profile,
             cancel_service_qos_profile=profile,
         )
-        self._executor = SingleThreadedExecutor(context=node.context)
-        self._executor.add_node(self._own)
-        self._is_closed = threading.Event()
         self._asked: list[AskedGoal] = []  # only used on the client's thread
-        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread = NodeThread(self._own, self._look)
         self._thread.start()
 
     def __enter__(self) -> GroundingClient:
@@ -99,9 +95,7 @@ class GroundingClient:
 
     def close(self) -> None:
         """Ends the client's thread and node; yours stays."""
-        self._is_closed.set()
-        self._thread.join()
-        self._executor.shutdown()
+        self._thread.close()
         self._client.destroy()
         self._own.destroy_node()
 
@@ -147,7 +141,7 @@ class GroundingClient:
             goal.image = conversions.image_to_msg(image, Header())
         pending = _Pending()
         asked = AskedGoal(self._client, goal, pending.end, _told(on_feedback))
-        self._executor.create_task(self._begin, asked)
+        self._thread.call(self._begin, asked)
         deadline_s = time.monotonic() + timeout_s + _ANSWER_MARGIN_S if timeout_s > 0 else None
         try:
             while not pending.is_done.wait(_POLL_S):
@@ -180,14 +174,6 @@ class GroundingClient:
     def _begin(self, asked: AskedGoal) -> None:
         self._asked.append(asked)
         asked.look()
-
-    def _spin(self) -> None:
-        # In steps: ending `spin` from another thread takes rclpy seconds.
-        while not self._is_closed.is_set() and self._own.context.ok():
-            with suppress(ExternalShutdownException):  # the program ends: so does this thread
-                self._executor.spin_once(timeout_sec=0.1)
-            self._look()
-        self._look()  # a cancel that came last
 
     def _look(self) -> None:
         """Goals are asked again, or cancelled."""
