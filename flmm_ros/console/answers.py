@@ -2,7 +2,6 @@
 
 Colours are those of the overlay, so that an object has the same one everywhere. Masks travel as
 the run lengths they came as; the page unpacks them.
-Does not know about: HTTP, users, when answers come.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Which answer a heat map or a cloud of points belongs to: the node sends them beside the answers.
+"""Which answer a heat map or a point cloud belongs to: the node publishes them on their own topics.
 
-They carry the stamp of the image and come in the order of the answers, each at most once an answer,
-but on topics of their own: they may overtake the answer or be lost. A companion goes to the first
-answer of its stamp that still waits for one of its kind and that it fits in size.
-Does not know about: users, pages, what companions show.
+They carry the stamp of the image and come in the order of the answers, at most one of a kind for
+each answer, but they may arrive before the answer or be lost. An attachment goes to the first
+answer with its stamp that still waits for one of its kind and that it fits in size.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from flmm_ros.msg import GroundedAnswer
 
 HEAT, POINTS, SCENE = "heat", "points", "scene"
 _KEPT = 64
-_EARLY = 8  # companions of nobody yet; a scene may have megabytes
+_EARLY = 8  # attachments of nobody yet; a scene may have megabytes
 
 OnMatch = Callable[[GroundedAnswer, str, Any], None]
 
@@ -29,11 +28,11 @@ class _Waiting:
     kinds: set[str] = field(default_factory=set)
 
 
-class Companions:
-    """Joins answers of ~/grounding with their companions. Used by one thread.
+class Attachments:
+    """Joins answers of ~/grounding with their attachments. Used by one thread.
 
     Args:
-        on_match: called with the answer, the kind and the companion's message.
+        on_match: called with the answer, the kind and the attachment's message.
     """
 
     def __init__(self, on_match: OnMatch) -> None:
@@ -41,7 +40,7 @@ class Companions:
         self._answers: deque[_Waiting] = deque(maxlen=_KEPT)
         self._early: deque[tuple[str, Any]] = deque(maxlen=_EARLY)
 
-    def answered(self, answer: GroundedAnswer) -> None:
+    def add_answer(self, answer: GroundedAnswer) -> None:
         """Any answer of the node, whoever asked, in order."""
         kinds = {HEAT} if answer.objects else set()
         if any(found.has_target and not found.is_ambiguous for found in answer.objects):
@@ -51,10 +50,10 @@ class Companions:
         self._answers.append(_Waiting(answer, kinds))
         early, self._early = self._early, deque(maxlen=_EARLY)
         for kind, msg in early:
-            self.came(kind, msg)
+            self.add_attachment(kind, msg)
 
-    def came(self, kind: str, msg: Any) -> None:
-        """A companion, in order within its kind."""
+    def add_attachment(self, kind: str, msg: Any) -> None:
+        """An attachment, in order within its kind."""
         for waiting in self._answers:
             if kind in waiting.kinds and _belongs(kind, msg, waiting.answer):
                 waiting.kinds.discard(kind)

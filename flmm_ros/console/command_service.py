@@ -1,8 +1,8 @@
-"""Takes commands from people, sends them to the node, and hands back whatever comes of them.
+"""Takes commands from people, sends them to the node, and returns answers and attachments.
 
-Here limits hold: of each person's rate, of commands at work, of all together. Every command ends in
-exactly one event `answer` or `failed`; heat maps and points follow as events of their own.
-Does not know about: HTTP, sockets, rclpy.
+Limits are enforced here: commands per minute, commands of one person, commands of all. Every
+command ends in exactly one event, `answer` or `failed`; heat maps and points follow as their own
+events.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from sensor_msgs.msg import Image, PointCloud2
 
 from flmm_ros.console import answers
-from flmm_ros.console.attachments import HEAT, POINTS, SCENE, Companions
+from flmm_ros.console.attachments import HEAT, POINTS, SCENE, Attachments
 from flmm_ros.console.node.bridge import Bridge
 from flmm_ros.console.node.frames import Frame, find
 from flmm_ros.console.node.goal import ConsoleError, Goal, Progress, Question
@@ -40,7 +40,7 @@ class Refused(Exception):
     """A command that is not even sent. The text is for the person who asked."""
 
 
-class Desk:
+class CommandService:
     """Between people and the node. Lives in the event loop.
 
     Args:
@@ -51,9 +51,9 @@ class Desk:
     def __init__(self, executor: Executor, *, timeout_s: float, rate_hz: float) -> None:
         self._executor, self._timeout_s, self._rate_hz = executor, timeout_s, rate_hz
         self.pictures = PictureStore()
-        self._companions = Companions(self._on_match)
+        self._attachments = Attachments(self._on_match)
         self._own: OrderedDict[str, tuple[User, str]] = OrderedDict()  # by the node's command_id
-        self._orphans: OrderedDict[str, list[tuple[str, Any]]] = OrderedDict()
+        self._unclaimed: OrderedDict[str, list[tuple[str, Any]]] = OrderedDict()
         self._images: OrderedDict[tuple[int, int, str], tuple[str, str]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._at_work = 0
@@ -128,19 +128,19 @@ class Desk:
 
     def on_grounding(self, msg: GroundedAnswer) -> None:
         """Any answer of the node, in order; whoever asked."""
-        self._companions.answered(msg)
+        self._attachments.add_answer(msg)
 
     def on_heat(self, msg: Image) -> None:
         """What the phrases of one answer looked at."""
-        self._companions.came(HEAT, msg)
+        self._attachments.add_attachment(HEAT, msg)
 
     def on_points(self, msg: PointCloud2) -> None:
         """Where the pixels of one answer's target are in space."""
-        self._companions.came(POINTS, msg)
+        self._attachments.add_attachment(POINTS, msg)
 
     def on_scene(self, msg: PointCloud2) -> None:
         """All that is around a target."""
-        self._companions.came(SCENE, msg)
+        self._attachments.add_attachment(SCENE, msg)
 
     # What comes of a command.
 
@@ -169,18 +169,18 @@ class Desk:
             raise  # logged by `_ended`
         else:
             user.tell(event)
-            self._adopt(user, identity, msg)
+            self._attach(user, identity, msg)
         finally:
             user.cancels.pop(identity, None)
             self._at_work -= 1
 
-    def _adopt(self, user: User, identity: str, msg: GroundedAnswer) -> None:
-        """Companions of this answer, those that were early too, go to the user from now on."""
+    def _attach(self, user: User, identity: str, msg: GroundedAnswer) -> None:
+        """Attachments of this answer, earlier ones too, go to the user from now on."""
         self._own[msg.command_id] = (user, identity)
         while len(self._own) > _OWN_KEPT:
             self._own.popitem(last=False)
-        for kind, companion in self._orphans.pop(msg.command_id, []):
-            self._begin(self._accompany(user, identity, msg, kind, companion))
+        for kind, attachment in self._unclaimed.pop(msg.command_id, []):
+            self._begin(self._send_attachment(user, identity, msg, kind, attachment))
 
     async def _pictures_for(self, msg: GroundedAnswer, goal: Goal) -> tuple[str, str]:
         """Identities of the image and the thumbnail; empty where the image is not known here."""
@@ -211,19 +211,19 @@ class Desk:
         )
 
     def _on_match(self, answer: GroundedAnswer, kind: str, msg: Any) -> None:
-        """A companion of an answer; of our own once the answer itself is there."""
+        """An attachment of an answer; of our own once the answer itself is there."""
         own = self._own.get(answer.command_id)
         if own is not None:
-            self._begin(self._accompany(*own, answer, kind, msg))
+            self._begin(self._send_attachment(*own, answer, kind, msg))
             return
-        self._orphans.setdefault(answer.command_id, []).append((kind, msg))
-        while len(self._orphans) > MAX_AT_WORK_IN_ALL:
-            self._orphans.popitem(last=False)
+        self._unclaimed.setdefault(answer.command_id, []).append((kind, msg))
+        while len(self._unclaimed) > MAX_AT_WORK_IN_ALL:
+            self._unclaimed.popitem(last=False)
 
-    async def _accompany(
+    async def _send_attachment(
         self, user: User, identity: str, answer: GroundedAnswer, kind: str, msg: Any
     ) -> None:
-        """Tells the user's pages where the pictures of a companion are."""
+        """Tells the user's pages where the pictures of an attachment are."""
         loop = asyncio.get_running_loop()
         event: dict[str, Any] = {"type": kind, "id": identity}
         try:

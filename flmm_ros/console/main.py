@@ -5,29 +5,31 @@
     ros2 run flmm_ros console --ros-args -r image:=/camera/color/image_raw
 
 Exit codes: 0 ended by a signal, 2 arguments that cannot be used.
-Does not know about: requests, commands.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
-import os
 import signal
 import socket
 import ssl
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
 from urllib.parse import quote
 
 import psutil
 import rclpy
+import typer
 from aiohttp import web
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import get_default_context, remove_ros_args
+from rclpy.utilities import get_default_context
 
-from flmm_ros.console.command_service import Desk
+from flmm_ros.cli.command_line import ros_arguments, run_command
+from flmm_ros.console.command_service import CommandService
 from flmm_ros.console.node.bridge import Bridge
 from flmm_ros.console.web.security import Access, access_for, is_loopback_name
 from flmm_ros.console.web.server import ConsoleServer
@@ -35,33 +37,78 @@ from flmm_ros.console.web.users import Users
 from flmm_ros.engine.errors import ConfigError
 
 TOKEN_VARIABLE = "FLMM_CONSOLE_TOKEN"
-_BAD_ARGUMENTS = 2
 _GOODBYE_S = 2.0  # for open pages
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Entry point of the executable; `argv` without the program's name."""
-    arguments = sys.argv[1:] if argv is None else argv
-    args = _parser().parse_args(remove_ros_args(["console", *arguments])[1:])
-    try:
-        access = access_for(args.host, args.token or os.environ.get(TOKEN_VARIABLE))
-        tls = _tls(args.tls_cert, args.tls_key)
-        listener = _listener(args.host, args.port)
-    except (ConfigError, OSError) as error:
-        print(f"console: {error}", file=sys.stderr)
-        return _BAD_ARGUMENTS
+@dataclass(frozen=True)
+class ConsoleOptions:
+    """What the console is started with.
+
+    timeout_s: after which a command is given up. rate_hz: of live pictures, at most.
+    commands_per_minute: of each person, at most.
+    """
+
+    host: str
+    node: str
+    timeout_s: float
+    rate_hz: float
+    commands_per_minute: int
+
+
+def console(  # noqa: PLR0913  one parameter an option
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on; 0.0.0.0 = every interface. All but loopback ask for the "
+            "token."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 8642,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar=TOKEN_VARIABLE,
+            help="What browsers have to know, 16 characters or more; safer in the environment "
+            "variable, where other users do not see it. By default one is made where it is needed.",
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        str | None, typer.Option(metavar="PEM", help="Certificate, for https.")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="PEM", help="Its private key.")] = None,
+    node: Annotated[str, typer.Option(help="The grounding node's name.")] = "grounding_node",
+    timeout: Annotated[
+        float, typer.Option(min=1e-3, max=1e6, help="Seconds after which a command is given up.")
+    ] = 60.0,
+    rate: Annotated[
+        float, typer.Option(min=1e-3, max=1e6, help="Live pictures per second, at most.")
+    ] = 10.0,
+    commands_per_minute: Annotated[int, typer.Option(min=1, help="Of each person, at most.")] = 60,
+) -> None:
+    """Serve a web page to talk to the grounding node and to see what it sees.
+
+    ROS arguments as always, e.g. --ros-args -r image:=/camera/color/image_raw.
+    """
+    access = access_for(host, token or None)
+    tls = _tls(tls_cert, tls_key)
+    listener = _listener(host, port)
+    options = ConsoleOptions(host, node, timeout, rate, commands_per_minute)
     logging.basicConfig(format="console: %(message)s", level=logging.WARNING)
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=ros_arguments(), signal_handler_options=SignalHandlerOptions.NO)
     try:
-        asyncio.run(_serve(args, access, tls, listener))
+        asyncio.run(_serve(options, access, tls, listener))
     finally:
         listener.close()
         rclpy.try_shutdown()
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the executable; `argv` without the program's name."""
+    return run_command(console, argv)
 
 
 async def _serve(
-    args: argparse.Namespace,
+    options: ConsoleOptions,
     access: Access,
     tls: ssl.SSLContext | None,
     listener: socket.socket,
@@ -72,12 +119,12 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     port = listener.getsockname()[1]
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="pictures") as executor:
-        desk = Desk(executor, timeout_s=args.timeout, rate_hz=args.rate)
-        with Bridge(get_default_context(), loop, desk, args.node) as bridge:
-            desk.connect(bridge)
+        commands = CommandService(executor, timeout_s=options.timeout_s, rate_hz=options.rate_hz)
+        with Bridge(get_default_context(), loop, commands, options.node) as bridge:
+            commands.connect(bridge)
             server = ConsoleServer(
-                desk,
-                Users(args.commands_per_minute),
+                commands,
+                Users(options.commands_per_minute),
                 access,
                 cookie=f"flmm_console_{port}",
                 is_encrypted=tls is not None,
@@ -87,7 +134,7 @@ async def _serve(
             )
             await runner.setup()
             await web.SockSite(runner, listener, ssl_context=tls).start()
-            for line in _greeting(args.host, port, access, is_encrypted=tls is not None):
+            for line in _greeting(options.host, port, access, is_encrypted=tls is not None):
                 print(line, flush=True)
             await stop.wait()
             await runner.cleanup()
@@ -160,60 +207,6 @@ def _own_addresses() -> list[str]:
 
 def _bracketed(name: str) -> str:
     return f"[{name}]" if ":" in name else name
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="console",
-        description="A web page to talk to the grounding node and to see what it sees.",
-        epilog="ROS arguments as always, e.g. --ros-args -r image:=/camera/color/image_raw.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; 0.0.0.0 = every interface. All but loopback ask for the token",
-    )
-    parser.add_argument("--port", type=_port, default=8642, help="0 = any free one")
-    parser.add_argument(
-        "--token",
-        help="what browsers have to know, 16 characters or more; better in the variable "
-        f"{TOKEN_VARIABLE}, where other users do not see it; default: made where one is needed",
-    )
-    parser.add_argument("--tls-cert", metavar="PEM", help="certificate, for https")
-    parser.add_argument("--tls-key", metavar="PEM", help="its private key")
-    parser.add_argument("--node", default="grounding_node", help="the grounding node's name")
-    parser.add_argument(
-        "--timeout", type=_positive, default=60.0, help="seconds after which a command is given up"
-    )
-    parser.add_argument(
-        "--rate", type=_positive, default=10.0, help="live pictures per second, at most"
-    )
-    parser.add_argument(
-        "--commands-per-minute", type=_count, default=60, help="of each person, at most"
-    )
-    return parser
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"expected 0..65535, got {port}")
-    return port
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
-    return value
 
 
 if __name__ == "__main__":

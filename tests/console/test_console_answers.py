@@ -14,7 +14,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from flmm_ros.console import answers
-from flmm_ros.console.attachments import HEAT, POINTS, Companions
+from flmm_ros.console.attachments import HEAT, POINTS, Attachments
 from flmm_ros.engine.masks.overlay import PALETTE
 from flmm_ros.msg import GroundedAnswer, GroundedObject
 from flmm_ros.ros.messages.conversions import image_to_msg
@@ -158,11 +158,11 @@ def test_broken_clouds_are_refused():
 
 
 class Matches:
-    """Which companion went to which answer."""
+    """Which attachment went to which answer."""
 
     def __init__(self) -> None:
         self.made: list[tuple[str, str, object]] = []
-        self.companions = Companions(
+        self.attachments = Attachments(
             lambda answer, kind, msg: self.made.append((answer.command_id, kind, msg))
         )
 
@@ -173,48 +173,48 @@ def heat(sec: int, count: int = 1, size=(3, 2)):
     return msg
 
 
-def test_companions_of_one_stamp_go_in_the_order_of_the_answers():
+def test_attachments_of_one_stamp_go_in_the_order_of_the_answers():
     matches = Matches()
     for name in ("a", "b"):
-        matches.companions.answered(answer(found("the mug"), command_id=name))
+        matches.attachments.add_answer(answer(found("the mug"), command_id=name))
     first, second = heat(5), heat(5)
-    matches.companions.came(HEAT, first)
-    matches.companions.came(HEAT, second)
-    matches.companions.came(HEAT, heat(5))
+    matches.attachments.add_attachment(HEAT, first)
+    matches.attachments.add_attachment(HEAT, second)
+    matches.attachments.add_attachment(HEAT, heat(5))
     assert matches.made == [("a", HEAT, first), ("b", HEAT, second)]
 
 
 def test_a_companion_that_does_not_fit_goes_to_the_answer_it_fits():
     matches = Matches()
-    matches.companions.answered(answer(found("the mug"), command_id="one"))
-    matches.companions.answered(answer(found("the mug"), found("the duck"), command_id="two"))
-    matches.companions.answered(answer(found("the mug"), command_id="later", sec=6))
+    matches.attachments.add_answer(answer(found("the mug"), command_id="one"))
+    matches.attachments.add_answer(answer(found("the mug"), found("the duck"), command_id="two"))
+    matches.attachments.add_answer(answer(found("the mug"), command_id="later", sec=6))
     for msg in (heat(5, 2), heat(6)):
-        matches.companions.came(HEAT, msg)
+        matches.attachments.add_attachment(HEAT, msg)
     assert [name for name, _, _ in matches.made] == ["two", "later"]
 
 
 def test_a_companion_may_overtake_its_answer():
     matches = Matches()
-    matches.companions.came(HEAT, heat(5))
+    matches.attachments.add_attachment(HEAT, heat(5))
     assert matches.made == []
-    matches.companions.answered(answer(found("the mug"), command_id="a"))
+    matches.attachments.add_answer(answer(found("the mug"), command_id="a"))
     assert [(name, kind) for name, kind, _ in matches.made] == [("a", HEAT)]
 
 
 def test_only_answers_with_a_target_wait_for_points():
     matches = Matches()
-    matches.companions.answered(answer(found("the mug"), command_id="flat"))
-    matches.companions.answered(answer(found("the mug", target=True), command_id="deep"))
+    matches.attachments.add_answer(answer(found("the mug"), command_id="flat"))
+    matches.attachments.add_answer(answer(found("the mug", target=True), command_id="deep"))
     points = PointCloud2()
     points.header.stamp.sec = 5
     points.header.frame_id = "base"
-    matches.companions.came(POINTS, points)
+    matches.attachments.add_attachment(POINTS, points)
     assert matches.made == [("deep", POINTS, points)]
 
 
 def test_an_answer_without_objects_waits_for_nothing():
     matches = Matches()
-    matches.companions.answered(answer(command_id="words only"))
-    matches.companions.came(HEAT, heat(5))
+    matches.attachments.add_answer(answer(command_id="words only"))
+    matches.attachments.add_attachment(HEAT, heat(5))
     assert matches.made == []

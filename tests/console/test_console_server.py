@@ -11,7 +11,7 @@ from aiohttp import ClientResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from flmm_ros.console.command_service import MAX_COMMAND_CHARS, Desk
+from flmm_ros.console.command_service import MAX_COMMAND_CHARS, CommandService
 from flmm_ros.console.node.bridge import Bridge
 from flmm_ros.console.web.connection import MAX_MESSAGE_BYTES
 from flmm_ros.console.web.security import Access
@@ -25,8 +25,8 @@ COOKIE = "flmm_console_test"
 class Console:
     """The test's browser, and the parts behind the server."""
 
-    def __init__(self, client: TestClient, desk: Desk, users: Users) -> None:
-        self.client, self.desk, self.users = client, desk, users
+    def __init__(self, client: TestClient, commands: CommandService, users: Users) -> None:
+        self.client, self.commands, self.users = client, commands, users
         self.origin = str(client.make_url("/")).rstrip("/")
 
     async def login(self, token: Any, origin: str | None = None) -> ClientResponse:
@@ -62,13 +62,16 @@ def run(
 
     async def play() -> None:
         with ThreadPoolExecutor(1) as executor:
-            desk, users = Desk(executor, timeout_s=5.0, rate_hz=10.0), Users(per_minute)
+            commands, users = (
+                CommandService(executor, timeout_s=5.0, rate_hz=10.0),
+                Users(per_minute),
+            )
             loop = asyncio.get_running_loop()
-            with Bridge(context, loop, desk, "no_such_node") as bridge:
-                desk.connect(bridge)
-                server = ConsoleServer(desk, users, access, cookie=COOKIE, is_encrypted=False)
+            with Bridge(context, loop, commands, "no_such_node") as bridge:
+                commands.connect(bridge)
+                server = ConsoleServer(commands, users, access, cookie=COOKIE, is_encrypted=False)
                 async with TestClient(TestServer(server.application())) as client:
-                    await story(Console(client, desk, users))
+                    await story(Console(client, commands, users))
 
     asyncio.run(play())
 
@@ -102,12 +105,24 @@ def test_the_token_opens_and_nothing_else_does(context):
         assert page.status == 401 and 'id="login"' in await page.text()
         with pytest.raises(WSServerHandshakeError, match="403"):
             await console.socket()
-        picture = console.desk.pictures.put(b"secret", "image/jpeg")
+        picture = console.commands.pictures.put(b"secret", "image/jpeg")
         assert (await console.client.get(f"/picture/{picture}")).status == 403
-        for wrong in ("wrong", "", 7, None, ["a token that is long"]):
+        for wrong in ("wrong", ""):
             assert (await console.login(wrong)).status == 403
+        for no_text in (7, None, ["a token that is long"]):
+            assert (await console.login(no_text)).status == 401
         assert (await console.login(GUARDED.token)).status == 429, "too many tries"
         assert not console.users.all()
+
+    run(context, GUARDED, story)
+
+
+@pytest.mark.parametrize("no_text", ["\ud800", "a token that is long\udfff", True, {}, 1e308])
+def test_a_token_that_is_not_text_is_answered_with_401(context, no_text):
+    async def story(console: Console) -> None:
+        reply = await console.login(no_text)
+        assert reply.status == 401 and "expected the token as text" in (await reply.text()).lower()
+        assert (await console.login(GUARDED.token)).status == 204
 
     run(context, GUARDED, story)
 
@@ -117,7 +132,7 @@ def test_after_the_login_everything_is_there(context):
         assert (await console.login(GUARDED.token, "http://evil.example")).status == 403
         assert (await console.login(GUARDED.token)).status == 204
         assert 'id="composer"' in await (await console.client.get("/")).text()
-        picture = console.desk.pictures.put(b"data", "image/jpeg")
+        picture = console.commands.pictures.put(b"data", "image/jpeg")
         reply = await console.client.get(f"/picture/{picture}")
         assert (await reply.read(), reply.content_type) == (b"data", "image/jpeg")
         assert "private" in reply.headers["Cache-Control"]

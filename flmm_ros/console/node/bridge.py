@@ -3,7 +3,6 @@
 rclpy runs on a thread of its own; everything that comes from it reaches the pages through
 `call_soon_threadsafe` of their event loop. Camera, heat maps and points are subscribed to only
 while somebody has a page open: the grounding node draws and sends them only for listeners.
-Does not know about: HTTP, users, how anything is shown.
 """
 
 from __future__ import annotations

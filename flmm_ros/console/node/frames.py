@@ -3,7 +3,6 @@
 A console sees the same images as the node, but the node says only with the answer which of them it
 used. So the last few are kept, and those around the moment when a command's work began are held
 for that command. Images are kept as messages and are decoded by whoever shows them.
-Does not know about: answers, pages, encodings.
 """
 
 from __future__ import annotations

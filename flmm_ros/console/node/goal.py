@@ -1,8 +1,7 @@
 """One command on its way through the node's action, awaited by a page.
 
 Everything that rclpy has to do is done on its thread; everything a page hears of comes in its event
-loop. Does not know about: users, how answers are shown.
-"""
+loop."""
 
 from __future__ import annotations
 

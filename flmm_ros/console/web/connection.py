@@ -2,7 +2,6 @@
 
 Everything that comes in is checked here: size (by the server), form, kinds, lengths, rate. A page
 that breaks the rules of the protocol is disconnected; a person who asks too much is told so.
-Does not know about: ROS, cookies, how the page shows anything.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from flmm_ros.console.command_service import Desk, Refused
+from flmm_ros.console.command_service import CommandService, Refused
 from flmm_ros.console.web.security import Rate
 from flmm_ros.console.web.users import Event, User
 from flmm_ros.ros.commands.command import INTENTS
@@ -35,8 +34,8 @@ class BadMessage(Exception):
 class Connection:
     """A socket, its user, and the two directions."""
 
-    def __init__(self, socket: web.WebSocketResponse, user: User, desk: Desk) -> None:
-        self._socket, self._user, self._desk = socket, user, desk
+    def __init__(self, socket: web.WebSocketResponse, user: User, commands: CommandService) -> None:
+        self._socket, self._user, self._commands = socket, user, commands
         self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(_OUTBOX)
         self._wants_picture = asyncio.Event()
         self._rate = Rate(_MESSAGES, _MESSAGES_S)
@@ -86,7 +85,7 @@ class Connection:
         while True:
             await self._wants_picture.wait()
             self._wants_picture.clear()
-            self._put(await self._desk.live.next())
+            self._put(await self._commands.live.next())
 
     async def _read(self) -> None:
         async for message in self._socket:
@@ -115,9 +114,9 @@ class Connection:
             follows = message.get("follows")
             if not isinstance(follows, bool):
                 raise BadMessage("follows: expected true or false")
-            self._desk.ask(self._user, command, intent, follows=follows)
+            self._commands.ask(self._user, command, intent, follows=follows)
         elif kind == "cancel":
-            self._desk.cancel(self._user, _text(message, "id", _MAX_ID_CHARS))
+            self._commands.cancel(self._user, _text(message, "id", _MAX_ID_CHARS))
         elif kind == "forget":
             self._user.forget()
         else:

@@ -1,8 +1,7 @@
 """The live picture: the newest camera image as JPEG, encoded once for everybody who waits for one.
 
 A page asks for the next picture when it has shown the last, so a slow telephone gets fewer and
-never old ones. Nothing is encoded while nobody waits. Does not know about: sockets, ROS.
-"""
+never old ones. Nothing is encoded while nobody waits."""
 
 from __future__ import annotations
 

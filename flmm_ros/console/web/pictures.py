@@ -1,8 +1,7 @@
 """Pictures and point clouds that pages fetch later, in memory and never more than a given size.
 
 A page gets an address with an identity that cannot be guessed; nothing is read from a disk. The
-oldest go first. Does not know about: HTTP, ROS, what is in the pictures.
-"""
+oldest go first."""
 
 from __future__ import annotations
 

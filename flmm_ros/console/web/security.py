@@ -4,7 +4,6 @@ Safe by default. On the loopback interface the machine's own users come in witho
 under a loopback name, so that a foreign page cannot reach it by renaming an address (DNS
 rebinding). On any other interface everybody needs the token. A socket is opened only by a page of
 this very server (origin check), and pages run nothing but the files of this package (CSP).
-Does not know about: ROS, commands, pictures.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from flmm_ros.engine.errors import ConfigError
@@ -75,6 +75,17 @@ def access_for(host: str, token: str | None) -> Access:
     if token is None and not is_loopback:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
     return Access(token=token or "", is_loopback=is_loopback)
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether a value from JSON is text that can be encoded: a lone surrogate cannot."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_loopback_name(host: str) -> bool:

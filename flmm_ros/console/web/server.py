@@ -2,7 +2,6 @@
 
 There is no path to the disk: the page's files are read once at start, everything else is in memory.
 Every request is checked against the rules of `security.py` before it is looked at.
-Does not know about: ROS, commands, what the page shows.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from importlib.resources import files
 
 from aiohttp import WSCloseCode, web
 
-from flmm_ros.console.command_service import Desk
+from flmm_ros.console.command_service import CommandService
 from flmm_ros.console.web.connection import MAX_MESSAGE_BYTES, Connection
-from flmm_ros.console.web.security import Access, Guesses, headers_for
+from flmm_ros.console.web.security import Access, Guesses, headers_for, is_text
 from flmm_ros.console.web.users import MAX_PAGES, User, Users
 
 MAX_SOCKETS = 32
@@ -40,9 +39,15 @@ class ConsoleServer:
     """
 
     def __init__(
-        self, desk: Desk, users: Users, access: Access, *, cookie: str, is_encrypted: bool
+        self,
+        commands: CommandService,
+        users: Users,
+        access: Access,
+        *,
+        cookie: str,
+        is_encrypted: bool,
     ) -> None:
-        self._desk, self._users, self._access = desk, users, access
+        self._commands, self._users, self._access = commands, users, access
         self._cookie, self._is_encrypted = cookie, is_encrypted
         self._guesses = Guesses()
         self._connections: set[Connection] = set()
@@ -118,7 +123,12 @@ class ConsoleServer:
             given = json.loads(await request.text())["token"]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise web.HTTPBadRequest(text='Expected {"token": "..."}.') from None
-        if not isinstance(given, str) or not self._access.is_right_token(given):
+        if not is_text(given):
+            raise web.HTTPUnauthorized(
+                text="Expected the token as text, as the console printed it at its start.",
+                headers={"WWW-Authenticate": "Token"},
+            )
+        if not self._access.is_right_token(given):
             raise web.HTTPForbidden(text="Not the token that the console printed at its start.")
         return self._let_in(web.Response(status=204))
 
@@ -140,7 +150,7 @@ class ConsoleServer:
     async def _picture(self, request: web.Request) -> web.Response:
         if self._user(request) is None:
             raise web.HTTPForbidden(text="Log in first.")
-        stored = self._desk.pictures.get(request.match_info["identity"])
+        stored = self._commands.pictures.get(request.match_info["identity"])
         if stored is None:
             raise web.HTTPNotFound(text="No longer kept.")
         return web.Response(
@@ -157,21 +167,21 @@ class ConsoleServer:
             raise web.HTTPServiceUnavailable(text="Too many open pages.")
         socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, heartbeat=HEARTBEAT_S)
         await socket.prepare(request)
-        connection = Connection(socket, user, self._desk)
+        connection = Connection(socket, user, self._commands)
         self._connections.add(connection)
-        self._desk.bridge.watch()
+        self._commands.bridge.watch()
         try:
-            connection.send({"type": "health", **asdict(self._desk.bridge.health)})
+            connection.send({"type": "health", **asdict(self._commands.bridge.health)})
             await connection.run()
         finally:
-            self._desk.bridge.unwatch()
+            self._commands.bridge.unwatch()
             self._connections.discard(connection)
         return socket
 
     # In the background.
 
     async def _background(self, _: web.Application):  # type: ignore[no-untyped-def]
-        tasks = [asyncio.create_task(self._desk.live.run()), asyncio.create_task(self._beat())]
+        tasks = [asyncio.create_task(self._commands.live.run()), asyncio.create_task(self._beat())]
         yield
         for task in tasks:
             task.cancel()
@@ -181,7 +191,7 @@ class ConsoleServer:
         """Tells all pages how the node is, whenever that has changed."""
         last = None
         while True:
-            health = self._desk.bridge.health
+            health = self._commands.bridge.health
             if health != last:
                 last = health
                 for connection in list(self._connections):

@@ -2,7 +2,6 @@
 
 A person is a browser (a cookie). Everything is in memory and bounded; what is old goes first. A
 page that is loaded again finds the history; several pages of one browser show the same.
-Does not know about: HTTP, ROS.
 """
 
 from __future__ import annotations
