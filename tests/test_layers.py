@@ -116,7 +116,7 @@ ROOMS = {
     ),
     "benchmarks/training": Room(
         frozenset(TENSORS | PICTURES | {"accelerate", "rich", "typer", "yaml"}),
-        ("flmm_ros.engine", "training", "benchmarks.engine"),
+        ("flmm_ros.engine", "flmm_ros.cli.command_line", "training", "benchmarks.engine"),
     ),
     "examples": Room(
         frozenset(ROS | TENSORS | PICTURES | PAGES | {"rich", "scipy", "typer", "yaml"}),
@@ -127,6 +127,7 @@ ROOMS = {
         | {"accelerate", "pycocotools", "rich", "scipy", "typer", "wandb", "yaml"},
         (
             "flmm_ros.engine",
+            "flmm_ros.cli.command_line",
             "flmm_ros.report",  # an evaluation's page looks like a demo's
             "flmm_sim.tabletop",  # the simulated world makes the data
         ),

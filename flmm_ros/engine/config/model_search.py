@@ -4,8 +4,6 @@ hub id.
 Weights without a model file are a model too: the family follows from their `config.json`, prompt
 and template from the model file of that family that comes with the package, and their own attention
 heads point (training_free).
-
-Does not know about: how weights are loaded.
 """
 
 from __future__ import annotations
@@ -16,9 +14,7 @@ import logging
 import re
 from pathlib import Path
 
-from transformers.utils import cached_file
-
-from flmm_ros.engine.config import TRAINING_FREE, ModelConfig, find_model, known_models
+from flmm_ros.engine.config.model_config import TRAINING_FREE, ModelConfig, load_model_config
 from flmm_ros.engine.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -47,7 +43,60 @@ def locate_model(model: str, *, download: bool = False) -> ModelConfig:
     return _from_hub(hub["id"], hub["revision"] or "main", download=download)
 
 
+def find_model(model: str) -> ModelConfig:
+    """Resolves what a user writes for `model`: a YAML file, a directory, or a name.
+
+    Raises:
+        ConfigError: nothing of that name; the message lists where it looked and what is there.
+    """
+    given = Path(model).expanduser()
+    if given.suffix in (".yaml", ".yml"):
+        return load_model_config(given)
+    if (given / "model.yaml").is_file():
+        return load_model_config(given / "model.yaml")
+    roots = model_roots()
+    for root in roots:
+        for candidate in (
+            root / "config" / "models" / f"{model}.yaml",
+            root / "models" / model / "model.yaml",
+        ):
+            if model and candidate.is_file():
+                return load_model_config(candidate)
+    known = known_models()
+    where = ", ".join(str(root) for root in roots)
+    raise ConfigError(
+        "model: expected a YAML file, a directory with model.yaml, or a known name, got "
+        f"{model!r}; known: {', '.join(known) or 'none'} (looked under {where})"
+    )
+
+
+def model_roots() -> tuple[Path, ...]:
+    """Where names are looked up: the repository or installed package, then every ROS share
+    folder."""
+    package = Path(__file__).resolve().parents[3]
+    roots = [package.parent, package]
+    # <prefix>/lib/python3.x/site-packages/flmm_ros -> <prefix>/share/flmm_ros, colcon's and pip's
+    roots += [parent / "share" / "flmm_ros" for parent in package.parents]
+    found = [
+        root for root in roots if any((root / d).is_dir() for d in ("models", "config/models"))
+    ]
+    return tuple(found) or (package.parent,)
+
+
+def known_models() -> list[str]:
+    """Names of the models that come with the package or lie in a ROS share folder."""
+    return sorted({name for root in model_roots() for name in _models_in(root)})
+
+
+def _models_in(root: Path) -> list[str]:
+    return [p.stem for p in (root / "config" / "models").glob("*.yaml")] + [
+        p.parent.name for p in (root / "models").glob("*/model.yaml")
+    ]
+
+
 def _from_hub(hub_id: str, revision: str, *, download: bool) -> ModelConfig:
+    from transformers.utils import cached_file  # only here: names and files need no transformers
+
     try:
         found = cached_file(hub_id, "config.json", revision=revision, local_files_only=not download)
     except OSError as error:

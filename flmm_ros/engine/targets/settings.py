@@ -1,13 +1,10 @@
-"""What can be set about targets in space: which depth counts, and the gripper that is to close.
-
-Does not know about: images, points, ROS.
-"""
+"""What can be set about targets in space: which depth counts, and the gripper that is to close."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flmm_ros.engine.config import setting
+from flmm_ros.engine.config.schema import check, setting
 
 
 @dataclass(frozen=True)
@@ -64,3 +61,6 @@ class TargetConfig:
         bounds=(0.0, 0.1),
         live=True,
     )
+
+    def __post_init__(self) -> None:
+        check(self)
