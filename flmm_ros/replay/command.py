@@ -1,6 +1,6 @@
 """How well, and how fast, are the recordings of a robot's camera understood?
 
-    python -m flmm_sim.recording.record out/mugs                       # something to replay
+    python -m flmm_sim.recording out/mugs                       # something to replay
     python -m flmm_ros.replay out/mugs                       # its own scenario.yaml
     python -m flmm_ros.replay BAG --scenario S.yaml          # every image once, without ROS
     python -m flmm_ros.replay BAG --scenario S.yaml --mode online --rate 1
@@ -27,11 +27,12 @@ from rich.table import Table
 from rich.text import Text
 
 from flmm_ros.engine.errors import ConfigError, FlmmError
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer
 from flmm_ros.replay.judging.metrics import described, flat
-from flmm_ros.replay.judging.rows import Row
 from flmm_ros.replay.judging.summary import EXIT_CODES, PASSED, check_thresholds
-from flmm_ros.replay.pages.compare import compare, render_comparison, worse
-from flmm_ros.replay.runs.fleet import (
+from flmm_ros.replay.pages.comparison import compare, render_comparison, worse
+from flmm_ros.replay.runs.evaluate import LOCKSTEP, ONLINE, ReplaySettings, evaluate
+from flmm_ros.replay.runs.many_recordings import (
     BagWorker,
     evaluate_many,
     is_folder_of_bags,
@@ -39,9 +40,8 @@ from flmm_ros.replay.runs.fleet import (
 )
 from flmm_ros.replay.runs.pool import LocalPool
 from flmm_ros.replay.runs.ray_pool import RayPool
-from flmm_ros.replay.runs.run import LOCKSTEP, ONLINE, Settings, evaluate
 from flmm_ros.replay.runs.schedule import FrameCounts
-from flmm_ros.replay.runs.task import Finished, Pool
+from flmm_ros.replay.runs.task import FinishedTask, WorkerPool
 from flmm_ros.replay.scenario import Scenario, load_scenario
 
 CANNOT_RUN = 2
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _replay(args: argparse.Namespace, console: Console) -> int:
     scenario = scenario_for(args.bag, args.scenario)
     check_thresholds(scenario)
-    settings = Settings(args.model, tuple(args.set), args.mode)
+    settings = ReplaySettings(args.model, tuple(args.set), args.mode)
     out = args.out or Path("out/replay") / args.bag.resolve().name
     if args.mode == ONLINE:
         summary = _online(args, scenario, out, console)
@@ -105,15 +105,15 @@ def _replay_many(args: argparse.Namespace, console: Console) -> int:
         check_thresholds(load_scenario(task.scenario))
         if args.fresh:
             (Path(task.out) / "summary.json").unlink(missing_ok=True)
-    settings = Settings(args.model, tuple(args.set))
+    settings = ReplaySettings(args.model, tuple(args.set))
     make_worker = functools.partial(BagWorker, settings, share=0 if args.ray else args.workers)
-    pool: Pool = LocalPool(args.workers or 1, make_worker)
+    pool: WorkerPool = LocalPool(args.workers or 1, make_worker)
     if args.ray:
         pool = RayPool(args.ray, args.workers, make_worker)
     with _bar(console, "recordings") as progress:
         bar = progress.add_task("recordings", total=len(tasks))
 
-        def on_finished(finished: Finished) -> None:
+        def on_finished(finished: FinishedTask) -> None:
             progress.advance(bar)
             if finished.error:
                 words = f"{finished.task.name}: not evaluated: {finished.error}"
@@ -171,8 +171,8 @@ def _online(
 ) -> dict[str, Any]:
     """One recording, played into the node, with a bar of its frames."""
     try:
-        from flmm_ros.replay.online.online import Playing
-        from flmm_ros.replay.online.run_online import evaluate_online
+        from flmm_ros.replay.online.evaluate_online import evaluate_online
+        from flmm_ros.replay.online.playback import Playback
     except ImportError as error:
         raise ConfigError(
             f"mode online: expected ROS 2 with flmm_ros's messages, got {error}; source them "
@@ -184,7 +184,7 @@ def _online(
             args.bag,
             scenario,
             out,
-            Playing(rate=args.rate),
+            Playback(rate=args.rate),
             lambda row, counts, total: progress.update(task, completed=counts.in_bag, total=total),
             node=args.node,
             ros_arguments=args.ros_arguments,
@@ -197,7 +197,11 @@ def _bar(console: Console, what: str = "frames") -> Progress:
 
 
 def _lockstep(
-    args: argparse.Namespace, scenario: Scenario, settings: Settings, out: Path, console: Console
+    args: argparse.Namespace,
+    scenario: Scenario,
+    settings: ReplaySettings,
+    out: Path,
+    console: Console,
 ) -> dict[str, Any]:
     """One recording with a bar of its frames."""
     from flmm_ros.engine.grounder import Grounder  # seconds: not before the arguments are right
@@ -207,7 +211,7 @@ def _lockstep(
     with _bar(console) as progress:
         task = progress.add_task("frames", total=None)
 
-        def on_row(row: Row, counts: FrameCounts, total: int) -> None:
+        def on_row(row: JudgedAnswer, counts: FrameCounts, total: int) -> None:
             progress.update(task, completed=counts.in_bag, total=total)
 
         try:

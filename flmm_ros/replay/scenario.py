@@ -41,7 +41,7 @@ PartT = TypeVar("PartT")
 
 
 @dataclass(frozen=True)
-class Topics:
+class ScenarioTopics:
     """Names in the recording. image: empty = the only one there is that is not another's."""
 
     image: str = ""
@@ -51,7 +51,7 @@ class Topics:
 
 
 @dataclass(frozen=True)
-class Frames:
+class FrameSelection:
     """Which images are looked at. Seconds count from the first image."""
 
     start_s: float = 0.0
@@ -93,7 +93,7 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class Command:
+class ScenarioCommand:
     """One sentence and when it is said. Seconds count from the first image.
 
     every_s: said again after so many seconds, 0 = on every frame (online: as soon as the last one
@@ -142,9 +142,9 @@ class Scenario:
     """See the module's docstring. sha256: of the file, so that runs can be told apart."""
 
     name: str
-    commands: tuple[Command, ...]
-    topics: Topics = Topics()
-    frames: Frames = Frames()
+    commands: tuple[ScenarioCommand, ...]
+    topics: ScenarioTopics = ScenarioTopics()
+    frames: FrameSelection = FrameSelection()
     truth: TruthSource = TruthSource()
     thresholds: tuple[Threshold, ...] = ()
     path: Path = Path()
@@ -180,7 +180,7 @@ def _scenario(content: Mapping[str, Any], path: Path, sha256: str) -> Scenario:
     commands = content.get("commands") or []
     if not isinstance(commands, list):
         raise ConfigError(f"commands: expected a list, got {type(commands).__name__}")
-    topics = _part(Topics, "topics", content.get("topics"))
+    topics = _part(ScenarioTopics, "topics", content.get("topics"))
     if not commands and not topics.command:
         raise ConfigError("commands: expected at least one, or topics.command for recorded ones")
     truth = _part(TruthSource, "truth", content.get("truth"))
@@ -193,7 +193,7 @@ def _scenario(content: Mapping[str, Any], path: Path, sha256: str) -> Scenario:
         name=str(content.get("name") or path.stem),
         commands=tuple(_command(f"commands[{i}]", c) for i, c in enumerate(commands)),
         topics=topics,
-        frames=_part(Frames, "frames", content.get("frames")),
+        frames=_part(FrameSelection, "frames", content.get("frames")),
         truth=truth,
         thresholds=tuple(_threshold(str(m), r) for m, r in thresholds.items()),
         path=path,
@@ -201,11 +201,11 @@ def _scenario(content: Mapping[str, Any], path: Path, sha256: str) -> Scenario:
     )
 
 
-def _command(where: str, content: Any) -> Command:
+def _command(where: str, content: Any) -> ScenarioCommand:
     if not isinstance(content, dict) or not isinstance(content.get("say"), str):
         raise ConfigError(f"{where}: expected at least 'say: a sentence', got {content!r}")
     expect = _part(Expectation, f"{where}.expect", content.get("expect"))
-    command = _part(Command, where, {**content, "expect": expect})
+    command = _part(ScenarioCommand, where, {**content, "expect": expect})
     known = [intent.value for intent in Intent]
     if command.intent and command.intent not in known:
         raise ConfigError(

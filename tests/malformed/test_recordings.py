@@ -7,7 +7,7 @@ from malformed import inputs, understood
 from rosbags.rosbag2 import StoragePlugin, Writer
 from test_images import damaged
 
-from flmm_ros.replay.recording.bag import Bag, BagError, Message, message_types
+from flmm_ros.replay.recording.bag import Bag, BagError, RecordedMessage, message_types
 
 STRING, IMAGE = "std_msgs/msg/String", "sensor_msgs/msg/Image"
 
@@ -21,8 +21,8 @@ def messages():
     image = make[IMAGE](header, 4, 4, "rgb8", 0, 12, pixels)
     text = make[STRING](data="the red mug")
     return [
-        Message("/command", STRING, 10, bytes(types.serialize_cdr(text, STRING))),
-        Message("/image", IMAGE, 20, bytes(types.serialize_cdr(image, IMAGE))),
+        RecordedMessage("/command", STRING, 10, bytes(types.serialize_cdr(text, STRING))),
+        RecordedMessage("/image", IMAGE, 20, bytes(types.serialize_cdr(image, IMAGE))),
     ]
 
 
@@ -86,8 +86,8 @@ def test_recorded_messages(bag):
         st.sampled_from([STRING, IMAGE, "std_msgs/msg/Header", "foo_msgs/msg/Bar"]),
     )
     def decode(data, kind):
-        understood(bag.decode, Message("/topic", kind, 0, data))
+        understood(bag.decode, RecordedMessage("/topic", kind, 0, data))
 
     decode()
     with pytest.raises(BagError, match="/topic: expected a foo_msgs"):
-        bag.decode(Message("/topic", "foo_msgs/msg/Bar", 0, MESSAGES[0].data))
+        bag.decode(RecordedMessage("/topic", "foo_msgs/msg/Bar", 0, MESSAGES[0].data))

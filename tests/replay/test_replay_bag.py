@@ -12,20 +12,20 @@ from rosbags.rosbag2 import Writer
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.masks import rle
 from flmm_ros.replay.recording.bag import Bag, BagError, message_types
-from flmm_ros.replay.recording.frames import Frame, frames, load_sidecar
+from flmm_ros.replay.recording.recorded_frames import RecordedFrame, frames, load_sidecar
 from flmm_ros.replay.runs.schedule import all_commands
 from flmm_ros.replay.scenario import (
-    Command,
     Scenario,
-    Topics,
+    ScenarioCommand,
+    ScenarioTopics,
     TruthSource,
     load_scenario,
 )
-from flmm_sim.recording.recording import Plan, record
+from flmm_sim.recording.recording import RecordingPlan, record
 from flmm_sim.tabletop.tabletop import Tabletop
 
 SEED = 2_000_200
-SMALL = Plan(range(SEED, SEED + 1), frames=3, width_px=96, height_px=72, noise=0.0, turn_deg=0.0)
+SMALL = RecordingPlan(range(SEED, SEED + 1), frames=3, width_px=96, height_px=72, noise=0.0, turn_deg=0.0)
 FORMS = [
     ("sqlite3", "none"),
     ("sqlite3", "message"),
@@ -43,10 +43,10 @@ SHIPPED = Path(__file__).parent / "small_recording"
 
 
 def made(folder: Path, **changes: object) -> Path:
-    return record(folder / "bag", Plan(**{**vars(SMALL), **changes}))  # type: ignore[arg-type]
+    return record(folder / "bag", RecordingPlan(**{**vars(SMALL), **changes}))  # type: ignore[arg-type]
 
 
-def all_frames(bag: Path, scenario: Scenario | None = None) -> tuple[list[Frame], str]:
+def all_frames(bag: Path, scenario: Scenario | None = None) -> tuple[list[RecordedFrame], str]:
     with Bag(bag) as opened:
         found = list(frames(opened, scenario or load_scenario(bag / "scenario.yaml")))
         return found, opened.damage
@@ -100,7 +100,7 @@ def test_the_recording_that_comes_with_the_tests_reads_as_ever():
 def test_the_same_arguments_make_the_same_recording(tmp_path):
     hashes = []
     for name in "ab":
-        bag = record(tmp_path / name / "bag", Plan(**{**vars(SMALL), "noise": 3.0}))
+        bag = record(tmp_path / name / "bag", RecordingPlan(**{**vars(SMALL), "noise": 3.0}))
         with Bag(bag) as opened:
             hashes.append(opened.sha256())
     assert hashes[0] == hashes[1]
@@ -142,10 +142,10 @@ def test_sentences_that_were_recorded_are_asked_again(tmp_path):
         words = types["std_msgs/msg/String"](data="pick up the red mug")
         data = store.serialize_cdr(words, "std_msgs/msg/String")
         writer.write(said_at, 10**18 + 250_000_000, data)
-    scenario = Scenario("s", (Command("look"),), Topics(command="/command"))
+    scenario = Scenario("s", (ScenarioCommand("look"),), ScenarioTopics(command="/command"))
     with Bag(tmp_path / "bag") as bag:
         commands = all_commands(bag, scenario)
-    assert commands == (Command("look"), Command("pick up the red mug", at_s=0.25))
+    assert commands == (ScenarioCommand("look"), ScenarioCommand("pick up the red mug", at_s=0.25))
 
 
 # Damage. What stands before it is used.
@@ -234,20 +234,20 @@ def test_what_is_no_recording_is_refused_with_the_reason(tmp_path):
 
 def test_topics_that_are_not_there_are_named(tmp_path):
     bag = made(tmp_path)
-    command = (Command("the cube"),)
+    command = (ScenarioCommand("the cube"),)
     with pytest.raises(BagError, match=r"expected images on /cam, got /camera/camera_info"):
-        all_frames(bag, Scenario("s", command, Topics(image="/cam")))
+        all_frames(bag, Scenario("s", command, ScenarioTopics(image="/cam")))
     with pytest.raises(BagError, match="expected one topic of images"):
         all_frames(bag, Scenario("s", command))  # camera, depth and labels
     with pytest.raises(BagError, match="expected the topic /truth/none"):
-        topics, truth = Topics(image="/camera/image"), TruthSource(labels="/truth/none")
+        topics, truth = ScenarioTopics(image="/camera/image"), TruthSource(labels="/truth/none")
         all_frames(bag, Scenario("s", command, topics, truth=truth))
 
 
 def test_the_only_image_topic_needs_no_name(tmp_path):
     bag = made(tmp_path, depth_encoding="")
     truth = TruthSource(labels="/truth/labels", fixed_names={1: "thing"})
-    found, _ = all_frames(bag, Scenario("s", (Command("the cube"),), truth=truth))
+    found, _ = all_frames(bag, Scenario("s", (ScenarioCommand("the cube"),), truth=truth))
     assert len(found) == 3 and set(found[0].truth) == {"thing"}
 
 
@@ -271,15 +271,15 @@ def test_a_sidecar_is_matched_by_stamp_within_the_tolerance(tmp_path):
     path = tmp_path / "s.yaml"
     for tolerance_ms, expected in ((3.0, [None, name, None]), (1.0, [None, None, None])):
         source = TruthSource(sidecar="truth.json", tolerance_ms=tolerance_ms)
-        topics = Topics(image="/camera/image")
-        scenario = Scenario("s", (Command("x y"),), topics, truth=source, path=path)
+        topics = ScenarioTopics(image="/camera/image")
+        scenario = Scenario("s", (ScenarioCommand("x y"),), topics, truth=source, path=path)
         found, _ = all_frames(bag, scenario)
         assert [next(iter(f.truth)) if f.truth else None for f in found] == expected
     found, _ = all_frames(
         bag,
         Scenario(
             "s",
-            (Command("x"),),
+            (ScenarioCommand("x"),),
             topics,
             truth=TruthSource(sidecar="truth.json", tolerance_ms=3.0),
             path=path,
@@ -332,8 +332,8 @@ def test_an_existing_folder_is_not_overwritten(tmp_path):
     bag = made(tmp_path)
     with pytest.raises(FileExistsError, match="expected a new folder"):
         record(bag, SMALL)
-    with pytest.raises(ValueError, match="at least 96x72"):
+    with pytest.raises(ConfigError, match="at least 96x72"):
         made(tmp_path / "other", width_px=48, height_px=36)
-    with pytest.raises(ValueError, match="chunk"):
+    with pytest.raises(ConfigError, match="chunk"):
         made(tmp_path / "other", storage="sqlite3", compression="chunk")
     shutil.rmtree(bag)

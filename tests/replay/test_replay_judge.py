@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from flmm_ros.engine.errors import ConfigError
-from flmm_ros.replay.judging.judge import Heard, Judge, SeenObject
+from flmm_ros.replay.judging.judge import AnsweredObject, AnswerJudge, GivenAnswer
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer, ResultError, from_json, to_json
 from flmm_ros.replay.judging.metrics import flat, measure
-from flmm_ros.replay.judging.rows import ResultError, Row, from_json, to_json
 from flmm_ros.replay.judging.summary import BagFacts, check_thresholds, summarise
-from flmm_ros.replay.recording.frames import Frame
+from flmm_ros.replay.recording.recorded_frames import RecordedFrame
 from flmm_ros.replay.runs.schedule import FrameCounts, due, selected
 from flmm_ros.replay.scenario import (
-    Command,
     Expectation,
-    Frames,
+    FrameSelection,
     Scenario,
+    ScenarioCommand,
     Threshold,
     load_scenario,
 )
@@ -38,17 +38,21 @@ RED, BLUE = box(0, 0, 10, 10), box(15, 5, 25, 15)
 TRUTH = {"red mug": RED, "blue mug": BLUE}
 
 
-def seen(phrase: str, mask: np.ndarray, **fields: Any) -> SeenObject:
+def seen(phrase: str, mask: np.ndarray, **fields: Any) -> AnsweredObject:
     values = {"score": 0.9, "is_present": True, "is_ambiguous": False, **fields}
-    return SeenObject(phrase=phrase, mask=mask, box_xyxy_px=(0, 0, 1, 1), **values)
+    return AnsweredObject(phrase=phrase, mask=mask, box_xyxy_px=(0, 0, 1, 1), **values)
 
 
-def frame(t_s: float = 0.0, truth: Mapping[str, Any] | None = TRUTH, **fields: Any) -> Frame:
-    return Frame(round(t_s * 10), int(t_s * 1e9), t_s, None, None, truth, **fields)  # type: ignore
+def frame(
+    t_s: float = 0.0, truth: Mapping[str, Any] | None = TRUTH, **fields: Any
+) -> RecordedFrame:
+    return RecordedFrame(round(t_s * 10), int(t_s * 1e9), t_s, None, None, truth, **fields)  # type: ignore
 
 
-def judged(expect: Expectation, heard: Heard, judge: Judge | None = None, **fields: Any) -> Row:
-    return (judge or Judge("bag")).row(frame(**fields), 0, "say", expect, heard)
+def judged(
+    expect: Expectation, heard: GivenAnswer, judge: AnswerJudge | None = None, **fields: Any
+) -> JudgedAnswer:
+    return (judge or AnswerJudge("bag")).row(frame(**fields), 0, "say", expect, heard)
 
 
 BOTH = Expectation(objects=("red mug", "blue mug"))
@@ -56,7 +60,9 @@ BOTH = Expectation(objects=("red mug", "blue mug"))
 
 def test_masks_are_paired_by_words_and_counted_in_pixels():
     half = box(0, 0, 5, 10)
-    row = judged(BOTH, Heard("", objects=(seen("the blue mug", BLUE), seen("the red mug", half))))
+    row = judged(
+        BOTH, GivenAnswer("", objects=(seen("the blue mug", BLUE), seen("the red mug", half)))
+    )
     assert [(p.name, p.phrase, p.intersection_px, p.union_px) for p in row.pairs] == [
         ("red mug", "the red mug", 50, 100),
         ("blue mug", "the blue mug", 100, 100),
@@ -65,65 +71,77 @@ def test_masks_are_paired_by_words_and_counted_in_pixels():
 
 
 def test_swapped_names_are_wrong_and_synonyms_are_not():
-    swapped = judged(BOTH, Heard("", objects=(seen("red mug", BLUE), seen("blue mug", RED))))
+    swapped = judged(BOTH, GivenAnswer("", objects=(seen("red mug", BLUE), seen("blue mug", RED))))
     assert [p.iou for p in swapped.pairs] == [0.0, 0.0] and swapped.is_right(0.5) is False
-    synonyms = judged(BOTH, Heard("", objects=(seen("a cup", BLUE), seen("another cup", RED))))
+    synonyms = judged(
+        BOTH, GivenAnswer("", objects=(seen("a cup", BLUE), seen("another cup", RED)))
+    )
     assert [p.iou for p in synonyms.pairs] == [1.0, 1.0] and synonyms.is_right(0.5) is True
 
 
 def test_what_is_missed_and_what_is_too_much():
     elsewhere = box(0, 15, 5, 20)
-    row = judged(BOTH, Heard("", objects=(seen("the red mug", RED), seen("a spoon", elsewhere))))
+    row = judged(
+        BOTH, GivenAnswer("", objects=(seen("the red mug", RED), seen("a spoon", elsewhere)))
+    )
     assert [(p.phrase, p.iou) for p in row.pairs] == [("the red mug", 1.0), (None, 0.0)]
     assert row.extra == 1 and row.is_right(0.5) is False
     absent = seen("the blue mug", BLUE, is_present=False)
-    row = judged(BOTH, Heard("", objects=(seen("the red mug", RED), absent)))
+    row = judged(BOTH, GivenAnswer("", objects=(seen("the red mug", RED), absent)))
     assert row.pairs[1].phrase is None and row.pairs[1].union_px == 100 and row.extra == 0
 
 
 def test_absence_words_ambiguity_and_refusals():
     nothing = Expectation(objects=())
-    assert judged(nothing, Heard("")).is_absence_right is True
-    assert judged(nothing, Heard("", objects=(seen("x", RED),))).is_absence_right is False
+    assert judged(nothing, GivenAnswer("")).is_absence_right is True
+    assert judged(nothing, GivenAnswer("", objects=(seen("x", RED),))).is_absence_right is False
     # What is expected but hidden on this image is absent there.
     hidden = {"red mug": np.zeros(SIZE, bool)}
     one = Expectation(objects=("red mug",))
-    assert judged(one, Heard(""), truth=hidden).is_absence_right is True
+    assert judged(one, GivenAnswer(""), truth=hidden).is_absence_right is True
 
     words = Expectation(answer=("two",), answer_without=("three",))
-    assert judged(words, Heard("There are Two.")).is_answer_right is True
-    assert judged(words, Heard("twofold")).is_answer_right is False
-    assert judged(words, Heard("two or three")).is_answer_right is False
+    assert judged(words, GivenAnswer("There are Two.")).is_answer_right is True
+    assert judged(words, GivenAnswer("twofold")).is_answer_right is False
+    assert judged(words, GivenAnswer("two or three")).is_answer_right is False
 
     asks = Expectation(objects=("red mug", "blue mug"), ambiguous=True)
     candidates = tuple(seen("the mug", m, is_ambiguous=True) for m in (RED, BLUE))
-    assert judged(asks, Heard("which?", objects=candidates)).is_right(0.5) is True
-    assert judged(asks, Heard("", objects=(seen("the mug", RED),))).is_ambiguity_right is False
+    assert judged(asks, GivenAnswer("which?", objects=candidates)).is_right(0.5) is True
+    assert (
+        judged(asks, GivenAnswer("", objects=(seen("the mug", RED),))).is_ambiguity_right is False
+    )
 
     due_code = Expectation(error="UNKNOWN_WORD")
-    assert judged(due_code, Heard("", error="UNKNOWN_WORD")).is_right(0.5) is True
-    assert judged(due_code, Heard("here")).is_right(0.5) is False
-    refused = judged(BOTH, Heard("", error="BUSY"))
+    assert judged(due_code, GivenAnswer("", error="UNKNOWN_WORD")).is_right(0.5) is True
+    assert judged(due_code, GivenAnswer("here")).is_right(0.5) is False
+    refused = judged(BOTH, GivenAnswer("", error="BUSY"))
     assert refused.is_right(0.5) is False and [p.iou for p in refused.pairs] == [0.0, 0.0]
-    assert judged(Expectation(), Heard("hello")).is_right(0.5) is None
+    assert judged(Expectation(), GivenAnswer("hello")).is_right(0.5) is None
 
 
 def test_without_truth_masks_are_not_judged():
-    row = judged(BOTH, Heard("", objects=(seen("the red mug", RED),)), truth=None)
+    row = judged(BOTH, GivenAnswer("", objects=(seen("the red mug", RED),)), truth=None)
     assert row.pairs is None and row.is_right(0.5) is None
 
 
 def test_truth_of_another_size_is_an_error():
     with pytest.raises(ConfigError, match=r"expected a mask of \(20, 30\)"):
-        judged(BOTH, Heard("", objects=(seen("m", RED),)), truth={"red mug": np.ones((4, 4), bool)})
+        judged(
+            BOTH,
+            GivenAnswer("", objects=(seen("m", RED),)),
+            truth={"red mug": np.ones((4, 4), bool)},
+        )
 
 
 def test_steadiness_is_the_overlap_with_the_answer_before():
-    judge, one = Judge("bag"), Expectation(objects=("red mug",))
+    judge, one = AnswerJudge("bag"), Expectation(objects=("red mug",))
     moved = box(5, 0, 15, 10)
-    first = judged(one, Heard("", objects=(seen("m", RED),)), judge)
-    second = judged(one, Heard("", objects=(seen("m", moved),)), judge, truth={"red mug": moved})
-    third = judged(one, Heard("", objects=(seen("m", RED, is_present=False),)), judge)
+    first = judged(one, GivenAnswer("", objects=(seen("m", RED),)), judge)
+    second = judged(
+        one, GivenAnswer("", objects=(seen("m", moved),)), judge, truth={"red mug": moved}
+    )
+    third = judged(one, GivenAnswer("", objects=(seen("m", RED, is_present=False),)), judge)
     assert first.steadiness is None
     assert second.steadiness.iou == pytest.approx(50 / 150)
     assert second.steadiness.true_iou == pytest.approx(50 / 150)
@@ -140,20 +158,20 @@ def test_the_target_error_is_in_metres():
     P = [100.0, 0, 15, 0, 0, 100.0, 10, 0, 0, 0, 1, 0]
     info = SimpleNamespace(height=20, width=30, k=K, p=P, d=[0.0] * 5, distortion_model="plumb_bob")
     found = box(3, 0, 13, 10)  # three pixels to the right: 3 / 100 m at 1 m
-    heard = Heard("", objects=(seen("the red mug", found),))
+    heard = GivenAnswer("", objects=(seen("the red mug", found),))
     row = judged(Expectation(objects=("red mug",)), heard, depth=depth, camera_info=info)
     assert row.pairs[0].target_error_m == pytest.approx(0.03, abs=1e-6)
-    heard = Heard("", objects=(seen("the red mug", RED),))
+    heard = GivenAnswer("", objects=(seen("the red mug", RED),))
     row = judged(Expectation(objects=("red mug",)), heard, depth=depth, camera_info=info)
     assert row.pairs[0].target_error_m == pytest.approx(0.0, abs=1e-6)
 
 
-def some_rows() -> list[Row]:
+def some_rows() -> list[JudgedAnswer]:
     half = box(0, 0, 5, 10)
     return [
         judged(
             BOTH,
-            Heard(
+            GivenAnswer(
                 "two",
                 objects=(
                     seen("red mug", half),
@@ -164,9 +182,9 @@ def some_rows() -> list[Row]:
                 rss_mb=500.0,
             ),
         ),
-        judged(BOTH, Heard("", objects=(seen("red mug", RED),), times_ms={"total": 300.0})),
-        judged(Expectation(objects=()), Heard("")),
-        judged(Expectation(answer=("two",)), Heard("three")),
+        judged(BOTH, GivenAnswer("", objects=(seen("red mug", RED),), times_ms={"total": 300.0})),
+        judged(Expectation(objects=()), GivenAnswer("")),
+        judged(Expectation(answer=("two",)), GivenAnswer("three")),
     ]  # fmt: skip
 
 
@@ -192,7 +210,7 @@ def test_rows_survive_the_file(tmp_path):
 
 
 def scenario(*thresholds: Threshold) -> Scenario:
-    return Scenario("s", (Command("x"),), thresholds=thresholds)
+    return Scenario("s", (ScenarioCommand("x"),), thresholds=thresholds)
 
 
 def test_thresholds_decide():
@@ -214,29 +232,31 @@ def test_thresholds_decide():
 # When things are said.
 
 
-def times_said(commands: list[Command], count: int = 6, **choice: float) -> list[list[int]]:
+def times_said(commands: list[ScenarioCommand], count: int = 6, **choice: float) -> list[list[int]]:
     counts = FrameCounts()
     stream = (frame(i / 10) for i in range(count))
-    moments = due(selected(stream, Frames(**choice), counts), commands, counts)  # type: ignore
+    moments = due(selected(stream, FrameSelection(**choice), counts), commands, counts)  # type: ignore
     return [[n for n, _ in moment.commands] for moment in moments]
 
 
 def test_commands_are_said_when_they_are_due():
     commands = [
-        Command("once at the start"),
-        Command("once between two frames", at_s=0.25),
-        Command("always", at_s=0.1, until_s=0.4, every_s=0.0),
-        Command("every 0.2 s", every_s=0.2),
-        Command("once after the end", at_s=99.0),
+        ScenarioCommand("once at the start"),
+        ScenarioCommand("once between two frames", at_s=0.25),
+        ScenarioCommand("always", at_s=0.1, until_s=0.4, every_s=0.0),
+        ScenarioCommand("every 0.2 s", every_s=0.2),
+        ScenarioCommand("once after the end", at_s=99.0),
     ]
     assert times_said(commands) == [[0, 3], [2], [1, 2, 3], [2], [3], [4]]
 
 
 def test_frames_are_chosen_and_counted():
-    always = [Command("x", at_s=0.2, every_s=0.0)]
+    always = [ScenarioCommand("x", at_s=0.2, every_s=0.0)]
     assert times_said(always, start_s=0.1, stop_s=0.5, every_s=0.2) == [[], [0]]
     counts = FrameCounts()
-    stream = selected((frame(i / 10) for i in range(6)), Frames(start_s=0.1, limit=2), counts)
+    stream = selected(
+        (frame(i / 10) for i in range(6)), FrameSelection(start_s=0.1, limit=2), counts
+    )
     assert [d.frame.index for d in due(stream, always, counts)] == [1, 2]
     assert (counts.in_bag, counts.used) == (6, 1)
     assert dict(counts.dropped) == {"not_selected": 4, "no_command": 1}

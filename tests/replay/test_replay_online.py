@@ -10,15 +10,15 @@ import yaml
 
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.replay.judging.rows import Row, read_rows
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer, read_rows
+from flmm_ros.replay.online.evaluate_online import evaluate_online
 from flmm_ros.replay.online.node_link import NodeLink, OnlineError
-from flmm_ros.replay.online.online import Playing
-from flmm_ros.replay.online.run_online import evaluate_online
-from flmm_ros.replay.runs.run import Settings, evaluate
-from flmm_ros.replay.runs.usage import find_process
+from flmm_ros.replay.online.playback import Playback
+from flmm_ros.replay.runs.evaluate import ReplaySettings, evaluate
+from flmm_ros.replay.runs.process_usage import find_process
 from flmm_ros.replay.scenario import Scenario, load_scenario
-from flmm_sim.processes import Child
-from flmm_sim.recording.recording import Plan, record
+from flmm_sim.processes import ChildProcess
+from flmm_sim.recording.recording import RecordingPlan, record
 
 SEED = 2_000_201
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,19 +28,19 @@ pytestmark = pytest.mark.timeout(400)
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight images of one scene in 0.8 s."""
-    return record(tmp_path_factory.mktemp("online") / "bag", Plan(range(SEED, SEED + 1), frames=8))
+    return record(tmp_path_factory.mktemp("online") / "bag", RecordingPlan(range(SEED, SEED + 1), frames=8))
 
 
-def started(log: Path, name: str, *, use_sim_time: bool) -> Child:
+def started(log: Path, name: str, *, use_sim_time: bool) -> ChildProcess:
     parameters = {"model": "tabletop", "threads": 1, "autostart": "true"}
     parameters["use_sim_time"] = str(use_sim_time).lower()
     values = [part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")]
     arguments = ["--ros-args", "-r", f"__node:={name}", *values]
-    return Child(name, "flmm_ros.ros.node.grounding_node", arguments, log / f"{name}.log")
+    return ChildProcess(name, "flmm_ros.ros.node.grounding_node", arguments, log / f"{name}.log")
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildProcess]:
     with started(tmp_path_factory.mktemp("node"), "played_node", use_sim_time=True) as child:
         yield child
 
@@ -66,11 +66,11 @@ def scenario(bag: Path, world) -> Scenario:
 
 @pytest.fixture(scope="module")
 def played(
-    bag: Path, node: Child, scenario: Scenario, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict, list[Row]]:
+    bag: Path, node: ChildProcess, scenario: Scenario, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict, list[JudgedAnswer]]:
     out = tmp_path_factory.mktemp("out")
     summary = evaluate_online(
-        bag, scenario, out, Playing(rate=0.4), lambda *_: None, node="played_node"
+        bag, scenario, out, Playback(rate=0.4), lambda *_: None, node="played_node"
     )
     return summary, list(read_rows(out / "result.jsonl"))
 
@@ -80,7 +80,7 @@ def test_answers_are_those_of_lockstep_on_the_same_images(bag, scenario, played,
     answered = [row for row in rows if row.error == "OK" and row.command == 0]
     assert answered and all(row.worst_iou > 0.6 for row in answered)
     grounder = Grounder.from_config(GrounderConfig(model="tabletop", threads=1))
-    evaluate(bag, scenario, Settings(), grounder, tmp_path)
+    evaluate(bag, scenario, ReplaySettings(), grounder, tmp_path)
     grounder.close()
     lockstep = {(r.stamp_ns, r.command): r for r in read_rows(tmp_path / "result.jsonl")}
     for row in answered:
@@ -101,7 +101,7 @@ def test_a_repeated_command_waits_for_a_new_image(bag, node, scenario, played, t
     """A tenth of the speed: the node has ten times the time it needs, and nothing new to see. The
     second replay into the same node, whose clock goes back for it."""
     only = dataclasses.replace(scenario, commands=scenario.commands[:1], thresholds=())
-    evaluate_online(bag, only, tmp_path, Playing(rate=0.1), lambda *_: None, node="played_node")
+    evaluate_online(bag, only, tmp_path, Playback(rate=0.1), lambda *_: None, node="played_node")
     asked = [row.frame for row in read_rows(tmp_path / "result.jsonl")]
     assert len(asked) <= 8 and asked == sorted(asked)
     assert all(row.error == "OK" for row in read_rows(tmp_path / "result.jsonl"))

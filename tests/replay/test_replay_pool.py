@@ -9,7 +9,7 @@ import pytest
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.replay.runs.pool import LocalPool
 from flmm_ros.replay.runs.ray_pool import RayPool
-from flmm_ros.replay.runs.task import Finished, Task
+from flmm_ros.replay.runs.task import FinishedTask, RecordingTask
 
 pytestmark = pytest.mark.timeout(600)  # seconds of work, but the machine may be busy
 
@@ -20,7 +20,7 @@ class Mortal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def do(self, task: Task) -> str:
+    def do(self, task: RecordingTask) -> str:
         marker = self._folder / f"{task.name}.tried"
         is_first = not marker.exists()
         marker.touch()
@@ -31,10 +31,10 @@ class Mortal:
 
 
 NAMES = ("a", "faint", "b", "dies", "wrong", "c")
-TASKS = [Task(name, "", "", "") for name in NAMES]
+TASKS = [RecordingTask(name, "", "", "") for name in NAMES]
 
 
-def check(finished: list[Finished], folder: Path) -> None:
+def check(finished: list[FinishedTask], folder: Path) -> None:
     errors = {f.task.name: f.error for f in finished}
     assert len(finished) == len(TASKS) and set(errors) == set(NAMES)
     assert errors["dies"].startswith("2 workers ended while they were at it")

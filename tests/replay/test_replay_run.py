@@ -14,10 +14,11 @@ import yaml
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.replay import command as command_line
-from flmm_ros.replay.judging.rows import Row, read_rows, to_json
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer, read_rows, to_json
 from flmm_ros.replay.judging.summary import read_summary
-from flmm_ros.replay.pages.compare import compare, render_comparison, worse
-from flmm_ros.replay.runs.fleet import (
+from flmm_ros.replay.pages.comparison import compare, render_comparison, worse
+from flmm_ros.replay.runs.evaluate import ReplaySettings, evaluate, rows_in
+from flmm_ros.replay.runs.many_recordings import (
     BagWorker,
     evaluate_many,
     is_done,
@@ -25,14 +26,13 @@ from flmm_ros.replay.runs.fleet import (
     make_tasks,
 )
 from flmm_ros.replay.runs.model_files import model_version
-from flmm_ros.replay.runs.run import Settings, evaluate, rows_in
-from flmm_ros.replay.runs.task import Finished, Task
+from flmm_ros.replay.runs.task import FinishedTask, RecordingTask
 from flmm_ros.replay.scenario import load_scenario
-from flmm_sim.recording.recording import Plan, record
+from flmm_sim.recording.recording import RecordingPlan, record
 
 SEED = 2_000_201
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = Settings("tabletop", ("threads=1",))
+SETTINGS = ReplaySettings("tabletop", ("threads=1",))
 pytestmark = pytest.mark.timeout(600)  # seconds of work, but the machine may be busy
 
 
@@ -47,7 +47,7 @@ def grounder() -> Iterator[Grounder]:
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two images of one scene, with its own scenario."""
     folder = tmp_path_factory.mktemp("recordings") / "first"
-    return record(folder, Plan(range(SEED, SEED + 1), frames=2))
+    return record(folder, RecordingPlan(range(SEED, SEED + 1), frames=2))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ TOPICS = {"image": "/camera/image"}
 TRUTH = {"labels": "/truth/labels", "names": "/truth/label_info"}
 
 
-def without_times(row: Row) -> Row:
+def without_times(row: JudgedAnswer) -> JudgedAnswer:
     return replace(row, times_ms={}, rss_mb=None)
 
 
@@ -188,7 +188,7 @@ import sys
 names = ("rclpy", "std_msgs", "sensor_msgs", "rosgraph_msgs", "flmm_ros.msg", "flmm_ros.action")
 for name in names:
     sys.modules[name] = None  # from now on, importing it raises
-from flmm_sim.recording import record
+from flmm_sim.recording import command
 from flmm_ros.replay import __main__ as replay
 print(replay.main(["nothing", "--mode", "online", "--scenario", sys.argv[1]]))
 """
@@ -239,14 +239,14 @@ def test_compare_names_what_became_worse(out, tmp_path, capsys):
 class Here:
     """Does tasks in this process, and remembers which."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ReplaySettings) -> None:
         self._worker = BagWorker(settings)
         self.started: list[str] = []
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+    def run(self, tasks: Sequence[RecordingTask]) -> Iterator[FinishedTask]:
         for task in tasks:
             self.started.append(task.name)
-            yield Finished(task, self._worker.do(task))
+            yield FinishedTask(task, self._worker.do(task))
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def many(bag: Path, tmp_path: Path) -> Path:
 def test_many_recordings_are_summed_up_and_not_done_twice(bag, many, tmp_path):
     assert is_folder_of_bags(many) and not is_folder_of_bags(bag)
     scenario, results = load_scenario(many / "scenario.yaml"), tmp_path / "results"
-    tasks, finished = make_tasks(many, None, results), list[Finished]()
+    tasks, finished = make_tasks(many, None, results), list[FinishedTask]()
     assert [t.name for t in tasks] == ["a", "b", "sub__c"]
     pool = Here(SETTINGS)
     summary = evaluate_many(tasks, scenario, SETTINGS, pool, results, finished.append)
@@ -291,7 +291,7 @@ def test_many_recordings_are_summed_up_and_not_done_twice(bag, many, tmp_path):
     assert pool.started == ["b", "sub__c"] and again["rows"] == 2
     assert (results / "bags" / "a" / "summary.json").stat().st_mtime_ns == before
     # Made in another way, everything is done anew.
-    other = Settings("tabletop", ("threads=1", "mask_threshold=0.6"))
+    other = ReplaySettings("tabletop", ("threads=1", "mask_threshold=0.6"))
     assert not any(is_done(task, other) for task in tasks)
 
 
@@ -333,7 +333,7 @@ def test_weights_that_were_trained_anew_are_another_model(bag, tmp_path):
     model = shutil.copytree(ROOT / "models" / "tabletop", tmp_path / "tabletop")
     moved = shutil.copytree(model, tmp_path / "elsewhere" / "tabletop")
     version = model_version(str(model))
-    settings, scenario = Settings(str(model)), load_scenario(bag / "scenario.yaml")
+    settings, scenario = ReplaySettings(str(model)), load_scenario(bag / "scenario.yaml")
     fingerprint = settings.fingerprint("0", scenario)
     assert settings.fingerprint("0", scenario) == fingerprint != settings.fingerprint("1", scenario)
 

@@ -18,9 +18,9 @@ from scipy.optimize import linear_sum_assignment
 
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.masks import rle
-from flmm_ros.replay.judging.rows import Pair, Pointed, Row, Steadiness
-from flmm_ros.replay.judging.target import target_error_m
-from flmm_ros.replay.recording.frames import Frame, Masks
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer, JudgedObject, MaskPair, Steadiness
+from flmm_ros.replay.judging.target_error import target_error_m
+from flmm_ros.replay.recording.recorded_frames import Masks, RecordedFrame
 from flmm_ros.replay.scenario import Expectation
 
 GOOD_IOU = 0.5  # a mask below this is not on the thing
@@ -28,7 +28,7 @@ _NAME_FIRST = 2.0  # more than any IoU: words decide before places
 
 
 @dataclass(frozen=True)
-class SeenObject:
+class AnsweredObject:
     """One object of an answer; mask bool [H, W]."""
 
     phrase: str
@@ -40,31 +40,33 @@ class SeenObject:
 
 
 @dataclass(frozen=True)
-class Heard:
+class GivenAnswer:
     """An answer, or a refusal (error is not "OK"), as every way of asking gives it."""
 
     text: str
     error: str = "OK"
     error_text: str = ""
     intent: str = ""
-    objects: tuple[SeenObject, ...] = ()
+    objects: tuple[AnsweredObject, ...] = ()
     times_ms: Mapping[str, float] = field(default_factory=dict)
     rss_mb: float | None = None
 
     @property
-    def present(self) -> tuple[SeenObject, ...]:
+    def present(self) -> tuple[AnsweredObject, ...]:
         """What is pointed at."""
         return tuple(o for o in self.objects if o.is_present)
 
 
-class Judge:
+class AnswerJudge:
     """Judges the answers of one recording; remembers the last one to each command."""
 
     def __init__(self, bag: str) -> None:
         self._bag = bag
         self._last: dict[int, tuple[NDArray[np.bool_], NDArray[np.bool_] | None, set[str]]] = {}
 
-    def row(self, frame: Frame, number: int, text: str, expect: Expectation, heard: Heard) -> Row:
+    def row(
+        self, frame: RecordedFrame, number: int, text: str, expect: Expectation, heard: GivenAnswer
+    ) -> JudgedAnswer:
         """The row of one answer.
 
         Raises:
@@ -73,16 +75,16 @@ class Judge:
         truth = frame.truth
         _check_sizes(heard, truth)
         wanted = _wanted(expect, truth)
-        pairs: tuple[Pair, ...] | None = None
+        pairs: tuple[MaskPair, ...] | None = None
         extra = 0
         if wanted is not None and truth is not None and heard.error == "OK":
             found = match(heard.present, wanted, truth)
             pairs = tuple(_pair(name, seen, truth[name], frame) for name, seen in found)
             extra = len(heard.present) - sum(seen is not None for _, seen in found)
         elif wanted and truth is not None:  # refused: everything is missed
-            pairs = tuple(Pair(name, None, 0, int(truth[name].sum())) for name in wanted)
+            pairs = tuple(MaskPair(name, None, 0, int(truth[name].sum())) for name in wanted)
         is_refused = heard.error != "OK"
-        return Row(
+        return JudgedAnswer(
             bag=self._bag,
             frame=frame.index,
             stamp_ns=frame.stamp_ns,
@@ -110,7 +112,7 @@ class Judge:
         )
 
     def _steadiness(
-        self, number: int, heard: Heard, wanted: Sequence[str] | None, truth: Masks | None
+        self, number: int, heard: GivenAnswer, wanted: Sequence[str] | None, truth: Masks | None
     ) -> Steadiness | None:
         """Beside the last answer to the same command, if it pointed at anything."""
         if not heard.objects:
@@ -134,8 +136,8 @@ class Judge:
 
 
 def match(
-    present: Sequence[SeenObject], wanted: Sequence[str], truth: Masks
-) -> list[tuple[str, SeenObject | None]]:
+    present: Sequence[AnsweredObject], wanted: Sequence[str], truth: Masks
+) -> list[tuple[str, AnsweredObject | None]]:
     """What is pointed at for each wanted thing; None = nothing."""
     scores = np.zeros((len(wanted), len(present)))
     for i, name in enumerate(wanted):
@@ -169,18 +171,20 @@ def _is_answer_right(expect: Expectation, text: str) -> bool | None:
     return wanted <= said and not said & words_of(" ".join(expect.answer_without))
 
 
-def _pair(name: str, seen: SeenObject | None, true: NDArray[np.bool_], frame: Frame) -> Pair:
+def _pair(
+    name: str, seen: AnsweredObject | None, true: NDArray[np.bool_], frame: RecordedFrame
+) -> MaskPair:
     """With the distance of the two centres, where the recording has depth."""
     if seen is None:
-        return Pair(name, None, 0, int(true.sum()))
+        return MaskPair(name, None, 0, int(true.sum()))
     both, either = int((seen.mask & true).sum()), int((seen.mask | true).sum())
     error_m = None
     if frame.depth is not None and frame.camera_info is not None:
         error_m = target_error_m(seen.mask, true, frame.depth, frame.camera_info)
-    return Pair(name, seen.phrase, both, either, error_m)
+    return MaskPair(name, seen.phrase, both, either, error_m)
 
 
-def _check_sizes(heard: Heard, truth: Masks | None) -> None:
+def _check_sizes(heard: GivenAnswer, truth: Masks | None) -> None:
     for o in heard.objects:
         for name, mask in (truth or {}).items():
             if mask.shape != o.mask.shape:
@@ -191,8 +195,8 @@ def _check_sizes(heard: Heard, truth: Masks | None) -> None:
         return  # all masks of an answer have one size
 
 
-def _pointed(o: SeenObject) -> Pointed:
-    return Pointed(
+def _pointed(o: AnsweredObject) -> JudgedObject:
+    return JudgedObject(
         o.phrase,
         round(float(o.score), 6),
         o.is_present,

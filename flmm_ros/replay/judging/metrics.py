@@ -14,13 +14,13 @@ import numpy as np
 
 from flmm_ros.engine.progress import Stage
 from flmm_ros.replay.judging.judge import GOOD_IOU
-from flmm_ros.replay.judging.rows import Row
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer
 
 PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9)
 PERCENTILES = (50, 90, 99)
 
 
-def measure(rows: Sequence[Row]) -> dict[str, dict[str, float | None]]:
+def measure(rows: Sequence[JudgedAnswer]) -> dict[str, dict[str, float | None]]:
     """All numbers by group; times are groups of their own, "times_ms.total" and so on."""
     return {
         "masks": _masks(rows),
@@ -54,7 +54,7 @@ def spread(values: Iterable[float]) -> dict[str, float | None]:
     return {**named, "max": float(found.max()), "n": len(found)}
 
 
-def _masks(rows: Sequence[Row]) -> dict[str, float | None]:
+def _masks(rows: Sequence[JudgedAnswer]) -> dict[str, float | None]:
     pairs = [pair for row in rows for pair in row.pairs or ()]
     pointed = sum(pair.phrase is not None for pair in pairs)
     extra = sum(row.extra for row in rows)
@@ -77,13 +77,13 @@ def _share(name: str, verdicts: Sequence[bool | None]) -> dict[str, float | None
     return {name: sum(judged) / len(judged) if judged else None, "n": len(judged)}
 
 
-def _refusals(rows: Sequence[Row]) -> dict[str, float | None]:
+def _refusals(rows: Sequence[JudgedAnswer]) -> dict[str, float | None]:
     """Those that are due: with the right code; and those that are not."""
     wrong = sum(row.is_error_right is False for row in rows)
     return {"wrong": wrong, "n": sum(row.is_error_right is not None for row in rows)}
 
 
-def _steadiness(rows: Sequence[Row]) -> dict[str, float | None]:
+def _steadiness(rows: Sequence[JudgedAnswer]) -> dict[str, float | None]:
     """true_iou: what a perfect model would have. changes: share in which what is seen changed."""
     steady = [row.steadiness for row in rows if row.steadiness is not None]
     true = [s.true_iou for s in steady if s.true_iou is not None]
@@ -95,7 +95,7 @@ def _steadiness(rows: Sequence[Row]) -> dict[str, float | None]:
     }
 
 
-def _targets(rows: Sequence[Row]) -> dict[str, float | None]:
+def _targets(rows: Sequence[JudgedAnswer]) -> dict[str, float | None]:
     errors = [
         pair.target_error_m
         for row in rows
@@ -111,7 +111,7 @@ def _targets(rows: Sequence[Row]) -> dict[str, float | None]:
     }
 
 
-def _times(rows: Sequence[Row]) -> dict[str, dict[str, float | None]]:
+def _times(rows: Sequence[JudgedAnswer]) -> dict[str, dict[str, float | None]]:
     """Each stage over the rows in which it ran, in the engine's order, then what is around it."""
     known = [stage.value for stage in Stage]
     found = dict.fromkeys(name for row in rows for name in row.times_ms)

@@ -19,8 +19,8 @@ from typing import Any
 import psutil
 
 from flmm_ros.engine.errors import ConfigError
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer, ResultError
 from flmm_ros.replay.judging.metrics import flat, measure
-from flmm_ros.replay.judging.rows import ResultError, Row
 from flmm_ros.replay.scenario import Scenario
 
 FORMAT = 1
@@ -52,7 +52,7 @@ class BagFacts:
 
 
 def summarise(
-    rows: Sequence[Row],
+    rows: Sequence[JudgedAnswer],
     bags: Sequence[BagFacts],
     scenario: Scenario,
     made_with: Mapping[str, Any],

@@ -29,7 +29,7 @@ from rosgraph_msgs.msg import Clock
 from flmm_ros.action import Ground
 from flmm_ros.engine.errors import FlmmError
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.replay.online.hearing import Hearing
+from flmm_ros.replay.online.node_subscriptions import NodeSubscriptions
 from flmm_ros.ros.client.asked_goal import AskedGoal
 from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.client.repeated_call import RepeatedCall
@@ -48,7 +48,7 @@ class OnlineError(FlmmError):
 
 
 @dataclass(eq=False)
-class Goal:
+class SentGoal:
     """One sentence on its way; times are monotonic seconds, answered_s when the result came.
 
     newest_ns: stamp of the newest image that had been played when it was sent.
@@ -92,8 +92,8 @@ class NodeLink:
         self._action: Any = ActionClient(self.node, Ground, f"{name}/ground")
         self._state = self.node.create_client(GetState, f"{name}/get_state")
         self._parameters = self.node.create_client(GetParameters, f"{name}/get_parameters")
-        self._hearing = Hearing(self.node, self.node.resolve_service_name(name))
-        self.answered: queue.Queue[Goal] = queue.Queue()
+        self._hearing = NodeSubscriptions(self.node, self.node.resolve_service_name(name))
+        self.answered: queue.Queue[SentGoal] = queue.Queue()
         self._asked: list[AskedGoal] = []  # only used on the thread that spins
         self._thread = NodeThread(self.node, self._look)
         self._thread.start()
@@ -235,7 +235,7 @@ class NodeLink:
         clock.clock.sec, clock.clock.nanosec = divmod(self._now_ns, 1_000_000_000)
         self._clock.publish(clock)
 
-    def ask(self, goal: Goal, text: str, *, intent: str = "", chat_id: str = "") -> None:
+    def ask(self, goal: SentGoal, text: str, *, intent: str = "", chat_id: str = "") -> None:
         """Sends a goal; it turns up in `answered` when it ends."""
         message = Ground.Goal(command=text, intent=intent, chat_id=chat_id)
 
@@ -247,7 +247,7 @@ class NodeLink:
         goal.asked = AskedGoal(self._action, message, on_end)
         self._thread.call(self._begin, goal.asked)
 
-    def cancel(self, goal: Goal) -> None:
+    def cancel(self, goal: SentGoal) -> None:
         """Asks for the end of a goal that has been accepted."""
         goal.cancelled_s = time.monotonic()
         if goal.asked is not None:

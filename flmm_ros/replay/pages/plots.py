@@ -14,7 +14,7 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 560, 190, 46, 26
 
 
 @dataclass(frozen=True)
-class Mark:
+class TimelineMark:
     """One thing on a timeline: when, in which lane, how good (a CSS colour), what it says."""
 
     at_s: float
@@ -94,7 +94,7 @@ def cumulative(values: Sequence[float], title: str, unit: str) -> str:
     return curve(points, title, unit, "share")
 
 
-def timeline(marks: Sequence[Mark], lanes: Sequence[str], end_s: float, title: str) -> str:
+def timeline(marks: Sequence[TimelineMark], lanes: Sequence[str], end_s: float, title: str) -> str:
     """A lane for each command, a mark for each answer, over the seconds of the recording."""
     left, width, height = 300, 1060, 20
     span = end_s or 1.0

@@ -23,7 +23,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from flmm_ros.engine.errors import FlmmError
-from flmm_ros.replay.recording.salvage import MCAP_MAGIC, SQLITE_MAGIC, salvage
+from flmm_ros.replay.recording.recovery import MCAP_MAGIC, SQLITE_MAGIC, salvage
 
 STORAGE_SUFFIXES = (".mcap", ".db3", ".zstd")
 _HASH_BLOCK_BYTES = 1 << 22
@@ -43,7 +43,7 @@ class BagError(FlmmError):
 
 
 @dataclass(frozen=True)
-class Message:
+class RecordedMessage:
     """One message as it was recorded. log_ns: when, by the recorder's clock. data: CDR."""
 
     topic: str
@@ -53,7 +53,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Topic:
+class RecordedTopic:
     """What a recording holds of one topic."""
 
     type: str
@@ -106,7 +106,7 @@ class Bag:
     ) -> None:
         self._stack.close()
 
-    def messages(self, topics: Collection[str]) -> Iterator[Message]:
+    def messages(self, topics: Collection[str]) -> Iterator[RecordedMessage]:
         """The messages of some topics, by time; ends at the damage, if there is one."""
         for part in self._parts:
             try:
@@ -115,7 +115,7 @@ class Bag:
                 self.damage = str(error) or type(error).__name__
                 return
 
-    def decode(self, message: Message) -> Any:
+    def decode(self, message: RecordedMessage) -> Any:
         """The message with its fields.
 
         Raises:
@@ -143,7 +143,7 @@ class Bag:
             return [self.path]
         return sorted(p for p in self.path.iterdir() if p.suffix in STORAGE_SUFFIXES)
 
-    def _open(self) -> list[Callable[[Collection[str]], Iterator[Message]]]:
+    def _open(self) -> list[Callable[[Collection[str]], Iterator[RecordedMessage]]]:
         """One reader for a whole recording, or one for each file of a damaged one."""
         path = self.path
         if not path.exists():
@@ -167,20 +167,20 @@ class Bag:
             self.damage = "metadata.yaml is missing: the recording was not finished"
         return [self._damaged(file) for file in self._files()]
 
-    def _whole(self, path: Path) -> Callable[[Collection[str]], Iterator[Message]]:
+    def _whole(self, path: Path) -> Callable[[Collection[str]], Iterator[RecordedMessage]]:
         reader = self._stack.enter_context(Reader(path))
 
-        def read(topics: Collection[str]) -> Iterator[Message]:
+        def read(topics: Collection[str]) -> Iterator[RecordedMessage]:
             wanted: list[Connection] = [c for c in reader.connections if c.topic in topics]
             if wanted:  # an empty list would mean all of them
                 for connection, log_ns, data in reader.messages(wanted):
-                    yield Message(connection.topic, connection.msgtype, log_ns, bytes(data))
+                    yield RecordedMessage(connection.topic, connection.msgtype, log_ns, bytes(data))
 
         for c in reader.connections:
             self._counts[c.topic, c.msgtype] += c.msgcount
         return read
 
-    def _damaged(self, file: Path) -> Callable[[Collection[str]], Iterator[Message]]:
+    def _damaged(self, file: Path) -> Callable[[Collection[str]], Iterator[RecordedMessage]]:
         with file.open("rb") as stream:
             start = stream.read(len(SQLITE_MAGIC))
         if not (start.startswith((MCAP_MAGIC, b"\x28\xb5\x2f\xfd")) or start == SQLITE_MAGIC):
@@ -189,15 +189,15 @@ class Bag:
                 f"{file}: expected the storage of a rosbag2 recording (SQLite or MCAP), got {got}"
             )
 
-        def read(topics: Collection[str]) -> Iterator[Message]:
+        def read(topics: Collection[str]) -> Iterator[RecordedMessage]:
             with tempfile.TemporaryDirectory() as scratch:
                 for topic, kind, log_ns, data in salvage(file, Path(scratch)):
                     if topic in topics or not topics:
-                        yield Message(topic, kind, log_ns, data)
+                        yield RecordedMessage(topic, kind, log_ns, data)
 
         return read
 
-    def _topics(self) -> dict[str, Topic]:
+    def _topics(self) -> dict[str, RecordedTopic]:
         """By name. A damaged recording has no list of them: it is read once."""
         if self.damage:
             for part in self._parts:
@@ -206,4 +206,4 @@ class Bag:
                 except Exception as error:  # noqa: BLE001 - as in `messages`
                     self.damage = f"{self.damage}; {error}"
                     break
-        return {name: Topic(kind, n) for (name, kind), n in sorted(self._counts.items())}
+        return {name: RecordedTopic(kind, n) for (name, kind), n in sorted(self._counts.items())}

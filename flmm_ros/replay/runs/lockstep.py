@@ -12,12 +12,12 @@ import psutil
 
 from flmm_ros.engine.answer import Answer, Intent
 from flmm_ros.engine.errors import FlmmError, ImageError
-from flmm_ros.replay.judging.judge import Heard, Judge, SeenObject
-from flmm_ros.replay.judging.rows import Row
+from flmm_ros.replay.judging.judge import AnsweredObject, AnswerJudge, GivenAnswer
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer
 from flmm_ros.replay.recording.bag import Bag
-from flmm_ros.replay.recording.frames import Frame, frames
+from flmm_ros.replay.recording.recorded_frames import RecordedFrame, frames
 from flmm_ros.replay.runs.schedule import FrameCounts, all_commands, due, selected
-from flmm_ros.replay.scenario import Command, Scenario
+from flmm_ros.replay.scenario import Scenario, ScenarioCommand
 
 if TYPE_CHECKING:  # seconds to load, and not needed to compare or to read results
     from flmm_ros.engine.chat import Chat
@@ -29,7 +29,7 @@ _OWN_CODES = ("BAD_COMMAND", "UNKNOWN_WORD", "BAD_IMAGE")  # others are the mode
 
 def replay_lockstep(
     bag: Bag, scenario: Scenario, grounder: Grounder, counts: FrameCounts
-) -> Iterator[Row]:
+) -> Iterator[JudgedAnswer]:
     """A row for every command on every image it is said on.
 
     counts: filled while the rows come.
@@ -37,7 +37,7 @@ def replay_lockstep(
     Raises:
         BagError, ConfigError: the recording has not what the scenario names.
     """
-    asker, judge = _Asker(grounder), Judge(bag.name)
+    asker, judge = _Asker(grounder), AnswerJudge(bag.name)
     chosen = selected(frames(bag, scenario), scenario.frames, counts)
     commands = all_commands(bag, scenario)
     for moment in due(chosen, commands, counts):
@@ -58,14 +58,14 @@ class _Asker:
         self._chats: dict[str, tuple[int, Chat]] = {}  # by name: which command began it
         self._process = psutil.Process()
 
-    def ask(self, frame: Frame, number: int, command: Command) -> Heard:
+    def ask(self, frame: RecordedFrame, number: int, command: ScenarioCommand) -> GivenAnswer:
         try:
             answer = self._answer(frame, number, command)
         except FlmmError as error:
-            return Heard("", _code_of(error, command, self._grounder), str(error))
+            return GivenAnswer("", _code_of(error, command, self._grounder), str(error))
         return heard_from(answer, self._process.memory_info().rss / _MB)
 
-    def _answer(self, frame: Frame, number: int, command: Command) -> Answer:
+    def _answer(self, frame: RecordedFrame, number: int, command: ScenarioCommand) -> Answer:
         intent = Intent(command.intent) if command.intent else None
         known = self._chats.get(command.chat)
         # Said again by the command that began it, a conversation begins anew.
@@ -77,13 +77,13 @@ class _Asker:
         return chat.say(command.say, intent)
 
 
-def heard_from(answer: Answer, rss_mb: float | None = None) -> Heard:
+def heard_from(answer: Answer, rss_mb: float | None = None) -> GivenAnswer:
     """The engine's answer as it is judged."""
     objects = tuple(
-        SeenObject(g.phrase, g.score, g.is_present, g.is_ambiguous, g.box_xyxy_px, g.mask)
+        AnsweredObject(g.phrase, g.score, g.is_present, g.is_ambiguous, g.box_xyxy_px, g.mask)
         for g in answer.objects
     )
-    return Heard(
+    return GivenAnswer(
         text=answer.text,
         intent=answer.intent.value,
         objects=objects,
@@ -92,7 +92,7 @@ def heard_from(answer: Answer, rss_mb: float | None = None) -> Heard:
     )
 
 
-def _code_of(error: FlmmError, command: Command, grounder: Grounder) -> str:
+def _code_of(error: FlmmError, command: ScenarioCommand, grounder: Grounder) -> str:
     """The code that the node gives this refusal."""
     if isinstance(error, ImageError):
         return "BAD_IMAGE"

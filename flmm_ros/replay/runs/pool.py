@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import cast
 
-from flmm_ros.replay.runs.task import TRIES, Finished, MakeWorker, Task
+from flmm_ros.replay.runs.task import TRIES, FinishedTask, MakeWorker, RecordingTask
 
 
 class LocalPool:
@@ -21,10 +21,10 @@ class LocalPool:
     def __init__(self, workers: int, make_worker: MakeWorker) -> None:
         self._workers, self._make_worker = workers, make_worker
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+    def run(self, tasks: Sequence[RecordingTask]) -> Iterator[FinishedTask]:
         """Every task comes back once."""
         waiting, tries = deque(tasks), Counter[str]()
-        working: dict[Connection, tuple[_Process, Task]] = {}
+        working: dict[Connection, tuple[_Process, RecordingTask]] = {}
         idle: list[_Process] = []
         try:
             while waiting or working:
@@ -46,7 +46,7 @@ class LocalPool:
                         error = f"{TRIES} workers ended while they were at it"
                     else:
                         idle.append(process)
-                    yield Finished(task, error)
+                    yield FinishedTask(task, error)
         finally:
             for process in (*idle, *(process for process, _ in working.values())):
                 process.end()

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flmm_ros.engine.errors import ConfigError
-from flmm_ros.replay.runs.task import TRIES, Finished, MakeWorker, Task
+from flmm_ros.replay.runs.task import TRIES, FinishedTask, MakeWorker, RecordingTask
 
 LOCAL = "local"
 
@@ -25,7 +25,7 @@ class RayPool:
     def __init__(self, address: str, workers: int, make_worker: MakeWorker) -> None:
         self._address, self._workers, self._make_worker = address, workers, make_worker
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+    def run(self, tasks: Sequence[RecordingTask]) -> Iterator[FinishedTask]:
         """Every task comes back once.
 
         Raises:
@@ -52,13 +52,13 @@ class RayPool:
                 f"use {LOCAL!r} to start one on this machine"
             ) from error
 
-    def _run(self, ray: Any, tasks: Sequence[Task]) -> Iterator[Finished]:
+    def _run(self, ray: Any, tasks: Sequence[RecordingTask]) -> Iterator[FinishedTask]:
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
         count = self._workers or gpus or int(resources.get("CPU", 1))
         kind = ray.remote(num_gpus=1 if gpus else 0, num_cpus=1)(_Actor)
         waiting, tries = deque(tasks), Counter[str]()
-        working: dict[Any, tuple[Any, Task]] = {}
+        working: dict[Any, tuple[Any, RecordingTask]] = {}
         idle = [kind.remote(self._make_worker) for _ in range(min(count, len(tasks)))]
         while waiting or working:
             while waiting and (idle or not working):
@@ -78,7 +78,7 @@ class RayPool:
                 error = f"{TRIES} workers ended while they were at it: {why[-1].strip()}"
             else:
                 idle.append(actor)
-            yield Finished(task, error)
+            yield FinishedTask(task, error)
 
 
 class _Actor:
@@ -87,7 +87,7 @@ class _Actor:
     def __init__(self, make_worker: MakeWorker) -> None:
         self._worker = make_worker()
 
-    def do(self, task: Task) -> str:
+    def do(self, task: RecordingTask) -> str:
         return str(self._worker.do(task))
 
 

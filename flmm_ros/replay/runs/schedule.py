@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from flmm_ros.replay.recording.bag import Bag
-from flmm_ros.replay.recording.frames import Frame, frames, recorded_commands
-from flmm_ros.replay.scenario import Command, Frames, Scenario
+from flmm_ros.replay.recording.recorded_frames import RecordedFrame, frames, recorded_commands
+from flmm_ros.replay.scenario import FrameSelection, Scenario, ScenarioCommand
 
 
 @dataclass
@@ -24,14 +24,16 @@ class FrameCounts:
 
 
 @dataclass(frozen=True)
-class Due:
+class DueCommands:
     """A frame and the commands to be said on it, by their number."""
 
-    frame: Frame
-    commands: tuple[tuple[int, Command], ...]
+    frame: RecordedFrame
+    commands: tuple[tuple[int, ScenarioCommand], ...]
 
 
-def selected(stream: Iterator[Frame], choice: Frames, counts: FrameCounts) -> Iterator[Frame]:
+def selected(
+    stream: Iterator[RecordedFrame], choice: FrameSelection, counts: FrameCounts
+) -> Iterator[RecordedFrame]:
     """The frames that the scenario wants looked at; all of them are counted."""
     next_s, taken = choice.start_s, 0
     for frame in stream:
@@ -46,7 +48,9 @@ def selected(stream: Iterator[Frame], choice: Frames, counts: FrameCounts) -> It
         yield frame
 
 
-def due(stream: Iterator[Frame], commands: Sequence[Command], counts: FrameCounts) -> Iterator[Due]:
+def due(
+    stream: Iterator[RecordedFrame], commands: Sequence[ScenarioCommand], counts: FrameCounts
+) -> Iterator[DueCommands]:
     """What is said on each frame; frames on which nothing is said are counted as dropped.
 
     A command that is said once is about the newest frame at its time, as on the robot: the last one
@@ -71,16 +75,16 @@ def due(stream: Iterator[Frame], commands: Sequence[Command], counts: FrameCount
                 now.append((number, command))
         counts.used += bool(now)
         counts.dropped["no_command"] += not now
-        yield Due(frame, tuple(now))
+        yield DueCommands(frame, tuple(now))
         frame, is_first = following, False
 
 
-def all_commands(bag: Bag, scenario: Scenario) -> tuple[Command, ...]:
+def all_commands(bag: Bag, scenario: Scenario) -> tuple[ScenarioCommand, ...]:
     """The scenario's commands, then those that were said while recording."""
     recorded = recorded_commands(bag, scenario.topics)
     if not recorded:
         return scenario.commands
     first = next(frames(bag, scenario), None)
     start_ns = recorded[0][0] if first is None else first.message.log_ns
-    said = [Command(text, max(0.0, (log_ns - start_ns) / 1e9)) for log_ns, text in recorded]
+    said = [ScenarioCommand(text, max(0.0, (log_ns - start_ns) / 1e9)) for log_ns, text in recorded]
     return (*scenario.commands, *said)

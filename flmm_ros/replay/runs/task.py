@@ -15,7 +15,7 @@ MakeWorker = Callable[[], Any]  # of something with do(task) -> error; called wh
 
 
 @dataclass(frozen=True)
-class Task:
+class RecordingTask:
     """One recording to evaluate; paths as texts, so that they can be sent to other machines."""
 
     name: str
@@ -25,16 +25,16 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedTask:
     """A task that has ended. error: empty where its results are there."""
 
-    task: Task
+    task: RecordingTask
     error: str = ""
 
 
-class Pool(Protocol):
+class WorkerPool(Protocol):
     """Workers. Every task comes back once, in whatever order; whatever happens to a worker."""
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+    def run(self, tasks: Sequence[RecordingTask]) -> Iterator[FinishedTask]:
         """Does all of them."""
         ...

@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from flmm_ros.replay.judging.judge import GOOD_IOU
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer
 from flmm_ros.replay.judging.metrics import described, flat
-from flmm_ros.replay.judging.rows import Row
 from flmm_ros.replay.pages import plots
 from flmm_ros.replay.pages.style import RUN_STYLE, TABLE_STYLE
-from flmm_ros.replay.pages.worst import WorstAnswer, draw_worst, problem_of, worst_rows
+from flmm_ros.replay.pages.worst_answers import WorstAnswer, draw_worst, problem_of, worst_rows
 from flmm_ros.replay.scenario import Scenario
 from flmm_ros.report.pictures import data_uri
 from flmm_ros.report.style import STYLE
@@ -36,7 +36,7 @@ _MAX_TIMELINES = 20
 def write_report(
     directory: Path,
     summary: Mapping[str, Any],
-    rows: Sequence[Row],
+    rows: Sequence[JudgedAnswer],
     sources: Mapping[str, tuple[Path, Scenario]],
 ) -> Path:
     """Writes index.html. sources: where the recordings are, by name, for the pictures."""
@@ -47,7 +47,7 @@ def write_report(
 
 
 def render_page(
-    summary: Mapping[str, Any], rows: Sequence[Row], worst: Sequence[WorstAnswer]
+    summary: Mapping[str, Any], rows: Sequence[JudgedAnswer], worst: Sequence[WorstAnswer]
 ) -> str:
     """The whole page as HTML text."""
     name = escape(str(summary["scenario"]["name"]))
@@ -166,7 +166,7 @@ def _recordings(summary: Mapping[str, Any]) -> str:
     return f"<h2>Recordings</h2><table>{head}{''.join(lines)}</table>"
 
 
-def _timelines(rows: Sequence[Row]) -> str:
+def _timelines(rows: Sequence[JudgedAnswer]) -> str:
     """One for each recording: a lane for each command, green where it is right."""
     shown = []
     for bag in list(dict.fromkeys(row.bag for row in rows))[:_MAX_TIMELINES]:
@@ -181,15 +181,15 @@ def _timelines(rows: Sequence[Row]) -> str:
     return "".join(shown)
 
 
-def _mark(row: Row, lane: int) -> plots.Mark:
+def _mark(row: JudgedAnswer, lane: int) -> plots.TimelineMark:
     verdict = row.is_right(GOOD_IOU)
     color = {True: plots.GOOD, False: plots.BAD, None: plots.NEUTRAL}[verdict]
     iou = "" if row.worst_iou is None else f", IoU {row.worst_iou:.2f}"
     words = problem_of(row) or row.answer or row.error
-    return plots.Mark(row.t_s, lane, color, words + iou)
+    return plots.TimelineMark(row.t_s, lane, color, words + iou)
 
 
-def _plots(summary: Mapping[str, Any], rows: Sequence[Row]) -> str:
+def _plots(summary: Mapping[str, Any], rows: Sequence[JudgedAnswer]) -> str:
     ious = [pair.iou for row in rows for pair in row.pairs or ()]
     metrics = summary["metrics"]
     stages = [

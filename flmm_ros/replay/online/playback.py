@@ -15,15 +15,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.replay.judging.judge import Heard, Judge, SeenObject
+from flmm_ros.replay.judging.judge import AnsweredObject, AnswerJudge, GivenAnswer
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer
 from flmm_ros.replay.judging.metrics import spread
-from flmm_ros.replay.judging.rows import Row
-from flmm_ros.replay.online.node_link import Goal, NodeLink, OnlineError
-from flmm_ros.replay.recording.bag import Bag, Message
-from flmm_ros.replay.recording.frames import Frame, frames, image_topic
+from flmm_ros.replay.online.node_link import NodeLink, OnlineError, SentGoal
+from flmm_ros.replay.recording.bag import Bag, RecordedMessage
+from flmm_ros.replay.recording.recorded_frames import RecordedFrame, frames, image_topic
+from flmm_ros.replay.runs.process_usage import ProcessUsage
 from flmm_ros.replay.runs.schedule import FrameCounts, all_commands, selected
-from flmm_ros.replay.runs.usage import Usage
-from flmm_ros.replay.scenario import Command, Expectation, Scenario
+from flmm_ros.replay.scenario import Expectation, Scenario, ScenarioCommand
 from flmm_ros.ros.client.client import GroundingResult, result_from_msg
 
 TICK_S = 0.01
@@ -33,7 +33,7 @@ _ALSO_PLAYED = ("/tf", "/tf_static")
 
 
 @dataclass(frozen=True)
-class Playing:
+class Playback:
     """How a recording is played. answer_s: how long the last answers are waited for."""
 
     rate: float = 1.0
@@ -50,33 +50,33 @@ class OnlineReplay:
         scenario: Scenario,
         link: NodeLink,
         counts: FrameCounts,
-        usage: Usage,
-        playing: Playing,
+        usage: ProcessUsage,
+        playing: Playback,
     ) -> None:
         self._bag, self._scenario, self._link = bag, scenario, link
         self._counts, self._usage, self._playing = counts, usage, playing
-        self._judge = Judge(bag.name)
-        self._commands: tuple[Command, ...] = ()
-        self._frames: dict[int, Frame] = {}  # by stamp: those an answer may still be about
+        self._judge = AnswerJudge(bag.name)
+        self._commands: tuple[ScenarioCommand, ...] = ()
+        self._frames: dict[int, RecordedFrame] = {}  # by stamp: those an answer may still be about
         self._newest_ns = 0
         self._zero_ns = 0  # when the first image of the recording was recorded
         self._said_on: dict[int, int] = {}  # stamp of the newest image when it was said last
         self._first_said_s: dict[int, float] = {}  # when each command was said for the first time
         self._has_mask: set[int] = set()
         self._next_s: dict[int, float] = {}  # seconds of recording when each command is due
-        self._asked: list[Goal] = []
+        self._asked: list[SentGoal] = []
         self._used: set[int] = set()
         self._busy: list[tuple[float, float]] = []  # monotonic seconds in which goals were open
         self._played: list[tuple[int, float]] = []  # stamp, monotonic seconds
         self._late_ms: list[float] = []
-        self._unjudged: deque[tuple[Goal, GroundedAnswer, Frame]] = deque()
+        self._unjudged: deque[tuple[SentGoal, GroundedAnswer, RecordedFrame]] = deque()
 
     @property
     def late_ms(self) -> dict[str, float | None]:
         """How much later than planned images went out."""
         return spread(self._late_ms)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[JudgedAnswer]:
         """Plays everything and yields answers in the order in which they came.
 
         Raises:
@@ -91,7 +91,7 @@ class OnlineReplay:
         start_ns = first[0]
         self._connect(start_ns)
         begin_s = time.monotonic()
-        upcoming: tuple[int, Message, Frame | None] | None = first
+        upcoming: tuple[int, RecordedMessage, RecordedFrame | None] | None = first
         while upcoming is not None:
             at_s = (upcoming[0] - start_ns) / 1e9 / self._playing.rate
             while (now_s := time.monotonic() - begin_s) < at_s:
@@ -103,7 +103,7 @@ class OnlineReplay:
         yield from self._finish(start_ns, begin_s)
         self._count_dropped()
 
-    def _events(self) -> Iterator[tuple[int, Message, Frame | None]]:
+    def _events(self) -> Iterator[tuple[int, RecordedMessage, RecordedFrame | None]]:
         """Everything that is played, by time: images with what is known about them."""
         topics = self._scenario.topics
         others = [t for t in (topics.depth, topics.camera_info) if t]
@@ -137,7 +137,9 @@ class OnlineReplay:
                 kind = self._bag.topics[topic].type
                 link.wait_for_listener(name, kind, start_ns, timeout_s, reliably=is_auto)
 
-    def _play(self, event: tuple[int, Message, Frame | None], due_s: float) -> float:
+    def _play(
+        self, event: tuple[int, RecordedMessage, RecordedFrame | None], due_s: float
+    ) -> float:
         """Plays one message. Returns for how many seconds the recording stood still for that."""
         log_ns, message, frame = event
         self._link.tick(log_ns)
@@ -158,7 +160,7 @@ class OnlineReplay:
         self._forget()
         return still_s
 
-    def _between(self, start_ns: int, now_s: float, next_s: float) -> Iterator[Row]:
+    def _between(self, start_ns: int, now_s: float, next_s: float) -> Iterator[JudgedAnswer]:
         """What is done until the next message: the clock, sentences, cancels, verdicts."""
         now_ns = start_ns + int(now_s * self._playing.rate * 1e9)
         self._link.tick(now_ns)
@@ -185,7 +187,7 @@ class OnlineReplay:
                 del self._next_s[number]
             else:
                 self._next_s[number] = bag_s + command.every_s
-            goal = Goal(number, time.monotonic(), self._newest_ns)
+            goal = SentGoal(number, time.monotonic(), self._newest_ns)
             if command.cancel_after_s is not None:
                 goal.cancel_at_s = goal.sent_s + command.cancel_after_s
             self._first_said_s.setdefault(number, goal.sent_s)
@@ -217,12 +219,12 @@ class OnlineReplay:
             frame = self._frames.get(stamp_ns) or self._frames[goal.newest_ns]
             self._unjudged.append((goal, goal.answer, frame))
 
-    def _judged(self) -> Iterator[Row]:
+    def _judged(self) -> Iterator[JudgedAnswer]:
         """The rows of the answers that have come."""
         while self._unjudged:
             yield self._row(*self._unjudged.popleft())
 
-    def _row(self, goal: Goal, answer: GroundedAnswer, frame: Frame) -> Row:
+    def _row(self, goal: SentGoal, answer: GroundedAnswer, frame: RecordedFrame) -> JudgedAnswer:
         command, result = self._commands[goal.number], result_from_msg(answer)
         times = dict(result.timings_ms) if result.is_ok else {}
         times["answer"] = 1e3 * (goal.answered_s - goal.sent_s)
@@ -241,7 +243,7 @@ class OnlineReplay:
         heard = heard_from(result, times, self._usage.rss_mb())
         return self._judge.row(frame, goal.number, command.say, expect, heard)
 
-    def _finish(self, start_ns: int, begin_s: float) -> Iterator[Row]:
+    def _finish(self, start_ns: int, begin_s: float) -> Iterator[JudgedAnswer]:
         """The answers that are still on their way; the clock goes on for the node's sake."""
         end_s = time.monotonic() + self._playing.answer_s
         self._collect()
@@ -281,13 +283,15 @@ class OnlineReplay:
             self._counts.dropped["busy" if is_busy else "no_command"] += 1
 
 
-def heard_from(result: GroundingResult, times_ms: dict[str, float], rss_mb: float | None) -> Heard:
+def heard_from(
+    result: GroundingResult, times_ms: dict[str, float], rss_mb: float | None
+) -> GivenAnswer:
     """The node's answer as it is judged."""
-    found: Sequence[SeenObject] = [
-        SeenObject(o.phrase, o.score, o.is_present, o.is_ambiguous, o.box_xyxy_px, o.mask)
+    found: Sequence[AnsweredObject] = [
+        AnsweredObject(o.phrase, o.score, o.is_present, o.is_ambiguous, o.box_xyxy_px, o.mask)
         for o in result.objects
     ]
-    return Heard(
+    return GivenAnswer(
         text=result.text,
         error=result.error,
         error_text=result.error_text,

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from flmm_ros.replay.online.node_link import NodeLink
-from flmm_ros.replay.online.online import OnlineReplay, Playing
+from flmm_ros.replay.online.playback import OnlineReplay, Playback
 from flmm_ros.replay.recording.bag import Bag
-from flmm_ros.replay.recording.frames import check_topics, image_topic
-from flmm_ros.replay.runs.run import ONLINE, OnRow, conclude, facts_of, store_rows
+from flmm_ros.replay.recording.recorded_frames import check_topics, image_topic
+from flmm_ros.replay.runs.evaluate import ONLINE, OnAnswer, conclude, facts_of, store_rows
+from flmm_ros.replay.runs.process_usage import ProcessUsage, find_process
 from flmm_ros.replay.runs.schedule import FrameCounts
-from flmm_ros.replay.runs.usage import Usage, find_process
 from flmm_ros.replay.scenario import Scenario
 from flmm_ros.ros.interface.parameters import SETTINGS
 
@@ -26,8 +26,8 @@ def evaluate_online(
     bag_path: Path,
     scenario: Scenario,
     out: Path,
-    playing: Playing,
-    on_row: OnRow,
+    playing: Playback,
+    on_row: OnAnswer,
     *,
     node: str = "grounding_node",
     ros_arguments: Sequence[str] = (),
@@ -42,7 +42,7 @@ def evaluate_online(
     with Bag(bag_path) as bag, NodeLink(ros_arguments, node) as link:
         check_topics(bag, scenario)
         total, sha256 = bag.topics[image_topic(bag, scenario)].count, bag.sha256()
-        counts, usage = FrameCounts(), Usage(find_process(node))
+        counts, usage = FrameCounts(), ProcessUsage(find_process(node))
         replay = OnlineReplay(bag, scenario, link, counts, usage, playing)
         rows = store_rows(replay.rows(), out, lambda row: on_row(row, counts, total))
         facts = facts_of(bag, sha256, counts, usage, rows)

@@ -14,7 +14,7 @@ from rclpy.qos import ReliabilityPolicy
 _IMAGES = "images received"  # what the node calls them on /diagnostics
 
 
-class Hearing:
+class NodeSubscriptions:
     """Watches the grounding node from another one.
 
     Args:

@@ -21,7 +21,7 @@ class ResultError(FlmmError):
 
 
 @dataclass(frozen=True)
-class Pointed:
+class JudgedObject:
     """An object of an answer; rle: its mask as COCO run lengths."""
 
     phrase: str
@@ -33,7 +33,7 @@ class Pointed:
 
 
 @dataclass(frozen=True)
-class Pair:
+class MaskPair:
     """A thing that should be pointed at, and what was; phrase: None = nothing.
 
     target_error_m: distance between the centres of the two, where there is depth.
@@ -65,7 +65,7 @@ class Steadiness:
 
 
 @dataclass(frozen=True)
-class Row:
+class JudgedAnswer:
     """See the module's docstring. Verdicts are None where they do not apply.
 
     command: its number in the scenario, recorded sentences after them. pairs: None = no true masks.
@@ -84,8 +84,8 @@ class Row:
     error: str
     error_text: str
     intent: str = ""
-    objects: tuple[Pointed, ...] = ()
-    pairs: tuple[Pair, ...] | None = None
+    objects: tuple[JudgedObject, ...] = ()
+    pairs: tuple[MaskPair, ...] | None = None
     extra: int = 0
     is_answer_right: bool | None = None
     is_error_right: bool | None = None
@@ -119,12 +119,12 @@ class Row:
         return all(judged) if judged else None
 
 
-def to_json(row: Row) -> str:
+def to_json(row: JudgedAnswer) -> str:
     """The line, without its end."""
     return json.dumps(asdict(row), ensure_ascii=False, separators=(",", ":"))
 
 
-def from_json(line: str) -> Row:
+def from_json(line: str) -> JudgedAnswer:
     """The row of a line.
 
     Raises:
@@ -133,21 +133,22 @@ def from_json(line: str) -> Row:
     try:
         content = json.loads(line)
         objects = tuple(
-            Pointed(**{**o, "box_xyxy_px": tuple(o["box_xyxy_px"])}) for o in content["objects"]
+            JudgedObject(**{**o, "box_xyxy_px": tuple(o["box_xyxy_px"])})
+            for o in content["objects"]
         )
         pairs = content["pairs"]
         steadiness = content["steadiness"]
         content |= {
             "objects": objects,
-            "pairs": None if pairs is None else tuple(Pair(**pair) for pair in pairs),
+            "pairs": None if pairs is None else tuple(MaskPair(**pair) for pair in pairs),
             "steadiness": None if steadiness is None else Steadiness(**steadiness),
         }
-        return Row(**content)
+        return JudgedAnswer(**content)
     except (ValueError, KeyError, TypeError) as error:
         raise ResultError(f"expected a line of result.jsonl, got {line[:80]!r}: {error}") from error
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[JudgedAnswer]:
     """The rows of a file. A last line that was cut off is left out: the run was interrupted.
 
     Raises:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from flmm_ros.engine.errors import ConfigError, ImageError
 from flmm_ros.engine.masks import rle
-from flmm_ros.replay.recording.bag import Bag, BagError, Message
-from flmm_ros.replay.scenario import Scenario, Topics
+from flmm_ros.replay.recording.bag import Bag, BagError, RecordedMessage
+from flmm_ros.replay.scenario import Scenario, ScenarioTopics
 from flmm_ros.ros.images.decoding import rgb_from_msg
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -31,7 +31,7 @@ Masks = Mapping[str, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Frame:
+class RecordedFrame:
     """One image of the recording and what belongs to it; messages are decoded when asked for.
 
     index: among the images of the recording. t_s: seconds of recording since the first image.
@@ -42,7 +42,7 @@ class Frame:
     index: int
     stamp_ns: int
     t_s: float
-    message: Message
+    message: RecordedMessage
     image: Any
     truth: Masks | None = None
     depth: Any = None
@@ -94,7 +94,7 @@ def check_topics(bag: Bag, scenario: Scenario) -> None:
             raise BagError(f"{bag.path}: expected the topic {name}, got {there}")
 
 
-def frames(bag: Bag, scenario: Scenario) -> Iterator[Frame]:
+def frames(bag: Bag, scenario: Scenario) -> Iterator[RecordedFrame]:
     """Every image of a recording, in order, with what belongs to it."""
     return _Joiner(bag, scenario).frames()
 
@@ -112,11 +112,11 @@ class _Joiner:
         self._others += [scenario.truth.labels] if scenario.truth.labels else []
         self._kept: dict[str, dict[int, Any]] = {topic: {} for topic in self._others}
         self._names: dict[int, Mapping[int, str]] = {}
-        self._waiting: list[tuple[Message, Any]] = []
+        self._waiting: list[tuple[RecordedMessage, Any]] = []
         self._count = 0
         self._first_ns = 0
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[RecordedFrame]:
         wanted = [self._image_topic, *self._others]
         wanted += [self._source.names] if self._source.names else []
         for message in self._bag.messages(wanted):
@@ -136,7 +136,7 @@ class _Joiner:
             yield from self._ready(message.log_ns)
         yield from self._ready(None)
 
-    def _ready(self, now_ns: int | None) -> Iterator[Frame]:
+    def _ready(self, now_ns: int | None) -> Iterator[RecordedFrame]:
         while self._waiting:
             message, image = self._waiting[0]
             is_late = now_ns is None or now_ns - message.log_ns > HOLD_NS
@@ -158,11 +158,11 @@ class _Joiner:
         nearest = min(kept, key=lambda other: abs(other - stamp_ns))
         return kept[nearest] if abs(nearest - stamp_ns) <= self._tolerance_ns else None
 
-    def _frame(self, message: Message, image: Any) -> Frame:
+    def _frame(self, message: RecordedMessage, image: Any) -> RecordedFrame:
         if self._count == 0:
             self._first_ns = message.log_ns
         stamp_ns = message.log_ns if image is None else stamp_of(image) or message.log_ns
-        frame = Frame(
+        frame = RecordedFrame(
             index=self._count,
             stamp_ns=stamp_ns,
             t_s=(message.log_ns - self._first_ns) / 1e9,
@@ -264,7 +264,7 @@ def _nearest(by_stamp: Mapping[int, Masks], stamp_ns: int, tolerance_ns: int) ->
     return by_stamp[nearest] if abs(nearest - stamp_ns) <= tolerance_ns else None
 
 
-def recorded_commands(bag: Bag, topics: Topics) -> list[tuple[int, str]]:
+def recorded_commands(bag: Bag, topics: ScenarioTopics) -> list[tuple[int, str]]:
     """Sentences that were said while recording: time of recording in ns, and text."""
     if not topics.command:
         return []

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from flmm_ros.replay.judging.judge import GOOD_IOU
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer
 from flmm_ros.replay.judging.metrics import described, flat
-from flmm_ros.replay.judging.rows import Row
 from flmm_ros.replay.judging.summary import read_summary
 from flmm_ros.replay.pages.style import TABLE_STYLE
-from flmm_ros.replay.pages.worst import problem_of
-from flmm_ros.replay.runs.run import rows_in
+from flmm_ros.replay.pages.worst_answers import problem_of
+from flmm_ros.replay.runs.evaluate import rows_in
 from flmm_ros.report.style import STYLE
 
 NOISE = 0.01  # a number that changed by a smaller share is the same
@@ -32,7 +32,7 @@ _NEUTRAL = (".n", "steadiness.true_iou", "frames.in_bag", "frames.used")
 
 
 @dataclass(frozen=True)
-class Change:
+class MetricChange:
     """A number of both runs. gain: above 0 is better; None: neither better nor worse."""
 
     metric: str
@@ -48,11 +48,11 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Turned:
+class ChangedAnswer:
     """An answer that became right or wrong, or whose mask moved. is_better: than before."""
 
-    before: Row
-    after: Row
+    before: JudgedAnswer
+    after: JudgedAnswer
     is_better: bool
 
 
@@ -61,8 +61,8 @@ class Comparison:
     """Both summaries, the numbers that differ, the answers that turned; common: answers in both."""
 
     summaries: tuple[Mapping[str, Any], Mapping[str, Any]]
-    changes: tuple[Change, ...]
-    turned: tuple[Turned, ...]
+    changes: tuple[MetricChange, ...]
+    turned: tuple[ChangedAnswer, ...]
     common: int
 
 
@@ -84,7 +84,7 @@ def compare(before: Path, after: Path) -> Comparison:
     return Comparison(summaries, differing, tuple(turned), len(pairs))
 
 
-def worse(comparison: Comparison, tolerance: float) -> list[Change]:
+def worse(comparison: Comparison, tolerance: float) -> list[MetricChange]:
     """Numbers that became worse by more than a share of what they were."""
     return [
         c
@@ -93,20 +93,20 @@ def worse(comparison: Comparison, tolerance: float) -> list[Change]:
     ]
 
 
-def _change(name: str, before: float | None, after: float | None) -> Change:
+def _change(name: str, before: float | None, after: float | None) -> MetricChange:
     if before is None or after is None or name.endswith(_NEUTRAL):
-        return Change(name, before, after, None)
+        return MetricChange(name, before, after, None)
     is_less_better = name.startswith(_LESS_IS_BETTER) or name in _LESS
-    return Change(name, before, after, before - after if is_less_better else after - before)
+    return MetricChange(name, before, after, before - after if is_less_better else after - before)
 
 
-def _turned(before: Row, after: Row) -> Turned | None:
+def _turned(before: JudgedAnswer, after: JudgedAnswer) -> ChangedAnswer | None:
     was, now = before.is_right(GOOD_IOU), after.is_right(GOOD_IOU)
     if was is not None and now is not None and was != now:
-        return Turned(before, after, is_better=now)
+        return ChangedAnswer(before, after, is_better=now)
     low, high = before.worst_iou, after.worst_iou
     if low is not None and high is not None and abs(high - low) >= IOU_STEP:
-        return Turned(before, after, is_better=high > low)
+        return ChangedAnswer(before, after, is_better=high > low)
     return None
 
 
@@ -145,12 +145,12 @@ turned.</p></header><main>
 """
 
 
-def _sign(change: Change) -> str:
+def _sign(change: MetricChange) -> str:
     if change.before is None or change.after is None:
         return ""
     return f"{change.after - change.before:+.4g} {change.verdict}"
 
 
-def _described_row(row: Row) -> str:
+def _described_row(row: JudgedAnswer) -> str:
     iou = "" if row.worst_iou is None else f" (IoU {row.worst_iou:.2f})"
     return escape((problem_of(row) or "right") + iou)

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from flmm_ros.engine.errors import ConfigError, FlmmError
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer, ResultError
 from flmm_ros.replay.judging.metrics import described
-from flmm_ros.replay.judging.rows import ResultError, Row
 from flmm_ros.replay.judging.summary import DAMAGED, FAILED, PASSED, BagFacts, read_summary
 from flmm_ros.replay.recording.bag import STORAGE_SUFFIXES, Bag
-from flmm_ros.replay.runs.run import Settings, conclude, evaluate, rows_in
-from flmm_ros.replay.runs.task import Finished, Pool, Task
+from flmm_ros.replay.runs.evaluate import ReplaySettings, conclude, evaluate, rows_in
+from flmm_ros.replay.runs.task import FinishedTask, RecordingTask, WorkerPool
 from flmm_ros.replay.scenario import Scenario, load_scenario
 
 
 class BagWorker:
     """What one worker does, task by task; it loads the model once."""
 
-    def __init__(self, settings: Settings, share: int = 0) -> None:
+    def __init__(self, settings: ReplaySettings, share: int = 0) -> None:
         """share: how many workers share this machine's cores; 0 = not known."""
         threads = max(1, (os.cpu_count() or 1) // share) if share else 0
         self._config = settings.grounder_config()
@@ -36,7 +36,7 @@ class BagWorker:
         self._settings = settings
         self._grounder: Any = None
 
-    def do(self, task: Task) -> str:
+    def do(self, task: RecordingTask) -> str:
         """Evaluates one recording; returns why it could not, or nothing."""
         from flmm_ros.engine.grounder import Grounder  # seconds, and only workers need it
 
@@ -70,7 +70,7 @@ def find_bags(folder: Path) -> list[Path]:
     return sorted({file.parent for file in files if file.parent != folder})
 
 
-def make_tasks(folder: Path, scenario: Path | None, out: Path) -> list[Task]:
+def make_tasks(folder: Path, scenario: Path | None, out: Path) -> list[RecordingTask]:
     """A task for every recording of a folder.
 
     scenario: for all of them; None: the folder's scenario.yaml, or each recording's own.
@@ -88,11 +88,11 @@ def make_tasks(folder: Path, scenario: Path | None, out: Path) -> list[Task]:
             )
         name = "__".join(bag.relative_to(folder).parts)
         paths = (bag.resolve(), own.resolve(), (out / "bags" / name).resolve())
-        tasks.append(Task(name, *map(str, paths)))
+        tasks.append(RecordingTask(name, *map(str, paths)))
     return tasks
 
 
-def is_done(task: Task, settings: Settings) -> bool:
+def is_done(task: RecordingTask, settings: ReplaySettings) -> bool:
     """Whether the results of a task are there already, and made in the same way."""
     try:
         summary = read_summary(Path(task.out))
@@ -104,12 +104,12 @@ def is_done(task: Task, settings: Settings) -> bool:
 
 
 def evaluate_many(
-    tasks: Sequence[Task],
+    tasks: Sequence[RecordingTask],
     scenario: Scenario | None,
-    settings: Settings,
-    pool: Pool,
+    settings: ReplaySettings,
+    pool: WorkerPool,
     out: Path,
-    on_finished: Callable[[Finished], None] = lambda finished: None,
+    on_finished: Callable[[FinishedTask], None] = lambda finished: None,
 ) -> dict[str, Any]:
     """Does what is not done yet and returns the content of the summary over all.
 
@@ -125,7 +125,7 @@ def evaluate_many(
     waiting = []
     for task in tasks:
         if is_done(task, settings):
-            on_finished(Finished(task))
+            on_finished(FinishedTask(task))
         else:
             waiting.append(task)
     errors = dict(_errors(pool.run(waiting), on_finished))
@@ -133,7 +133,7 @@ def evaluate_many(
 
 
 def _errors(
-    finished: Iterable[Finished], on_finished: Callable[[Finished], None]
+    finished: Iterable[FinishedTask], on_finished: Callable[[FinishedTask], None]
 ) -> Iterator[tuple[str, str]]:
     for each in finished:
         on_finished(each)
@@ -142,14 +142,14 @@ def _errors(
 
 
 def _sum_up(
-    tasks: Sequence[Task],
+    tasks: Sequence[RecordingTask],
     errors: dict[str, str],
     scenario: Scenario | None,
-    settings: Settings,
+    settings: ReplaySettings,
     out: Path,
 ) -> dict[str, Any]:
     facts, statuses, made_with = [], [PASSED], {"mode": settings.mode, "model": settings.model}
-    rows: list[Row] = []
+    rows: list[JudgedAnswer] = []
     for task in tasks:
         try:
             if task.name in errors:
@@ -171,7 +171,7 @@ def _sum_up(
     return conclude(out, rows, facts, together, made_with, scenarios=scenarios, at_best=at_best)
 
 
-def _not_evaluated(task: Task, error: str) -> BagFacts:
+def _not_evaluated(task: RecordingTask, error: str) -> BagFacts:
     frames: dict[str, Any] = {"in_bag": 0, "used": 0, "dropped": {}}
     return BagFacts(task.name, task.bag, "", "", frames, 0.0, error=error)
 

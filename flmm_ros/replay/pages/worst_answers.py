@@ -17,9 +17,9 @@ from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.errors import FlmmError
 from flmm_ros.engine.masks import rle
 from flmm_ros.replay.judging.judge import GOOD_IOU
-from flmm_ros.replay.judging.rows import Row
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer
 from flmm_ros.replay.recording.bag import Bag
-from flmm_ros.replay.recording.frames import Frame, frames
+from flmm_ros.replay.recording.recorded_frames import RecordedFrame, frames
 from flmm_ros.replay.scenario import Scenario
 from flmm_ros.report.pictures import overlay_picture
 
@@ -32,19 +32,19 @@ _TRUE_COLOR = (255, 255, 255)
 class WorstAnswer:
     """A row, why it is here, and its picture RGB uint8 [H, W, 3]; None: there is no image."""
 
-    row: Row
+    row: JudgedAnswer
     problem: str
     picture: NDArray[np.uint8] | None
 
 
-def worst_rows(rows: Sequence[Row], count: int = SHOWN) -> list[Row]:
+def worst_rows(rows: Sequence[JudgedAnswer], count: int = SHOWN) -> list[JudgedAnswer]:
     """Wrong ones first, each kind of wrong by its lowest IoU; then the right ones' lowest."""
 
-    def order(row: Row) -> tuple[bool, float]:
+    def order(row: JudgedAnswer) -> tuple[bool, float]:
         iou = row.worst_iou
         return row.is_right(GOOD_IOU) is not False, 1.0 if iou is None else iou
 
-    shown: list[Row] = []
+    shown: list[JudgedAnswer] = []
     alike = Counter[tuple[str, int]]()
     for row in sorted((r for r in rows if r.is_right(GOOD_IOU) is not None), key=order):
         alike[row.bag, row.command] += 1
@@ -53,7 +53,7 @@ def worst_rows(rows: Sequence[Row], count: int = SHOWN) -> list[Row]:
     return shown[:count]
 
 
-def problem_of(row: Row) -> str:
+def problem_of(row: JudgedAnswer) -> str:
     """What is wrong with a row in a few words; empty where it is right."""
     found = []
     if row.is_error_right is False:
@@ -75,7 +75,7 @@ def problem_of(row: Row) -> str:
 
 
 def draw_worst(
-    rows: Sequence[Row], sources: Mapping[str, tuple[Path, Scenario]]
+    rows: Sequence[JudgedAnswer], sources: Mapping[str, tuple[Path, Scenario]]
 ) -> list[WorstAnswer]:
     """Pictures of rows. A recording that is no longer there leaves its rows without one."""
     pictures: dict[int, NDArray[np.uint8]] = {}
@@ -88,9 +88,9 @@ def draw_worst(
     return [WorstAnswer(row, problem_of(row), pictures.get(id(row))) for row in rows]
 
 
-def _frames_of(path: Path, scenario: Scenario, wanted: set[int]) -> list[Frame]:
+def _frames_of(path: Path, scenario: Scenario, wanted: set[int]) -> list[RecordedFrame]:
     """The frames with these numbers; those that cannot be read are left out."""
-    found: list[Frame] = []
+    found: list[RecordedFrame] = []
     if not wanted or not path.exists():
         return found
     with Bag(path) as bag:
@@ -102,7 +102,7 @@ def _frames_of(path: Path, scenario: Scenario, wanted: set[int]) -> list[Frame]:
     return found
 
 
-def _draw(row: Row, frame: Frame) -> NDArray[np.uint8]:
+def _draw(row: JudgedAnswer, frame: RecordedFrame) -> NDArray[np.uint8]:
     """The masks over the image, and around what should be found a white line."""
     try:
         rgb = frame.rgb()

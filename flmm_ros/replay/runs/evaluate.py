@@ -13,26 +13,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flmm_ros.engine.config import GrounderConfig, with_overrides
-from flmm_ros.replay.judging.rows import Row, read_rows, to_json
+from flmm_ros.replay.judging.judged_answer import JudgedAnswer, read_rows, to_json
 from flmm_ros.replay.judging.summary import PASSED, BagFacts, summarise, write_summary
-from flmm_ros.replay.pages.report import write_report
+from flmm_ros.replay.pages.run_page import write_report
 from flmm_ros.replay.recording.bag import Bag
-from flmm_ros.replay.recording.frames import check_topics, image_topic
+from flmm_ros.replay.recording.recorded_frames import check_topics, image_topic
 from flmm_ros.replay.runs.lockstep import replay_lockstep
 from flmm_ros.replay.runs.model_files import model_version
+from flmm_ros.replay.runs.process_usage import ProcessUsage
 from flmm_ros.replay.runs.schedule import FrameCounts
-from flmm_ros.replay.runs.usage import Usage
 from flmm_ros.replay.scenario import Scenario
 
 if TYPE_CHECKING:
     from flmm_ros.engine.grounder import Grounder
 
 LOCKSTEP, ONLINE = "lockstep", "online"
-OnRow = Callable[[Row, FrameCounts, int], None]  # the row, frames so far, frames there are
+OnAnswer = Callable[
+    [JudgedAnswer, FrameCounts, int], None
+]  # the row, frames so far, frames there are
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReplaySettings:
     """What a run is made with. overrides: "key=value" of GrounderConfig."""
 
     model: str = "tabletop"
@@ -56,10 +58,10 @@ class Settings:
 def evaluate(
     bag_path: Path,
     scenario: Scenario,
-    settings: Settings,
+    settings: ReplaySettings,
     grounder: Grounder,
     out: Path,
-    on_row: OnRow = lambda row, counts, total: None,
+    on_row: OnAnswer = lambda row, counts, total: None,
     *,
     name: str = "",
 ) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def evaluate(
     with Bag(bag_path, name) as bag:
         check_topics(bag, scenario)
         total, sha256 = bag.topics[image_topic(bag, scenario)].count, bag.sha256()
-        counts, clock = FrameCounts(), Usage(os.getpid())
+        counts, clock = FrameCounts(), ProcessUsage(os.getpid())
         rows = replay_lockstep(bag, scenario, grounder, counts)
         found = store_rows(rows, out, lambda row: on_row(row, counts, total))
         facts = facts_of(bag, sha256, counts, clock, found)
@@ -88,11 +90,13 @@ def evaluate(
     return conclude(out, found, [facts], scenario, made_with)
 
 
-def store_rows(rows: Iterable[Row], out: Path, on_row: Callable[[Row], None]) -> list[Row]:
+def store_rows(
+    rows: Iterable[JudgedAnswer], out: Path, on_row: Callable[[JudgedAnswer], None]
+) -> list[JudgedAnswer]:
     """Writes each row as it comes, and gives all of them back."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "summary.json").unlink(missing_ok=True)  # of an earlier run: this one is not done
-    found: list[Row] = []
+    found: list[JudgedAnswer] = []
     with (out / "result.jsonl").open("w", encoding="utf-8", buffering=1) as lines:
         for row in rows:
             lines.write(to_json(row) + "\n")
@@ -102,7 +106,7 @@ def store_rows(rows: Iterable[Row], out: Path, on_row: Callable[[Row], None]) ->
 
 
 def facts_of(
-    bag: Bag, sha256: str, counts: FrameCounts, usage: Usage, rows: Sequence[Row]
+    bag: Bag, sha256: str, counts: FrameCounts, usage: ProcessUsage, rows: Sequence[JudgedAnswer]
 ) -> BagFacts:
     """What a run over one recording used and lost."""
     return BagFacts(
@@ -123,7 +127,7 @@ def facts_of(
 
 def conclude(
     out: Path,
-    rows: Sequence[Row],
+    rows: Sequence[JudgedAnswer],
     bags: Sequence[BagFacts],
     scenario: Scenario,
     made_with: Mapping[str, Any],
@@ -143,7 +147,7 @@ def conclude(
     return summary
 
 
-def rows_in(directory: Path) -> Iterator[Row]:
+def rows_in(directory: Path) -> Iterator[JudgedAnswer]:
     """The rows of a run over one recording or over many.
 
     Raises:

@@ -15,7 +15,7 @@ _MB = 1 << 20
 _PROGRAM = "grounding_node"
 
 
-class Usage:
+class ProcessUsage:
     """Time and processor used since this was made. pid: None = not known, nothing is measured."""
 
     def __init__(self, pid: int | None) -> None:
