@@ -59,7 +59,7 @@ class Stage:
         wait_until(lambda: self.executor.spin_once(timeout_sec=0.02) or condition(), 20, "")
 
     def asked_for(self):
-        return self.cameras._heard[0].profile.reliability
+        return self.cameras._subscriptions[""].reliability
 
     def receives(self, within_s=MATCHED_S):
         """Whether a picture arrives."""
@@ -88,17 +88,17 @@ def test_a_camera_that_comes_back_with_less_is_asked_for_less(stage):
     stage.offer(RELIABLE)
     stage.cameras.open(NodeConfig())
     assert stage.asked_for() is RELIABLE and stage.receives()
-    stage.cameras.hear_again()
+    stage.cameras.resubscribe()
     assert stage.asked_for() is RELIABLE  # nothing has changed
     stage.offer(BEST_EFFORT)
     assert not stage.receives(NEVER_S)
     problem = stage.cameras.facts(0)[0].publishers[0].problem
     assert problem.startswith("it offers best effort, the node asks for reliable")
-    stage.cameras.hear_again()
+    stage.cameras.resubscribe()
     assert stage.asked_for() is BEST_EFFORT and stage.receives()
     stage.offer(RELIABLE)
     assert stage.receives()
-    stage.cameras.hear_again()
+    stage.cameras.resubscribe()
     assert stage.asked_for() is RELIABLE and stage.receives()
 
 
@@ -106,10 +106,10 @@ def test_a_camera_that_starts_after_the_node_is_asked_for_all_it_offers(stage):
     """Best effort loses parts of large images; nobody should have to start things in an order."""
     stage.cameras.open(NodeConfig())
     assert stage.asked_for() is BEST_EFFORT
-    stage.cameras.hear_again()
+    stage.cameras.resubscribe()
     assert stage.asked_for() is BEST_EFFORT  # nobody is there
     stage.offer(RELIABLE)
-    stage.cameras.hear_again()
+    stage.cameras.resubscribe()
     assert stage.asked_for() is RELIABLE and stage.receives()
 
 
@@ -132,19 +132,19 @@ def test_depth_follows_its_publishers_too(stage):
         return depths.counts()[""] > before
 
     def asked_for():
-        return {heard.topic: heard.reliability for heard in depths._heard}[topic]
+        return {heard.topic: heard.reliability for heard in depths._subscriptions}[topic]
 
     assert asked_for() is BEST_EFFORT
     publisher = offer(RELIABLE)
-    depths.hear_again()
+    depths.resubscribe()
     assert asked_for() is RELIABLE and receives(publisher)
     stage.driver.destroy_publisher(publisher)
     stage.until(lambda: not stage.node.get_publishers_info_by_topic(topic))
-    depths.hear_again()
+    depths.resubscribe()
     assert asked_for() is RELIABLE  # nobody is there: nothing to follow
     publisher = offer(BEST_EFFORT)
     assert not receives(publisher, NEVER_S)
-    depths.hear_again()
+    depths.resubscribe()
     assert asked_for() is BEST_EFFORT and receives(publisher)
     depths.close()
 
@@ -152,7 +152,7 @@ def test_depth_follows_its_publishers_too(stage):
 def test_what_was_asked_for_by_parameter_stays(stage):
     stage.offer(BEST_EFFORT)
     stage.cameras.open(NodeConfig(image_qos="reliable"))
-    stage.cameras.hear_again()
+    stage.cameras.resubscribe()
     assert stage.asked_for() is RELIABLE and not stage.receives(NEVER_S)
     fact = stage.cameras.facts(0)[0]
     assert (fact.received, fact.age_s) == (0, None)

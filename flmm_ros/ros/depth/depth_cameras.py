@@ -1,40 +1,21 @@
 """Depth and camera_info of every camera: subscribed to while the node is active.
 
-Depth comes as bytes and is decoded by whoever needs it. Does not know about: models, commands,
-targets.
+Depth comes as bytes and is decoded by whoever needs it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from flmm_ros.ros.depth.depth_images import DepthImages, DepthWatch
-from flmm_ros.ros.images.camera import offers_other, reliability_of
+from flmm_ros.ros.images.adaptive_subscription import AdaptiveSubscription
 from flmm_ros.ros.interface.endpoints import CAMERA_INFO, DEPTH, Endpoint
 from flmm_ros.ros.interface.parameters import SpaceConfig
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """One topic that is listened to. topic: absolute; handle: rclpy's subscription."""
-
-    topic: str
-    kind: Any
-    depth: int
-    callback: Callable[[Any], None]
-    is_raw: bool
-    reliability: ReliabilityPolicy
-    handle: Any
 
 
 class DepthCameras:
@@ -44,12 +25,10 @@ class DepthCameras:
         self._node = node
         self._images: dict[str, DepthImages] = {}
         self._lock = threading.Lock()  # over the subscriptions
-        self._heard: list[_Heard] = []
-        self._qos = "auto"
+        self._subscriptions: list[AdaptiveSubscription] = []
 
     def open(self, names: tuple[str, ...], config: SpaceConfig, qos: str) -> None:
         """Listens to the depth of these cameras; the main one has no name. qos: as for images."""
-        self._qos = qos
         if config.depth == "off":
             return
         kind = CompressedImage if config.depth_transport == "compressed" else DEPTH.type
@@ -57,30 +36,41 @@ class DepthCameras:
             for name in names:
                 images = DepthImages(kind)
                 self._images[name] = images
-                self._listen(DEPTH, kind, name, images.put_depth, is_raw=True)
-                self._listen(CAMERA_INFO, CAMERA_INFO.type, name, images.put_info)
+                self._subscriptions += [
+                    AdaptiveSubscription(
+                        self._node,
+                        kind,
+                        _topic_of(DEPTH, name),
+                        images.put_depth,
+                        depth=DEPTH.depth,
+                        qos=qos,
+                        is_raw=True,
+                    ),
+                    AdaptiveSubscription(
+                        self._node,
+                        CAMERA_INFO.type,
+                        _topic_of(CAMERA_INFO, name),
+                        images.put_info,
+                        depth=CAMERA_INFO.depth,
+                        qos=qos,
+                    ),
+                ]
 
     def close(self) -> None:
         """Listens no more, and forgets everything."""
         with self._lock:
-            while self._heard:
-                self._node.destroy_subscription(self._heard.pop().handle)
+            while self._subscriptions:
+                self._subscriptions.pop().destroy()
             self._images = {}
 
-    def hear_again(self) -> None:
+    def resubscribe(self) -> None:
         """Topics that came later, or with another QoS, are asked for what they offer now."""
-        if self._qos != "auto":
-            return
         with self._lock:
-            for number, old in enumerate(self._heard):
-                if offers_other(self._node, old.topic, old.reliability):
-                    self._node.destroy_subscription(old.handle)
-                    self._heard[number] = self._subscribe(
-                        old.topic, old.kind, old.depth, old.callback, old.is_raw
-                    )
+            for subscription in self._subscriptions:
+                subscription.adapt()
 
     def forget(self) -> None:
-        """What has come is of a time that is yet to come again."""
+        """Drops what has come: it is from before the clock was set back."""
         for images in self._images.values():
             images.clear()
 
@@ -97,28 +87,7 @@ class DepthCameras:
         """Depth images received so far, by camera."""
         return {name: images.count for name, images in self._images.items()}
 
-    def _listen(
-        self,
-        endpoint: Endpoint,
-        kind: Any,
-        name: str,
-        callback: Callable[[Any], None],
-        *,
-        is_raw: bool = False,
-    ) -> None:
-        topic = self._node.resolve_topic_name(f"{name}/{endpoint.name}" if name else endpoint.name)
-        self._heard.append(self._subscribe(topic, kind, endpoint.depth, callback, is_raw))
 
-    def _subscribe(
-        self, topic: str, kind: Any, depth: int, callback: Callable[[Any], None], is_raw: bool
-    ) -> _Heard:
-        reliability = reliability_of(self._node, self._qos, topic)
-        handle = self._node.create_subscription(
-            kind,
-            topic,
-            callback,
-            QoSProfile(depth=depth, reliability=reliability),
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            raw=is_raw,
-        )
-        return _Heard(topic, kind, depth, callback, is_raw, reliability, handle)
+def _topic_of(endpoint: Endpoint, camera: str) -> str:
+    """The relative topic of a camera; the main one has no name."""
+    return f"{camera}/{endpoint.name}" if camera else endpoint.name

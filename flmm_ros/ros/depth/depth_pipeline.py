@@ -51,12 +51,12 @@ class Surroundings:
         self._depths.close()
         self._transforms.close()
 
-    def hear_again(self) -> None:
+    def resubscribe(self) -> None:
         """Depth that came later, or with another QoS, is asked for what it offers now."""
-        self._depths.hear_again()
+        self._depths.resubscribe()
 
     def forget(self) -> None:
-        """What has come is of a time that is yet to come again."""
+        """Drops what has come: it is from before the clock was set back."""
         self._depths.forget()
 
     def publish(self, reply: Reply) -> None:

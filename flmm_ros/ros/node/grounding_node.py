@@ -195,7 +195,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._surroundings.close()
 
     def _forget(self) -> None:
-        """What has come is of a time that is yet to come again."""
+        """Drops what has come: it is from before the clock was set back."""
         self._cameras.forget()
         self._surroundings.forget()
 
@@ -291,8 +291,8 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def _watch(self) -> None:
         """Once a second."""
-        self._cameras.hear_again()
-        self._surroundings.hear_again()
+        self._cameras.resubscribe()
+        self._surroundings.resubscribe()
         failures, failure_text = self._statistics.failures
         now = self.get_clock().now()
         snapshot = diagnostics.Snapshot(
