@@ -5,7 +5,6 @@
 Starts the simulated camera, the grounding node with the embedded model, and the console, which
 prints its address; what stands after -- goes to the console. Ctrl-C or SIGTERM ends all
 three.
-Does not know about: pages, answers.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flmm_sim.processes import PATIENCE_S, Child
+from flmm_sim.processes import STOP_TIMEOUT_S, ChildProcess
 
 OUT = Path("out/console")
 WIDTH_PX, HEIGHT_PX = 640, 480  # of the camera: larger than the models', for people's eyes
@@ -43,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
             ("grounding_node", "flmm_ros.ros.node.grounding_node", node),
         ):
             ros = ["--ros-args", *(word for value in parameters for word in ("-p", value))]
-            stack.enter_context(Child(name, module, ros, OUT / f"{name}.log"))
+            stack.enter_context(ChildProcess(name, module, ros, OUT / f"{name}.log"))
         Console().print(
             f"logs: {OUT}/camera.log, {OUT}/grounding_node.log; the model loads for some seconds"
         )
@@ -52,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             return console.wait()
         except KeyboardInterrupt:  # the console has got the signal too
-            return console.wait(PATIENCE_S)
+            return console.wait(STOP_TIMEOUT_S)
 
 
 def _end(console: subprocess.Popen[bytes]) -> None:
@@ -61,7 +60,7 @@ def _end(console: subprocess.Popen[bytes]) -> None:
         return
     console.terminate()
     try:
-        console.wait(PATIENCE_S)
+        console.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         console.kill()
 

@@ -1,7 +1,4 @@
-"""Child processes that end with their parent: in a group of their own, logged, stopped for sure.
-
-Does not know about: ROS, what the processes do.
-"""
+"""Child processes that end with their parent: each in its own process group, with a log file."""
 
 from __future__ import annotations
 
@@ -15,22 +12,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-PATIENCE_S = 5.0  # for each of: asked to end (SIGINT), told to (SIGTERM)
+STOP_TIMEOUT_S = 5.0  # for each of SIGINT and SIGTERM, before SIGKILL
 TAIL_LINES = 25
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """SIGINT and SIGTERM come after the block: one that ended it between the start of a process and
-    its being known would leave the process behind. Handlers run on the main thread only, and those
-    that are not Python's own are not put back: see `SignalHandlerOptions` of rclpy.
+def _signals_deferred() -> Iterator[None]:
+    """Defers SIGINT and SIGTERM until after the block: a signal that arrived between the start of a
+    process and the assignment of its handle would leave the process behind. Python handles signals
+    on the main thread only; handlers that were not set from Python (rclpy's, see
+    `SignalHandlerOptions`) cannot be restored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
+    arrived: list[int] = []
     handlers = {
-        how: signal.signal(how, lambda number, _: came.append(number))
+        how: signal.signal(how, lambda number, _: arrived.append(number))
         for how in (signal.SIGINT, signal.SIGTERM)
     }
     try:
@@ -38,11 +36,11 @@ def _signals_held_back() -> Iterator[None]:
     finally:
         for how, handler in handlers.items():
             signal.signal(how, signal.SIG_DFL if handler is None else handler)
-    for number in came:
+    for number in arrived:
         signal.raise_signal(number)
 
 
-class Child:
+class ChildProcess:
     """One Python module that runs as a process, its output in a log file.
 
     A context manager: leaving it, for whatever reason, ends the process and everything it started.
@@ -53,10 +51,10 @@ class Child:
         self._command = [sys.executable, "-m", module, *arguments]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> ChildProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self.log.open("wb") as stream, _signals_held_back():
+            with self.log.open("wb") as stream, _signals_deferred():
                 self._process = subprocess.Popen(
                     self._command,
                     stdin=subprocess.DEVNULL,
@@ -64,7 +62,7 @@ class Child:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-        except BaseException:  # also the end that a signal asked for meanwhile
+        except BaseException:  # also a deferred signal
             self.stop()
             raise
         return self
@@ -92,7 +90,7 @@ class Child:
         if self._process is None:
             return None
         self._signal(how)
-        return self._process.wait(10 * PATIENCE_S)
+        return self._process.wait(10 * STOP_TIMEOUT_S)
 
     def check(self) -> None:
         """Raises RuntimeError with the end of the log where the process has ended by itself."""
@@ -119,7 +117,7 @@ class Child:
                 break
             self._signal(how)
             try:
-                self._process.wait(PATIENCE_S)
+                self._process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 continue
         self._signal(signal.SIGKILL)  # what it may have left behind in its group

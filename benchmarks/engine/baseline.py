@@ -4,8 +4,6 @@ Every command runs from the beginning: transformers' own eager attention, genera
 transformers' `generate`, the whole sequence once more with the attention of all tokens in all
 layers kept, SAM's image encoder, and the phrases decoded and refined one by one. The layers, the
 weights and the arithmetic behind the attention are those of the engine; so are the masks.
-
-Does not know about: time, memory, which models there are.
 """
 
 from __future__ import annotations

@@ -12,8 +12,6 @@ for a CPU; both sides use the same. With `--shape 7b` they are LLaVA-1.5-7B and 
 their parts, SAM's ViT-L included; the weights are random, so time and memory are real and answers
 are not. The baseline keeps all attention of a whole eager forward, after generation once more, and
 remembers nothing. Peak memory is measured in a fresh process each on a CPU, by torch on a GPU.
-
-Does not know about: trained models, accuracy.
 """
 
 from __future__ import annotations

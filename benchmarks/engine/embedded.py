@@ -7,8 +7,6 @@ Simulated tabletop images of 320x240, each new to the model. Two commands that p
 questions on each: every first one finds an image that nobody has looked at. Seconds are those of
 the clock on the wall, as a robot waits for them: what else runs on the machine counts, so let
 nothing. With --threads 1 they are those the process computed, and hold on a busy machine too.
-
-Does not know about: other models' shapes, baselines, accuracy.
 """
 
 from __future__ import annotations

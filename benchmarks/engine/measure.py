@@ -3,8 +3,6 @@
 On one CPU thread seconds are those the process really computed: what else runs on the machine then
 hardly counts. On several threads, and on a GPU, they are those of the clock on the wall. What is
 compared takes turns in one process, round after round, and ratios are those of one round.
-
-Does not know about: models, goals, how results are shown.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ Time and memory follow from shapes alone, so nothing has to be trained or fetche
 with random weights would answer noise in which no phrase is found; here its embeddings are drawn so
 large, and its vocabulary head so made, that each word of `ANSWER` is followed by the next one,
 whatever the layers in between compute.
-
-Does not know about: what is measured, how.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 """Draws a benchmark's JSON: seconds of commands beside the baseline's, stages, and memory.
-
-Does not know about: how anything is measured.
 """
 
 from __future__ import annotations

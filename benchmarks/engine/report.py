@@ -1,8 +1,6 @@
 """From measured rounds to one table and a JSON that says on what, and with what, it was measured.
 
 Every number is a median over the rounds; a ratio is the median of the rounds' own ratios.
-
-Does not know about: how anything is measured.
 """
 
 from __future__ import annotations

@@ -12,8 +12,6 @@ pair.
 Prints percentiles and where the time goes; writes JSON. Exit status: 0 the p99 of topic commands is
 within the floor, 1 it is not, 2 it could not run. Busy machines measure their other work too: the
 load average stands beside the result, and the CPU time of the node's process for one command.
-
-Does not know about: models, accuracy.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ from flmm_ros.action import Ground
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.messages.conversions import image_to_msg
-from flmm_sim.processes import Child
+from flmm_sim.processes import ChildProcess
 
 NAMESPACE, NODE = "/overhead", "grounding_node"
 SIZE_HW = (480, 640)
@@ -115,7 +113,7 @@ class Asker:
         answer: GroundedAnswer = result.result().result.answer
         return answer
 
-    def wait_for_node(self, child: Child) -> None:
+    def wait_for_node(self, child: ChildProcess) -> None:
         """Until commands arrive and are answered with OK."""
         end_s = time.monotonic() + 180.0
         while time.monotonic() < end_s:
@@ -175,7 +173,7 @@ def measure(count: int, out: Path) -> dict[str, Pairs]:
         stack.callback(executor.shutdown)
         stack.callback(Camera(node, picture).close)
         asker = Asker(node, executor)
-        child = Child("the node", "benchmarks.node.plain_node", arguments, out / "node.log")
+        child = ChildProcess("the node", "benchmarks.node.plain_node", arguments, out / "node.log")
         stack.enter_context(child)
         asker.wait_for_node(child)
         engine = PlainGrounder(GrounderConfig())

@@ -1,8 +1,7 @@
 """An engine that does next to nothing, to measure what is around it.
 
 It finds a rectangle in the middle of any picture, whose arrays are made once for each size of
-picture; every answer ends with the milliseconds that it took. Does not know about: ROS, models, who
-measures.
+picture; every answer ends with the milliseconds that it took.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
     python -m benchmarks.node.plain_node --ros-args -p autostart:=true
 
-Node, worker, topics and messages are the real ones. Not for a robot. Does not know about: who
-measures.
+Node, worker, topics and messages are the real ones. Not for a robot.
 """
 
 from __future__ import annotations

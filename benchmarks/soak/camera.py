@@ -1,7 +1,7 @@
 """The soak's camera and clock: numbered pictures at a rate, on a clock that can be set back.
 
 The pictures are scenes of the tabletop, rendered once; each that goes out has its number in its
-pixels and the simulated time in its header. Does not know about: commands, the node.
+pixels and the simulated time in its header.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 """What goes wrong during a soak, one after another, and whether the node says so and recovers.
-
-Does not know about: the books, how the result is judged.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The books of a soak: every command that was sent, what became of it, and every picture shown.
 
 All times are monotonic seconds of one machine, the same in every process on it. Safe to use from
-several threads. Does not know about: ROS, processes, how commands are sent.
+several threads.
 """
 
 from __future__ import annotations

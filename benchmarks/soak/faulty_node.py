@@ -8,8 +8,6 @@ calls fail: `exception=N` every Nth command raises inside the model, `out_of_mem
 command asks the allocator for a pebibyte, `load=N` every Nth configure fails. Every answer ends
 with the number in the picture's pixels (`frame_number`) and when the picture was opened, in
 monotonic seconds, so that a soak can tell a stale answer from a fresh one.
-
-Does not know about: who commands, what is counted.
 """
 
 from __future__ import annotations

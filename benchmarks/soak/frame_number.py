@@ -2,7 +2,7 @@
 whatever the answer's header says.
 
 The first two pixels of the first row hold a mark and 32 bits; an answer names the number at the end
-of its text. Does not know about: ROS, models.
+of its text.
 """
 
 from __future__ import annotations

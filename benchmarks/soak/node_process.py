@@ -1,6 +1,4 @@
 """The soak's node process: started, killed, asked to end, and its memory and CPU followed.
-
-Does not know about: ROS, what is asked of the node.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from flmm_sim.processes import Child
+from flmm_sim.processes import ChildProcess
 
 SAMPLE_S = 1.0
 MODULE, VARIABLE = "benchmarks.soak.faulty_node", "FLMM_FAULTS"
@@ -43,7 +41,7 @@ class SoakProcess:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             self._arguments += ["-p", f"{name}:={text}"]
         self._faults, self._out = faults, out
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
         self.lives = 0
         self._samples: list[Sample] = []
         self._is_over = threading.Event()
@@ -74,7 +72,7 @@ class SoakProcess:
         self._end()
         self.lives += 1
         os.environ[VARIABLE] = self._faults
-        self._child = Child("the node", MODULE, self._arguments, self.log)
+        self._child = ChildProcess("the node", MODULE, self._arguments, self.log)
         self._child.__enter__()
 
     def kill(self) -> None:

@@ -1,6 +1,4 @@
 """What a soak found: the checks it has to pass, a table, JSON and a plot.
-
-Does not know about: ROS, processes, how anything was measured.
 """
 
 from __future__ import annotations

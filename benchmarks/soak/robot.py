@@ -1,8 +1,7 @@
 """The soak's robot: sends commands of every kind, cancels some, and books what comes back.
 
 Goals, topic commands, conversations, wrong ones that must be refused, too little time.
-What is sent and when follows from a seed. Does not know about: what goes wrong with the node, or
-when; what a right answer is.
+What is sent and when follows from a seed.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.interface.endpoints import COMMAND, GROUND
-from flmm_ros.ros.interface.refusals import code_name
+from flmm_ros.ros.interface.error_codes import code_name
 
 NODE = "grounding_node"
 SERVICE_S = 60.0  # a configure may load a model meanwhile

@@ -10,8 +10,6 @@ processes; after them one process lives on, and its memory is followed.
 
 Prints what was sent, answered, refused by code and lost, and writes soak.json and soak.png. Exit
 status: 0 every floor holds, 1 one does not, 2 it could not run.
-
-Does not know about: how a floor is judged (`soak_report`), what is booked (`soak_ledger`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 The masks are the simulator's: what is measured is geometry. `middle` is the distance on the table
 between the box's middle and where the object was put (the origin of its shape, which is not the
-middle of a mug with a handle, a duck or a bunny). Does not know about: models, ROS.
+middle of a mug with a handle, a duck or a bunny).
 """
 
 from __future__ import annotations

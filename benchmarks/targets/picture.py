@@ -3,7 +3,6 @@
     python -m benchmarks.targets.picture 1000025 --out docs/targets.png
 
 The masks are the simulator's, so that the picture shows geometry and nothing else.
-Does not know about: models, ROS.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 """The answers of a run as a table in the terminal, a row for each command.
-
-Does not know about: ROS, models, where the answers came from.
 """
 
 from __future__ import annotations

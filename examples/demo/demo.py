@@ -5,7 +5,6 @@
 Shows every answer beside the simulator's truth, and writes out/demo/index.html with masks,
 attention and times. The exit code is 0 where every command was answered, or refused where a
 refusal is due; whether the answers are right is counted and shown.
-Does not know about: how masks are made.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from examples.demo.truth import iou, objects_meant, true_mask
 from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.errors import FlmmError
 from flmm_ros.ros.client.client import FoundObject, GroundingError, GroundingResult
-from flmm_sim.processes import Child
+from flmm_sim.processes import ChildProcess
 from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RuntimeError, TimeoutError, GroundingError, FlmmError) as error:
         console.print(Text(f"demo: {error}", style="bold red"))
         for name in (CAMERA, GROUNDING):
-            console.print(Text(Child.tail_of(args.out / f"{name}.log"), style="dim"))
+            console.print(Text(ChildProcess.tail_of(args.out / f"{name}.log"), style="dim"))
         return 1
     except KeyboardInterrupt:
         console.print("demo: interrupted")
@@ -93,7 +92,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _run(stack: ExitStack, args: argparse.Namespace, console: Console) -> list[ShownCommand]:
     """Starts both processes, asks everything, and leaves the ending of all of it to `stack`."""
     camera = stack.enter_context(
-        Child(
+        ChildProcess(
             CAMERA,
             "flmm_sim.nodes.camera_node",
             ["--ros-args", "-p", f"seed:={SEEDS[0]}"],
@@ -101,7 +100,7 @@ def _run(stack: ExitStack, args: argparse.Namespace, console: Console) -> list[S
         )
     )
     node = stack.enter_context(
-        Child(
+        ChildProcess(
             GROUNDING,
             "flmm_ros.ros.node.grounding_node",
             ["--ros-args", "-p", f"model:={args.model}", "-p", "autostart:=true"],

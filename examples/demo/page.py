@@ -1,8 +1,7 @@
 """One HTML page that shows what was asked, what was answered, and why: masks, attention, times.
 
 The page stands alone (pictures inside, no scripts, nothing from the network), so it can be sent to
-somebody. All text is escaped: commands and answers are not trusted. Does not know about: ROS,
-models, where the answers came from.
+somebody. All text is escaped: commands and answers are not trusted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The person at the robot, as a ROS node: changes the scene, waits until it is seen, asks, listens.
 
 Everything goes through the interfaces a user has: the camera's parameter service, the topics, the
-action. Does not know about: what is asked, what a right answer is, how it is shown.
+action.
 """
 
 from __future__ import annotations

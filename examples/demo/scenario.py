@@ -2,7 +2,6 @@
 
 The commands are built from the truth of each scene, so they stay right if the world changes: "the
 red mug" is asked for because there is one, and the absent object because there is none.
-Does not know about: ROS, models, how the answers are shown.
 """
 
 from __future__ import annotations

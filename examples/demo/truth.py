@@ -2,7 +2,6 @@
 
 A phrase is matched to objects by the colours and kinds in its words, so that "the red mug" is
 judged against the red mug and not against whatever lies under the mask.
-Does not know about: ROS, models.
 """
 
 from __future__ import annotations

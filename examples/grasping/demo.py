@@ -6,7 +6,6 @@ Three processes that know one another by topics alone, and a judge who knows whe
 are. Every world of `--seeds` gives one instruction, the kinds of task in turn. Prints what was
 told, what the robot said and what physics says; writes contact_sheet.png, grasp.gif and
 attempts.jsonl. For the statistics of many worlds without topics, see grasp_eval.py.
-Does not know about: how something is found or gripped.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from examples.grasping.pictures import contact_sheet, save_film, tile_of
 from examples.grasping.tasks import KINDS_OF_TASK, PICK, Task, judge, task_in
 from flmm_ros.ros.client.client import GroundingClient, GroundingError
 from flmm_sim.arm.world import GraspWorld
-from flmm_sim.processes import Child
+from flmm_sim.processes import ChildProcess
 from flmm_sim.tabletop.tabletop import seed_range
 
 START_S, TASK_S, SETTLE_S = 120.0, 240.0, 1.5
@@ -93,7 +92,7 @@ def _tell(instruction: str) -> str:
 def grounding_node(model: str, out: Path) -> Iterator[None]:
     """The grounding node's process, for as long as it lasts; returns when it answers."""
     arguments = ["--ros-args", "-p", f"model:={model}", "-p", "autostart:=true"]
-    child = Child("node", "flmm_ros.ros.node.grounding_node", arguments, out / "grounding_node.log")
+    child = ChildProcess("node", "flmm_ros.ros.node.grounding_node", arguments, out / "grounding_node.log")
     with child, GroundingClient(rclpy.create_node("grasp_start")) as client:
         end_s = time.monotonic() + START_S
         while True:  # without a camera it refuses, which is an answer all the same
@@ -134,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
             stack.callback(rclpy.try_shutdown)
             stack.enter_context(grounding_node(args.model, args.out))
             tasks = tasks_for(range(*args.seeds))
-            world = Child("world", "flmm_sim.nodes.arm_node", [], args.out / "world.log")
+            world = ChildProcess("world", "flmm_sim.nodes.arm_node", [], args.out / "world.log")
             watch = stack.enter_context(Watch(stack.enter_context(world).check))
             lines = stack.enter_context((args.out / "attempts.jsonl").open("w", encoding="utf-8"))
             for task in track(tasks, description="instructions"):
@@ -145,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
                 lines.write(json.dumps(asdict(attempt)) + "\n")
                 lines.flush()
     except (RuntimeError, TimeoutError, GroundingError) as error:
-        print(f"error: {error}\n{Child.tail_of(args.out / 'grounding_node.log')}", file=sys.stderr)
+        print(f"error: {error}\n{ChildProcess.tail_of(args.out / 'grounding_node.log')}", file=sys.stderr)
         return 2
     Console().print(table_of(attempts))
     contact_sheet(tiles).save(args.out / "contact_sheet.png")

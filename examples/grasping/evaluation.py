@@ -7,8 +7,6 @@ Every seed is one world, with one instruction of every kind that is asked for: b
 the <colour> <kind>" of a thing that lies there, and of one that does not. Physics judges. The
 program of grasp_robot.py and the engine run in this process, without topics. A run that was cut off
 goes on; the results are in `attempts.jsonl`.
-
-Does not know about: ROS, how something is gripped, found or put.
 """
 
 from __future__ import annotations

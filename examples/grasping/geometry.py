@@ -1,6 +1,4 @@
 """Grasps and poses for a robot program: shifted, turned, those first that leave most room.
-
-Does not know about: the arm, who finds the things.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 `ArmHere` is what `Arm` of grasp_arm.py offers and `ClientHere` what GroundingClient does, so that
 the program of grasp_robot.py runs on both alike. Answers are made and read by the node's own code
 and messages, but nothing is sent: no ROS graph is needed. Time passes only while the arm waits.
-Does not know about: instructions, what would be right.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from flmm_ros.engine.errors import TargetError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.ros.client.grounding_result import GroundingResult, result_from_msg
-from flmm_ros.ros.commands.command import answer_to_msg
+from flmm_ros.ros.commands.answer_message import answer_to_msg
 from flmm_ros.ros.depth.depth_images import DepthImages
 from flmm_ros.ros.interface.parameters import SpaceConfig
 from flmm_ros.ros.targets.target_finding import find_targets, settings_from
 from flmm_ros.ros.targets.target_messages import add_targets
 from flmm_sim.arm.arm_client import (
+    ARRIVED_M,
     GRIP_REPORTS,
-    HELD_M,
+    HOLDING_M,
     PICTURE_S,
     REPORT_S,
-    THERE_M,
     is_at_rest,
 )
-from flmm_sim.arm.panda import UnreachableError
+from flmm_sim.arm.kinematics import UnreachableError
 from flmm_sim.arm.world import GraspWorld
 from flmm_sim.nodes.camera_node import FRAME_ID, depth_to_msg, info_to_msg
 from flmm_sim.tabletop.camera import Picture
@@ -83,7 +82,7 @@ class ArmHere:
     @property
     def holds_something(self) -> bool:
         """Closed fingers that do not meet."""
-        return self.width_m > HELD_M
+        return self.width_m > HOLDING_M
 
     def wait_for_picture(self) -> None:
         """Lets as much time pass as the camera takes."""
@@ -100,7 +99,7 @@ class ArmHere:
         while not is_at_rest(tips_m) and len(tips_m) < _MOVE_S / REPORT_S:
             self._world.step(REPORT_S)
             tips_m.append(self._world.arm.tip[:3, 3])
-        return bool(np.linalg.norm(tips_m[-1] - T_world_tip[:3, 3]) < THERE_M)
+        return bool(np.linalg.norm(tips_m[-1] - T_world_tip[:3, 3]) < ARRIVED_M)
 
     def open_to(self, width_m: float) -> None:
         """Sends the fingers apart by so much; less than what is between them means: grip."""

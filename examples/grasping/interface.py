@@ -1,7 +1,7 @@
 """What the program of grasp_robot.py needs: an arm with a camera, and somebody to ask.
 
 `Arm` and `GroundingClient` offer it over ROS, `ArmHere` and `ClientHere` of grasp_in_process.py in
-one process. Does not know about: either of them.
+one process.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 """Watches a grasp world over ROS as nobody on a robot can: where things really are, pictures.
-
-Does not know about: instructions, what would be right.
 """
 
 from __future__ import annotations

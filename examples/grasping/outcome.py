@@ -1,7 +1,7 @@
 """One task carried out in one process by the program of grasp_robot.py, and what became of it.
 
 Physics says whether it was done; where it was not, what was asked, seen and moved meanwhile says
-why. What the simulator knows is used for that only. Does not know about: ROS, files, statistics.
+why. What the simulator knows is used for that only.
 """
 
 from __future__ import annotations

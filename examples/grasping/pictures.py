@@ -1,6 +1,4 @@
 """Pictures of picking up: a tile for each instruction, all tiles on one sheet, a film.
-
-Does not know about: ROS, physics, what was told.
 """
 
 from __future__ import annotations

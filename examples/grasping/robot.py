@@ -16,7 +16,7 @@ import rclpy
 from examples.grasping.geometry import boxes_of, by_room, by_spare, is_cut, shift, turned_about
 from examples.grasping.interface import AnyArm, AnyClient, Pose
 from flmm_ros.ros.client.client import FoundTarget, GroundingClient, GroundingError
-from flmm_sim.arm.arm_client import Arm
+from flmm_sim.arm.arm_client import ArmClient
 
 ABOVE_M, LIFT_M, BESIDE_M, ROOM_M, NEAR_M, LOOKS = 0.10, 0.13, 0.10, 0.02, 0.02, 4
 SIDES = {"left": (-1, 0), "right": (1, 0), "behind": (0, -1), "front": (0, 1)}  # right, near
@@ -90,7 +90,7 @@ if __name__ == "__main__":
     node = rclpy.create_node("robot")
     with GroundingClient(node) as client:
         try:
-            print(fulfil(client, Arm(node), " ".join(sys.argv[1:])), flush=True)
+            print(fulfil(client, ArmClient(node), " ".join(sys.argv[1:])), flush=True)
         except (GroundingError, TimeoutError) as error:
             sys.exit(f"error: {error}")
     node.destroy_node()

@@ -2,7 +2,6 @@
 
 Five kinds of task: pick a thing up, put one beside another, give something by its use, leave alone
 what is not there, ask back where two things fit.
-Does not know about: ROS, the model, how something is gripped.
 """
 
 from __future__ import annotations

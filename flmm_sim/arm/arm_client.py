@@ -1,7 +1,6 @@
 """A robot's arm and camera as a program has them: goals out, finger tips, widths and pictures in.
 
-Talks to the topics of grasp_node.py and to nothing else. Does not know about: what is gripped, the
-grounding node.
+Talks to the topics of `flmm_sim.nodes.arm_node` and to nothing else.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from flmm_ros.ros.messages.poses import matrix_of, pose_to_msg
 
 WORLD = "world"
 MAX_WIDTH_M = 0.08
-HELD_M = 0.004  # fingers that stay this far apart have something between them
-THERE_M = 0.01  # from the goal; farther off, the arm came to rest elsewhere
+HOLDING_M = 0.004  # fingers that stay this far apart have something between them
+ARRIVED_M = 0.01  # from the goal; farther off, the arm came to rest elsewhere
 REPORT_S = 0.05  # of the world, between two reports of the arm
 PICTURE_S = 1.0  # the same, between two pictures: the software renderer is slow
 GRIP_REPORTS = 30  # a second and a half for the fingers
 _SETTLED = 20  # reports of the tips, a second of them, that differ by less than this:
 _STILL_M = 2e-4
-_PATIENCE_S = 60.0
+_TIMEOUT_S = 60.0
 
 
 def is_at_rest(tips_m: Sequence[NDArray[np.float64]]) -> bool:
@@ -39,7 +38,7 @@ def is_at_rest(tips_m: Sequence[NDArray[np.float64]]) -> bool:
     return bool(np.ptp(tips_m[-_SETTLED:], axis=0).max() < _STILL_M)
 
 
-class Arm:
+class ArmClient:
     """Moves the finger tips and the fingers, and knows where the camera is.
 
     Args:
@@ -89,7 +88,7 @@ class Arm:
         pose = pose_to_msg(T_world_tip)
         self._goal.publish(PoseStamped(header=Header(frame_id=WORLD), pose=pose))
         self._wait(lambda: is_at_rest(self._tips_m), "arm/tip")
-        return bool(np.linalg.norm(self._tips_m[-1] - T_world_tip[:3, 3]) < THERE_M)
+        return bool(np.linalg.norm(self._tips_m[-1] - T_world_tip[:3, 3]) < ARRIVED_M)
 
     def open_to(self, width_m: float) -> None:
         """Sends the fingers apart by so much; less than what is between them means: grip."""
@@ -100,16 +99,16 @@ class Arm:
     @property
     def holds_something(self) -> bool:
         """Closed fingers that do not meet."""
-        return self.width_m > HELD_M
+        return self.width_m > HOLDING_M
 
     def _wait(self, is_done: Callable[[], bool], topic: str) -> None:
-        end_s = time.monotonic() + _PATIENCE_S
+        end_s = time.monotonic() + _TIMEOUT_S
         while not is_done():
             rclpy.spin_once(self._node, timeout_sec=0.1)
             if time.monotonic() > end_s:
                 name = self._node.resolve_topic_name(topic)
                 raise TimeoutError(
-                    f"expected the robot's topics, and rest, within {_PATIENCE_S:g} s; waited "
+                    f"expected the robot's topics, and rest, within {_TIMEOUT_S:g} s; waited "
                     f"for {name}: does `ros2 topic hz {name}` show messages?"
                 )
 

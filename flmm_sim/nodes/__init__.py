@@ -1,1 +1,1 @@
-"""The simulation as ROS 2 nodes."""
+"""The simulated camera and the simulated arm as ROS 2 nodes."""

@@ -4,9 +4,8 @@
 
 Out: image, depth, camera_info; camera_pose (latched); arm/tip (pose of the finger tips), arm/width.
 In:  arm/goal (PoseStamped of the finger tips, frame world), arm/goal_width (metres between them).
-For those who judge or watch, and never for a robot program: truth (a marker for each thing, where
+Ground truth, never for a robot program: truth (a marker for each thing, where
 it really is), onlooker (pictures, made while somebody listens).
-Does not know about: the grounding node, what is to be gripped.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from visualization_msgs.msg import Marker, MarkerArray
 from flmm_ros.ros.messages.conversions import image_to_msg
 from flmm_ros.ros.messages.poses import matrix_of, pose_to_msg, vector_to_msg
 from flmm_sim.arm.arm_client import PICTURE_S, REPORT_S, WORLD
-from flmm_sim.arm.panda import UnreachableError
+from flmm_sim.arm.kinematics import UnreachableError
 from flmm_sim.arm.world import GraspWorld, Thing
 from flmm_sim.nodes.camera_node import FRAME_ID, MAX_SEED, depth_to_msg, info_to_msg
 from flmm_sim.nodes.node_process import SimulatedNode, run_until_ended
 
-PICTURE_TICKS = round(PICTURE_S / REPORT_S)
-ONLOOKER_TICKS, ONLOOKER_HW = 5, (240, 320)
+PICTURE_PERIOD_TICKS = round(PICTURE_S / REPORT_S)
+ONLOOKER_PERIOD_TICKS, ONLOOKER_HW = 5, (240, 320)
 
 
-class GraspNode(SimulatedNode):
+class ArmNode(SimulatedNode):
     """Steps one world and reports it; everything on one thread."""
 
     def __init__(self) -> None:
@@ -106,10 +105,10 @@ class GraspNode(SimulatedNode):
             return
         self._tip.publish(self._pose(self.world.arm.tip))
         self._width.publish(Float32(data=self.world.arm.width_m))
-        if self._ticks % PICTURE_TICKS == 0:
+        if self._ticks % PICTURE_PERIOD_TICKS == 0:
             self._publish_picture()
             self._truth.publish(MarkerArray(markers=self._markers()))
-        if self._ticks % ONLOOKER_TICKS == 0 and self._onlooker.get_subscription_count():
+        if self._ticks % ONLOOKER_PERIOD_TICKS == 0 and self._onlooker.get_subscription_count():
             picture = self.world.onlooker_picture(ONLOOKER_HW)
             self._onlooker.publish(image_to_msg(picture, self._header("onlooker")))
         self._ticks += 1
@@ -147,7 +146,7 @@ class GraspNode(SimulatedNode):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the world until it is interrupted or terminated; both are a clean end."""
-    return run_until_ended(GraspNode, args)
+    return run_until_ended(ArmNode, args)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Publishes `image` (rgb8), `depth` (32FC1, metres along the optical axis), `camer
 one stamp, and with `compressed` also `image/compressed`. The scene is a function of the parameter
 `seed`, which may be changed while it runs: the next picture shows the new scene. A scene is
 rendered once; after that the same pixels go out with new stamps.
-Does not know about: the grounding node.
 """
 
 from __future__ import annotations

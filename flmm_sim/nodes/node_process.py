@@ -1,7 +1,4 @@
-"""How the process of a simulated thing runs: until somebody ends it, and then it leaves cleanly.
-
-Does not know about: what is simulated.
-"""
+"""Runs a simulated node until its process is interrupted or terminated."""
 
 from __future__ import annotations
 

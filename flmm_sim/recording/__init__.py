@@ -1,1 +1,1 @@
-"""Recordings and photos of simulated scenes."""
+"""Recordings and pictures of the simulated tabletop: `python -m flmm_sim.recording`."""

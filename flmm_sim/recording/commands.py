@@ -1,7 +1,4 @@
-"""What is asked about a recorded scene, and the right answers, as a scenario has them.
-
-Does not know about: recordings, models.
-"""
+"""What is asked about a recorded scene, and the right answers, as a scenario has them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Turns scenes of the simulated tabletop into a recording, as a robot would have made it.
 
 Camera image, depth, camera_info, label images and the names of the labels, all with one stamp; and
-in the folder a scenario that asks about every scene. The same plan makes the same recording. Does
-not know about: the command line, models, the replay.
+in the folder a scenario that asks about every scene. The same plan makes the same recording.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from PIL import Image as PillowImage
 from rich.progress import track
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.replay.recording.bag import message_types
 from flmm_sim.recording.commands import commands_for
 from flmm_sim.tabletop.tabletop import HEIGHT_PX, WIDTH_PX, Tabletop, TabletopScene
@@ -46,7 +46,7 @@ _TOPICS = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class RecordingPlan:
     """What to record. turn_deg: how far the camera goes around between two images. noise: standard
     deviation of the pixel values. depth_encoding: 16UC1 (millimetres), 32FC1 (metres), empty."""
 
@@ -64,28 +64,28 @@ class Plan:
     ask_every_s: float = 0.0
 
 
-def record(out: Path, plan: Plan, *, is_shown: bool = False) -> Path:
+def record(out: Path, plan: RecordingPlan, *, is_shown: bool = False) -> Path:
     """Writes the recording and, in it, scenario.yaml. Returns the folder.
 
     Raises:
         FileExistsError: there is something already.
-        ValueError: the pictures are too small, or SQLite cannot be compressed by chunk.
+        ConfigError: the pictures are too small, or SQLite cannot be compressed by chunk.
     """
     if out.exists():
         raise FileExistsError(f"{out}: expected a new folder, something is there; remove it")
     if plan.width_px < MIN_SIZE_PX[0] or plan.height_px < MIN_SIZE_PX[1]:
-        raise ValueError(
+        raise ConfigError(
             f"size: expected at least {MIN_SIZE_PX[0]}x{MIN_SIZE_PX[1]} pixels, where every thing "
             f"can be seen, got {plan.width_px}x{plan.height_px}"
         )
     if plan.compression == "chunk" and plan.storage != "mcap":
-        raise ValueError("compression chunk: expected storage mcap, got sqlite3")
+        raise ConfigError("compression chunk: expected storage mcap, got sqlite3")
     writer = Writer(out, version=9, storage_plugin=STORAGES[plan.storage])
     writer.set_compression(COMPRESSIONS[plan.compression], CompressionFormat.ZSTD)
     out.parent.mkdir(parents=True, exist_ok=True)
     asked: list[dict[str, Any]] = []
     with writer, Tabletop(plan.width_px, plan.height_px) as world:
-        recorder = _Recorder(writer, plan)
+        recorder = _SceneWriter(writer, plan)
         total = len(plan.seeds) * plan.frames
         views = track(_views(world, plan), description="frames", total=total, disable=not is_shown)
         for number, scene in enumerate(views):
@@ -99,7 +99,7 @@ def record(out: Path, plan: Plan, *, is_shown: bool = False) -> Path:
     return out
 
 
-def _views(world: Tabletop, plan: Plan) -> Iterator[TabletopScene]:
+def _views(world: Tabletop, plan: RecordingPlan) -> Iterator[TabletopScene]:
     """Every scene from a camera that goes around it, the middle image from its own place."""
     for seed in plan.seeds:
         for index in range(plan.frames):
@@ -107,7 +107,7 @@ def _views(world: Tabletop, plan: Plan) -> Iterator[TabletopScene]:
             yield world.render(seed, turn_deg=turn_deg)
 
 
-def _scenario(name: str, plan: Plan, commands: Sequence[dict[str, Any]]) -> str:
+def _scenario(name: str, plan: RecordingPlan, commands: Sequence[dict[str, Any]]) -> str:
     topics = {"image": _TOPICS["jpeg" if plan.is_jpeg else "image"][0]}
     if plan.depth_encoding:
         topics |= {k: _TOPICS[k][0] for k in ("depth", "camera_info")}
@@ -118,14 +118,14 @@ def _scenario(name: str, plan: Plan, commands: Sequence[dict[str, Any]]) -> str:
         "commands": list(commands),
         "thresholds": {"masks.cIoU": ">= 0.5", "absent.accuracy": ">= 0.5"},
     }
-    note = f"# Made by flmm_sim.recording.record: seeds {plan.seeds.start}:{plan.seeds.stop}.\n"
+    note = f"# Made by flmm_sim.recording: seeds {plan.seeds.start}:{plan.seeds.stop}.\n"
     return note + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
-class _Recorder:
+class _SceneWriter:
     """Turns scenes into messages."""
 
-    def __init__(self, writer: Writer, plan: Plan) -> None:
+    def __init__(self, writer: Writer, plan: RecordingPlan) -> None:
         self._writer, self._plan = writer, plan
         self._store = message_types()
         self._rng = np.random.default_rng(plan.seeds.start)

@@ -2,28 +2,31 @@
 
     python -m flmm_sim.recording.snapshots --seeds 2000100:2000140 --out out/snapshots
 
-Something to try the tools on that need no camera, such as flmm_ros.cli.localise. Does not
-know about: models, ROS.
+Something to try programs on that need no camera, such as `flmm localise`.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from PIL import Image
 from rich.progress import track
 
-from flmm_sim.tabletop.tabletop import Tabletop, seed_range
+from flmm_ros.cli.command_line import run_command
+from flmm_sim.tabletop.seeds import seed_range
+from flmm_sim.tabletop.tabletop import Tabletop
 
 
-def take(first: int, stop: int, out: Path) -> list[Path]:
-    """Renders seeds first..stop-1; writes NAME.png and NAME.txt, one phrase a line."""
+def take_snapshots(seeds: range, out: Path) -> list[Path]:
+    """Renders every seed; writes NAME.png and NAME.txt, one phrase a line."""
     out.mkdir(parents=True, exist_ok=True)
     written = []
     with Tabletop() as table:
-        for seed in track(range(first, stop), description="scenes"):
+        for seed in track(seeds, description="scenes"):
             scene = table.render(seed)
             picture = out / f"scene_{seed}.png"
             Image.fromarray(scene.rgb).save(picture)
@@ -33,21 +36,17 @@ def take(first: int, stop: int, out: Path) -> list[Path]:
     return written
 
 
-def main(argv: list[str] | None = None) -> int:
+def snapshots(
+    seeds: Annotated[str, typer.Option(metavar="A:B", help="Scenes.")] = "2000100:2000140",
+    out: Annotated[Path, typer.Option(help="Folder.")] = Path("out/snapshots"),
+) -> None:
+    """Take pictures of the simulated tabletop."""
+    print(f"{len(take_snapshots(seed_range(seeds), out))} pictures in {out}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(description="Take pictures of the simulated tabletop.")
-    parser.add_argument(
-        "--seeds",
-        type=seed_range,
-        default="2000100:2000140",
-        metavar="A:B",
-        help="scenes (default: %(default)s)",
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/snapshots"), help="folder")
-    args = parser.parse_args(argv)
-    first, stop = args.seeds
-    print(f"{len(take(first, stop, args.out))} pictures in {args.out}")
-    return 0
+    return run_command(snapshots, argv)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """How the simulated table is looked at: its shade, the camera's place, the light, and the picture.
 
-`Look` is one way to look, `draw_look` draws one, `take_picture` renders it with PyBullet's software
-renderer, at any scale of the world: everything smaller, camera included, is the same picture.
-Does not know about: which things stand there.
+`Look` is one way to look, `draw_look` draws one; the physics engine renders it as a `Picture`, at
+any scale of the world: everything smaller, camera included, is the same picture.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
 
 WIDTH_PX, HEIGHT_PX = 320, 240
 NEAR_M, FAR_M = 0.05, 5.0
 FOV_DEG = 42.0  # from the picture's upper to its lower edge
-_MIDDLE_M = (0.0, 0.01, 0.02)  # what the camera looks at
+LOOK_AT_M = (0.0, 0.01, 0.02)
 
 
 @dataclass(frozen=True)
@@ -62,62 +60,16 @@ def draw_look(rng: np.random.Generator) -> Look:
     )
 
 
-def add_table(look: Look, client: int, collision: int = -1) -> int:
-    """The table, its top at height 0; returns its body id."""
-    visual = pybullet.createVisualShape(
-        pybullet.GEOM_BOX,
-        halfExtents=[1.2, 1.2, 0.01],
-        rgbaColor=[*look.shade, 1],
-        physicsClientId=client,
-    )
-    return int(
-        pybullet.createMultiBody(0, collision, visual, [0, 0, -0.01], physicsClientId=client)
-    )
+def intrinsics(size_hw: tuple[int, int], center_xy_px: tuple[float, float]) -> NDArray[np.float64]:
+    """K [3, 3] of the camera; center_xy_px: where the optical axis meets the picture."""
+    focal_px = size_hw[0] / 2 / np.tan(np.radians(FOV_DEG) / 2)
+    cx_px, cy_px = center_xy_px
+    return np.array([[focal_px, 0, cx_px], [0, focal_px, cy_px], [0, 0, 1]])
 
 
-def view_matrix(look: Look, scale: float = 1.0) -> tuple[float, ...]:
-    """OpenGL's view matrix, column by column, 16 numbers."""
-    middle_m = [x * scale for x in _MIDDLE_M]
-    matrix = pybullet.computeViewMatrixFromYawPitchRoll(
-        middle_m, look.distance_m * scale, look.yaw_deg, look.pitch_deg, 0, 2
-    )
-    return tuple(matrix)
-
-
-def take_picture(look: Look, size_hw: tuple[int, int], client: int, scale: float = 1.0) -> Picture:
-    """Renders the physics world `client`, of which every length is `scale` times the full one."""
-    height_px, width_px = size_hw
-    near_m, far_m = NEAR_M * scale, FAR_M * scale
-    view = view_matrix(look, scale)
-    _, _, rgba, depth, ids = pybullet.getCameraImage(
-        width_px,
-        height_px,
-        view,
-        pybullet.computeProjectionMatrixFOV(FOV_DEG, width_px / height_px, near_m, far_m),
-        renderer=pybullet.ER_TINY_RENDERER,
-        lightDirection=list(look.light),
-        lightAmbientCoeff=look.ambient,
-        lightDiffuseCoeff=look.diffuse,
-        lightSpecularCoeff=0.05,
-        shadow=1,
-        physicsClientId=client,
-    )
-    buffer = np.reshape(np.asarray(depth, np.float64), size_hw)
-    # The renderer samples whole pixel coordinates, then turns the picture upside down: that
-    # puts the axis on row H/2 - 1. Measured: the table lies at z = 0 within a micrometre.
-    cx_px, cy_px = width_px / 2, height_px / 2 - 1
-    focal_px = height_px / 2 / np.tan(np.radians(FOV_DEG) / 2)
-    return Picture(
-        rgb=np.ascontiguousarray(np.reshape(rgba, (*size_hw, 4))[..., :3].astype(np.uint8)),
-        depth_m=(far_m * near_m / (far_m - (far_m - near_m) * buffer)).astype(np.float32),
-        ids=np.reshape(ids, size_hw),
-        K=np.array([[focal_px, 0, cx_px], [0, focal_px, cy_px], [0, 0, 1]]),
-        T_world_camera=_optical_pose(view),
-    )
-
-
-def _optical_pose(view: tuple[float, ...]) -> NDArray[np.float64]:
-    """World pose of the camera (x right, y down, z forward) from an OpenGL view matrix."""
+def optical_pose(view: tuple[float, ...]) -> NDArray[np.float64]:
+    """World pose [4, 4] of the camera (x right, y down, z forward) from an OpenGL view matrix, 16
+    numbers column by column."""
     T_camera_world = np.array(view, np.float64).reshape(4, 4).T
     T_world_gl = np.linalg.inv(T_camera_world)
     return T_world_gl @ np.diag([1.0, -1.0, -1.0, 1.0])

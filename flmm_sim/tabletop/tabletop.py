@@ -2,41 +2,30 @@
 
 Scenes are functions of an integer seed: the same seed gives the same picture, depth, masks and
 object list on every machine with the same PyBullet, whose software renderer needs neither display
-nor GPU.
-
-    python -m flmm_sim.tabletop.tabletop 7 --out scene.png     # draw the scene of seed 7
+nor GPU. `Tabletop` and `TabletopScene` are what others use; what stands where is drawn in
+`placements`, how it is looked at in `camera`.
 
 Seeds, by convention: training below 1,000,000; evaluation from 1,000,000; never above 5,000,000.
-Does not know about: models, ROS, language beyond the names of kinds and colours.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
 
+from flmm_sim.bullet.world import BulletWorld
 from flmm_sim.tabletop.camera import FAR_M as FAR_M
 from flmm_sim.tabletop.camera import HEIGHT_PX as HEIGHT_PX
 from flmm_sim.tabletop.camera import NEAR_M as NEAR_M
 from flmm_sim.tabletop.camera import WIDTH_PX as WIDTH_PX
-from flmm_sim.tabletop.camera import Look, add_table, draw_look, take_picture
-from flmm_sim.tabletop.objects import ALL_KINDS as ALL_KINDS
-from flmm_sim.tabletop.objects import COLORS as COLORS
-from flmm_sim.tabletop.objects import KINDS as KINDS
-from flmm_sim.tabletop.objects import (
-    Placement,
-    add_visual,
-    draw_crowd,
-    draw_placements,
-    shape_of,
-    uncover,
-)
-from flmm_sim.tabletop.textures import TABLES, TextureFolder
+from flmm_sim.tabletop.camera import Look, draw_look
+from flmm_sim.tabletop.placements import ALL_KINDS as ALL_KINDS
+from flmm_sim.tabletop.placements import COLORS as COLORS
+from flmm_sim.tabletop.placements import KINDS as KINDS
+from flmm_sim.tabletop.placements import Placement, draw_crowd, draw_placements
+from flmm_sim.tabletop.textures import TABLES
 
 MIN_VISIBLE_PX = 80  # an object that shows less than this is not counted as seen
 TEXTURED = 0.4  # share of crowded tables of planks, tiles or cloth instead of one shade
@@ -87,21 +76,15 @@ class TabletopScene:
 
 
 class Tabletop:
-    """Renders scenes by seed. Holds one PyBullet world; not thread-safe, one per thread."""
+    """Renders scenes by seed. Holds one physics world; not thread-safe, one per thread."""
 
     def __init__(self, width_px: int = WIDTH_PX, height_px: int = HEIGHT_PX) -> None:
         self.width_px, self.height_px = width_px, height_px
-        self._textures = TextureFolder()
-        self._client = pybullet.connect(pybullet.DIRECT)
-        if self._client < 0:
-            raise RuntimeError("PyBullet refused a headless (DIRECT) connection")
+        self._world = BulletWorld()
 
     def close(self) -> None:
         """Frees the physics world."""
-        if self._client >= 0:
-            pybullet.disconnect(self._client)
-            self._client = -1
-            self._textures.close()
+        self._world.close()
 
     def __enter__(self) -> Tabletop:
         return self
@@ -139,18 +122,10 @@ class Tabletop:
     def _render(
         self, seed: int, placements: list[Placement], look: Look, table_texture: str | None = None
     ) -> TabletopScene:
-        pybullet.resetSimulation(physicsClientId=self._client)
-        table = add_table(look, self._client)
-        if table_texture is not None:
-            pybullet.changeVisualShape(
-                table,
-                -1,
-                textureUniqueId=self._textures.load(table_texture, self._client),
-                rgbaColor=[*look.shade, 1],
-                physicsClientId=self._client,
-            )
-        bodies = [self._add(p) for p in placements]
-        picture = take_picture(look, (self.height_px, self.width_px), self._client)
+        self._world.reset()
+        self._world.add_table(look, table_texture)
+        bodies = [self._world.add_visible(p) for p in placements]
+        picture = self._world.picture(look, (self.height_px, self.width_px))
         labels, objects = _truth(picture.ids, bodies, placements)
         return TabletopScene(
             seed=seed,
@@ -161,21 +136,6 @@ class Tabletop:
             K=picture.K,
             T_world_camera=picture.T_world_camera,
         )
-
-    def _add(self, p: Placement) -> int:
-        """Puts one object on the table and returns its body id."""
-        shape, client = shape_of(p), self._client
-        body = pybullet.createMultiBody(
-            0,
-            -1,
-            add_visual(shape, p.rgba, client),
-            [*p.xy_m, shape.height_m],
-            shape.turn_xyzw,
-            physicsClientId=client,
-        )
-        pattern_id = self._textures.load(p.pattern, client) if p.pattern else -1
-        uncover(body, shape, p.rgba, client, pattern_id)
-        return int(body)
 
 
 def _truth(
@@ -201,37 +161,3 @@ def _truth(
             )
         )
     return labels, tuple(objects)
-
-
-def seed_range(text: str) -> tuple[int, int]:
-    """ "A:B" -> (A, B), for command lines."""
-    try:
-        first, stop = (int(part) for part in text.split(":"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected FIRST:STOP, got {text!r}") from None
-    if not 0 <= first < stop <= 5_000_000:
-        raise argparse.ArgumentTypeError(f"expected 0 <= FIRST < STOP <= 5000000, got {text!r}")
-    return first, stop
-
-
-def main() -> None:
-    """Command line: draws the scene of one seed and prints what is in it."""
-    parser = argparse.ArgumentParser(description="Draw the simulated tabletop of one seed.")
-    parser.add_argument("seed", type=int)
-    parser.add_argument("--out", type=Path, default=Path("scene.png"), help="PNG to write")
-    parser.add_argument("--crowded", action="store_true", help="4 to 10 things, some patterned")
-    parser.add_argument("--width", type=int, default=WIDTH_PX, help="pixels")
-    parser.add_argument("--height", type=int, default=HEIGHT_PX, help="pixels")
-    args = parser.parse_args()
-    from PIL import Image
-
-    with Tabletop(args.width, args.height) as table:
-        scene = table.render_crowd(args.seed) if args.crowded else table.render(args.seed)
-    Image.fromarray(scene.rgb).save(args.out)
-    for obj in scene.objects:
-        x, y = obj.center_px
-        print(f"{obj.label}  {obj.name:<16} at ({x:.0f}, {y:.0f}) px, {obj.visible_px} px visible")
-
-
-if __name__ == "__main__":
-    main()

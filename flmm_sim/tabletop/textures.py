@@ -1,20 +1,14 @@
 """Textures of the simulated table: patterns of things, and planks, tiles or cloth under them.
 
-A texture multiplies a colour, so that a pattern is light and dark of any colour. All are generated;
-PyBullet reads textures from files only, and `TextureFolder` holds these while a world is open.
-Does not know about: which things stand there, cameras.
+A texture multiplies a colour, so that a pattern is light and dark of any colour. All are generated.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
-from PIL import Image
 
 Shade = NDArray[np.float64]
 SIDE_PX, TABLE_SIDE_PX = 64, 800  # a table is 2.4 m wide: 3 mm a pixel
@@ -59,21 +53,3 @@ def texture(name: str) -> NDArray[np.uint8]:
     row, column = np.indices((side_px, side_px))
     shade = (PATTERNS | TABLES)[name](row, column)
     return np.repeat((shade * 255).astype(np.uint8)[..., None], 3, axis=2)
-
-
-class TextureFolder:
-    """The textures as files."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="tabletop_")
-
-    def close(self) -> None:
-        """Deletes the files."""
-        self._folder.cleanup()
-
-    def load(self, name: str, client: int) -> int:
-        """The id of a texture in a physics world; ids do not outlive the world's reset."""
-        path = Path(self._folder.name) / f"{name}.png"
-        if not path.exists():
-            Image.fromarray(texture(name)).save(path)
-        return int(pybullet.loadTexture(str(path), physicsClientId=client))

@@ -4,7 +4,6 @@
 
 One row a phrase: the image, the mean over all layers and heads, the two most concentrated heads,
 the mask. The maps are raw attention, only stretched to full brightness.
-Does not know about: ROS, how the model was trained.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from PIL import Image
 
 from examples.grasping.judge import Watch
 from flmm_ros.ros.messages.poses import matrix_of, pose_to_msg
-from flmm_sim.arm.arm_client import Arm
-from flmm_sim.processes import Child
+from flmm_sim.arm.arm_client import ArmClient
+from flmm_sim.processes import ChildProcess
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,14 +61,14 @@ def test_what_is_told_is_done(tmp_path: Path) -> None:
 def test_the_arm_follows_goals_and_refuses_what_is_wrong(tmp_path: Path, ros: None) -> None:
     log = tmp_path / "world.log"
     with (
-        Child("world", "flmm_sim.nodes.arm_node", [], log) as world,
+        ChildProcess("world", "flmm_sim.nodes.arm_node", [], log) as world,
         Watch(world.check) as watch,
     ):
         watch.show(2_000_107, 120.0)
         places = watch.places(60.0)
         assert set(places) == {"green mug", "black cylinder"}
         node = rclpy.create_node("somebody")
-        arm = Arm(node)
+        arm = ArmClient(node)
         down = np.diag([1.0, -1.0, -1.0, 1.0])
         down[:3, 3] = 0.0, 0.0, 0.25
         assert arm.move(down)

@@ -1,12 +1,11 @@
 """What is told in a world and how physics is judged: by value. The arm: against the simulator's."""
 
 import numpy as np
-import pybullet
 import pytest
 
 from examples.grasping import tasks as grasp_tasks
 from examples.grasping.tasks import ABSENT, PICK, PUT, USE, WHICH, Task, judge, task_in
-from flmm_sim.arm.panda import LOWER_RAD, UPPER_RAD, UnreachableError, forward, solve
+from flmm_sim.arm.kinematics import LOWER_RAD, UPPER_RAD, UnreachableError, forward, solve
 from flmm_sim.arm.world import T_WORLD_BASE, GraspWorld
 
 MUG, CUBE = "red mug", "blue cube"
@@ -78,15 +77,11 @@ def test_the_arm_is_where_the_simulator_has_it() -> None:
     with GraspWorld(2_000_000) as world:
         arm, rng = world.arm, np.random.default_rng(0)
         for q in rng.uniform(LOWER_RAD, UPPER_RAD, (20, 7)):
-            for joint, angle in enumerate(q):
-                pybullet.resetJointState(arm.body, joint, angle, physicsClientId=world._client)
-            hand = pybullet.getLinkState(
-                arm.body, 8, computeForwardKinematics=1, physicsClientId=world._client
-            )
-            R = np.array(pybullet.getMatrixFromQuaternion(hand[5])).reshape(3, 3)
+            arm.body.place(q)
+            hand_m, R = arm.body.hand_pose()
             tip = T_WORLD_BASE @ forward(q)[0]
             np.testing.assert_allclose(tip[:3, :3], R, atol=1e-5)
-            reach_m = (tip[:3, 3] - np.array(hand[4])) @ R[:, 2]
+            reach_m = (tip[:3, 3] - hand_m) @ R[:, 2]
             assert reach_m == pytest.approx(0.1122, abs=1e-5)  # the ends of the finger pads
 
 

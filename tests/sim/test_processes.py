@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flmm_sim import processes
-from flmm_sim.processes import Child
+from flmm_sim.processes import ChildProcess
 
 
 @pytest.fixture
@@ -20,12 +20,12 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "child_under_test.py"
 
 
-def started(module: Path, text: str) -> Child:
+def started(module: Path, text: str) -> ChildProcess:
     module.write_text(text)
-    return Child("child", module.stem, ["-x"], module.parent / "logs" / "child.log")
+    return ChildProcess("child", module.stem, ["-x"], module.parent / "logs" / "child.log")
 
 
-def wait_for(child: Child, words: str) -> None:
+def wait_for(child: ChildProcess, words: str) -> None:
     end_s = time.monotonic() + 20
     while words not in child.log.read_text():
         assert time.monotonic() < end_s, child.tail_of(child.log)
@@ -62,7 +62,7 @@ except KeyboardInterrupt:
 def test_an_unwilling_one_and_its_own_children_are_killed(
     module: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(processes, "STOP_TIMEOUT_S", 0.3)
     text = """
 import signal, subprocess, sys, time
 for number in (signal.SIGINT, signal.SIGTERM):
@@ -90,12 +90,12 @@ def test_one_that_fails_is_noticed_and_its_log_shown(module: Path) -> None:
             time.sleep(0.05)
         with pytest.raises(RuntimeError, match=r"child: expected a running process.*code 1"):
             child.check()
-    tail = Child.tail_of(child.log).splitlines()
+    tail = ChildProcess.tail_of(child.log).splitlines()
     assert len(tail) == processes.TAIL_LINES + 1 and "no model" in tail
 
 
 def test_a_log_that_is_not_there(tmp_path: Path) -> None:
-    assert "(nothing written)" in Child.tail_of(tmp_path / "none.log")
+    assert "(nothing written)" in ChildProcess.tail_of(tmp_path / "none.log")
 
 
 def test_told_to_end_while_it_starts_one_it_leaves_none_behind(

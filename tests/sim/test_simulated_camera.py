@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from flmm_ros.ros.client.repeated_call import RepeatedCall
 from flmm_ros.ros.messages.conversions import rgb_from_msg
 from flmm_sim.nodes.camera_node import FRAME_ID, depth_to_msg
-from flmm_sim.processes import Child
+from flmm_sim.processes import ChildProcess
 from flmm_sim.tabletop.tabletop import Tabletop
 
 NAMESPACE = "/simulated_camera_test"
@@ -83,18 +83,18 @@ class Viewer:
 
 
 @pytest.fixture(scope="module")
-def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildProcess]:
     arguments = ["--ros-args", "-r", f"__ns:={NAMESPACE}"]
     for setting in (f"seed:={FIRST_SEED}", "rate_hz:=10.0", "compressed:=true"):
         arguments += ["-p", setting]
     log = tmp_path_factory.mktemp("camera") / "camera.log"
-    with Child("camera", "flmm_sim.nodes.camera_node", arguments, log) as child:
+    with ChildProcess("camera", "flmm_sim.nodes.camera_node", arguments, log) as child:
         yield child
-        assert child.stop() == 0, Child.tail_of(log)
+        assert child.stop() == 0, ChildProcess.tail_of(log)
 
 
 @pytest.fixture(scope="module")
-def viewer(camera: Child) -> Iterator[Viewer]:
+def viewer(camera: ChildProcess) -> Iterator[Viewer]:
     it = Viewer()
     yield it
     it.close()

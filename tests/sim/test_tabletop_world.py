@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flmm_sim.tabletop.camera import draw_look
-from flmm_sim.tabletop.objects import PATTERNED, PLAIN_KINDS, Placement, draw_crowd
+from flmm_sim.tabletop.placements import PATTERNED, PLAIN_KINDS, Placement, draw_crowd
 from flmm_sim.tabletop.tabletop import (
     ALL_KINDS,
     COLORS,
