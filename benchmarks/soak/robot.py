@@ -1,4 +1,4 @@
-"""The soak's robot: sends commands of every kind, cancels some, and books what comes back.
+"""The soak's robot: sends commands of every kind, cancels some, and log what comes back.
 
 Goals, topic commands, conversations, wrong ones that must be refused, too little time.
 What is sent and when follows from a seed.
@@ -22,8 +22,8 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 from unique_identifier_msgs.msg import UUID
 
-from benchmarks.soak.event_log import NO_NODE, Ledger, Seen
-from benchmarks.soak.frame_number import Sight
+from benchmarks.soak.event_log import NO_NODE, EventLog, AnsweredImage
+from benchmarks.soak.image_number import OpenedImage
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.client.node_thread import NodeThread
@@ -58,8 +58,8 @@ class SoakRobot:
         names: of things in the pictures, such as "red mug".
     """
 
-    def __init__(self, node: Node, names: Sequence[str], rate_hz: float, ledger: Ledger, seed: int):
-        self._node, self._names, self._ledger = node, names, ledger
+    def __init__(self, node: Node, names: Sequence[str], rate_hz: float, log: EventLog, seed: int):
+        self._node, self._names, self._log = node, names, log
         self._period_s = 1.0 / rate_hz
         self._random = random.Random(seed)
         self._cancels: list[tuple[float, str, Any]] = []  # when, key, goal handle
@@ -85,7 +85,10 @@ class SoakRobot:
         self._change_state = node.create_client(ChangeState, f"{NODE}/change_state")
         self._spinning = NodeThread(node)
         self._spinning.start()
-        self._is_over, self._is_talking = threading.Event(), threading.Event()
+        self._is_over, self._is_talking = (
+            threading.DisturbanceResult(),
+            threading.DisturbanceResult(),
+        )
         self._talking = threading.Thread(target=self._talk, daemon=True)
         self._talking.start()
 
@@ -105,7 +108,7 @@ class SoakRobot:
         self._is_talking.set()
 
     def be_quiet(self) -> None:
-        """Sends no more; cancels that are planned still happen."""
+        """Sends no more; cancels that are planned still run_disturbance."""
         self._is_talking.clear()
 
     def burst(self, count: int) -> None:
@@ -200,17 +203,17 @@ class SoakRobot:
         return self._random.choice(forms).format(name)
 
     def _send_topic(self, text: str) -> None:
-        sent = self._ledger.send(uuid.uuid4().hex, "topic", text, time.monotonic())
+        sent = self._log.record_sent(uuid.uuid4().hex, "topic", text, time.monotonic())
         if self._command.get_subscription_count() == 0:
-            self._ledger.answered(sent.key, NO_NODE, time.monotonic(), None)
+            self._log.record_result(sent.key, NO_NODE, time.monotonic(), None)
             return
         self._command.publish(String(data=text))
 
     def _send_goal(self, fields: dict[str, Any], *, cancel: bool) -> None:
         key = uuid.uuid4()
-        self._ledger.send(key.hex, "goal", fields["command"], time.monotonic())
+        self._log.record_sent(key.hex, "goal", fields["command"], time.monotonic())
         if not self._action.server_is_ready():
-            self._ledger.answered(key.hex, NO_NODE, time.monotonic(), None)
+            self._log.record_result(key.hex, NO_NODE, time.monotonic(), None)
             return
         goal = Ground.Goal(**{"timeout_s": GOAL_TIMEOUT_S, **fields})
         delay_s = self._random.uniform(0.0, CANCEL_AFTER_S) if cancel else None
@@ -233,17 +236,17 @@ class SoakRobot:
             due = [cancel for cancel in self._cancels if cancel[0] <= now_s]
             self._cancels = [cancel for cancel in self._cancels if cancel[0] > now_s]
         for _, key, handle in due:
-            self._ledger.cancel(key, time.monotonic())
+            self._log.record_cancel(key, time.monotonic())
             handle.cancel_goal_async()
 
     def _on_result(self, key: str, future: Any) -> None:
         msg = future.result().result.answer
         now_s = time.monotonic()
-        self._ledger.answered(key, code_name(msg.error_code), now_s, _seen(msg))
+        self._log.record_result(key, code_name(msg.error_code), now_s, _seen(msg))
 
     def _on_answer(self, msg: GroundedAnswer) -> None:
         now_s, code = time.monotonic(), code_name(msg.error_code)
-        self._ledger.heard(msg.command_id, msg.command, code, now_s, _seen(msg))
+        self._log.record_topic_answer(msg.command_id, msg.command, code, now_s, _seen(msg))
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
@@ -253,9 +256,9 @@ class SoakRobot:
                     self.diagnostics.append((time.monotonic(), f"{level}: {status.message}"))
 
 
-def _seen(msg: GroundedAnswer) -> Seen | None:
-    sight = Sight.of(msg.answer)
-    if sight is None:
+def _seen(msg: GroundedAnswer) -> AnsweredImage | None:
+    opened = OpenedImage.of(msg.answer)
+    if opened is None:
         return None
     stamp = msg.header.stamp
-    return Seen(sight.number, sight.opened_s, stamp.sec * 1_000_000_000 + stamp.nanosec)
+    return AnsweredImage(opened.number, opened.opened_s, stamp.sec * 1_000_000_000 + stamp.nanosec)

@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from flmm_ros.engine.masks.overlay import color_of
 from flmm_ros.msg import GroundedAnswer, GroundedObject
 from flmm_ros.ros.images.newest_image import ImageMsg
-from flmm_ros.ros.interface.refusals import code_name
+from flmm_ros.ros.interface.error_codes import code_name
 from flmm_ros.ros.messages import conversions
 
 MAX_SIDE_PX = 1280  # of pictures for pages

@@ -1,21 +1,21 @@
-"""The soak's books, faults and judgement by value; the soak itself is run by `make soak`."""
+"""The soak's log, faults and judgement by value; the soak itself is run by `make soak`."""
 
 import json
 
 import numpy as np
 import pytest
 
-from benchmarks.soak.frame_number import MAX_NUMBER, Sight, number_of, with_number
+from benchmarks.soak.image_number import MAX_NUMBER, OpenedImage, number_of, with_number
 from flmm_ros.engine.errors import CheckpointError, ConfigError
 
 pytest.importorskip("rclpy")
 
 from benchmarks.soak import report as soak_report
-from benchmarks.soak.disturbances import DISTURBANCES, FATAL, Event
-from benchmarks.soak.event_log import Frame, Ledger, Seen, percentile
+from benchmarks.soak.disturbances import DISTURBANCES, FATAL, DisturbanceResult
+from benchmarks.soak.event_log import PublishedImage, EventLog, AnsweredImage, percentile
 from benchmarks.soak.faulty_node import Faults, FaultyChat, parse_faults
-from benchmarks.soak.node_process import Sample, growth_percent
-from flmm_ros.ros.interface.refusals import refusal_of
+from benchmarks.soak.soak_process import ProcessSample, growth_percent
+from flmm_ros.ros.commands.refusals import refusal_of
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
 
@@ -57,35 +57,37 @@ def test_an_answer_says_which_picture_it_is_about():
         def say(self, command, intent=None, on_stage=None):
             return Answer(f"here is {command}.", (), Intent.ANSWER)
 
-    sight = Sight(7, 12.345678)
-    text = FaultyChat(Chat(), Faults({}), sight).say("the mug").text
+    opened = OpenedImage(7, 12.345678)
+    text = FaultyChat(Chat(), Faults({}), opened).say("the mug").text
     assert text == "here is the mug. [frame 7 opened at 12.345678]"
-    assert Sight.of(text) == sight
-    assert Sight.of("here is the mug.") is None
+    assert OpenedImage.of(text) == opened
+    assert OpenedImage.of("here is the mug.") is None
 
 
-def ledger():
-    books = Ledger(max_age_s=1.0)
+def log():
+    log = EventLog(max_age_s=1.0)
     for number in range(5):
-        books.show(Frame(number, stamp_ns=number * 100, published_s=float(number), clock=0))
-    return books
+        log.record_image(
+            PublishedImage(number, stamp_ns=number * 100, published_s=float(number), clock=0)
+        )
+    return log
 
 
 def seen(number, opened_s, stamp_ns=None):
-    return Seen(number, opened_s, number * 100 if stamp_ns is None else stamp_ns)
+    return AnsweredImage(number, opened_s, number * 100 if stamp_ns is None else stamp_ns)
 
 
 def test_a_fresh_answer_is_booked_once():
-    books = ledger()
-    books.send("a", "goal", "the mug", 4.0)
-    assert books.open_keys() == ["a"]
-    books.heard("a", "the mug", "OK", 4.4, seen(4, 4.1))
-    books.answered("a", "OK", 4.5, seen(4, 4.1))
-    count = books.count()
+    log = log()
+    log.record_sent("a", "goal", "the mug", 4.0)
+    assert log.open_commands() == ["a"]
+    log.record_topic_answer("a", "the mug", "OK", 4.4, seen(4, 4.1))
+    log.record_result("a", "OK", 4.5, seen(4, 4.1))
+    count = log.totals()
     assert (count.sent, count.answered, count.lost, count.unexpected) == (1, 1, [], {})
     assert count.answer_s == [0.5]
-    assert not books.stale.by_reason
-    assert books.ok_since(3.9) == 4.5 and books.ok_since(4.1) is None
+    assert not log.stale.by_reason
+    assert log.first_ok_since(3.9) == 4.5 and log.first_ok_since(4.1) is None
 
 
 @pytest.mark.parametrize(
@@ -98,83 +100,85 @@ def test_a_fresh_answer_is_booked_once():
     ],
 )
 def test_a_stale_answer_by_its_reason(answer, reason):
-    books = ledger()
-    books.send("a", "goal", "the mug", 4.0)
-    books.answered("a", "OK", 4.5, answer)
-    assert dict(books.stale.by_reason) == {reason: 1}
+    log = log()
+    log.record_sent("a", "goal", "the mug", 4.0)
+    log.record_result("a", "OK", 4.5, answer)
+    assert dict(log.stale.by_reason) == {reason: 1}
 
 
 def test_a_picture_from_before_a_jump_or_a_pause_is_stale_though_it_is_young():
-    books = ledger()
-    books.jump(4.1)
-    books.send("a", "goal", "the mug", 4.2)
-    books.answered("a", "OK", 5.0, seen(4, 4.2))  # within what two clocks may differ
-    assert not books.stale.by_reason
-    books.send("b", "goal", "the mug", 4.6)
-    books.answered("b", "OK", 5.0, seen(4, 4.6))
-    assert dict(books.stale.by_reason) == {"from before a jump of the clock": 1}
-    books = ledger()
-    books.pause(4.1, 4.3)
-    books.send("a", "goal", "the mug", 4.2)
-    books.answered("a", "OK", 5.0, seen(4, 4.35))
-    assert dict(books.stale.by_reason) == {"from before a pause": 1}
+    log = log()
+    log.record_clock_jump(4.1)
+    log.record_sent("a", "goal", "the mug", 4.2)
+    log.record_result("a", "OK", 5.0, seen(4, 4.2))  # within what two clocks may differ
+    assert not log.stale.by_reason
+    log.record_sent("b", "goal", "the mug", 4.6)
+    log.record_result("b", "OK", 5.0, seen(4, 4.6))
+    assert dict(log.stale.by_reason) == {"from before a jump of the clock": 1}
+    log = log()
+    log.record_inactive(4.1, 4.3)
+    log.record_sent("a", "goal", "the mug", 4.2)
+    log.record_result("a", "OK", 5.0, seen(4, 4.35))
+    assert dict(log.stale.by_reason) == {"from before a pause": 1}
 
 
 def test_a_refusal_is_no_stale_answer():
-    books = ledger()
-    books.send("a", "topic", "the mug", 4.0)
-    books.heard("topic-1", "the mug", "IMAGE_TOO_OLD", 4.5, None)
-    assert books.count().refused == {"IMAGE_TOO_OLD": 1} and not books.stale.by_reason
+    log = log()
+    log.record_sent("a", "topic", "the mug", 4.0)
+    log.record_topic_answer("topic-1", "the mug", "IMAGE_TOO_OLD", 4.5, None)
+    assert log.totals().refused == {"IMAGE_TOO_OLD": 1} and not log.stale.by_reason
 
 
 def test_topic_commands_of_one_text_are_matched_in_order_and_one_too_many_is_noticed():
-    books = ledger()
+    log = log()
     for key in ("a", "b"):
-        books.send(key, "topic", "the mug", 4.0)
-    books.heard("topic-1", "the mug", "BUSY", 4.1, None)
-    assert books.open_keys() == ["b"]
-    books.heard("topic-2", "the mug", "BUSY", 4.2, None)
-    books.heard("topic-3", "the mug", "BUSY", 4.3, None)
-    assert books.count().unexpected == {"answer without a command": 1}
+        log.record_sent(key, "topic", "the mug", 4.0)
+    log.record_topic_answer("topic-1", "the mug", "BUSY", 4.1, None)
+    assert log.open_commands() == ["b"]
+    log.record_topic_answer("topic-2", "the mug", "BUSY", 4.2, None)
+    log.record_topic_answer("topic-3", "the mug", "BUSY", 4.3, None)
+    assert log.totals().unexpected == {"answer without a command": 1}
 
 
 def test_a_second_result_and_a_second_answer_on_the_topic_are_noticed():
-    books = ledger()
-    books.send("a", "goal", "the mug", 4.0)
+    log = log()
+    log.record_sent("a", "goal", "the mug", 4.0)
     for _ in range(2):
-        books.answered("a", "BUSY", 4.1, None)
-        books.heard("a", "the mug", "BUSY", 4.1, None)
-    assert books.count().unexpected == {
+        log.record_result("a", "BUSY", 4.1, None)
+        log.record_topic_answer("a", "the mug", "BUSY", 4.1, None)
+    assert log.totals().unexpected == {
         "second result": 1,
         "a goal's answer twice on the topic": 1,
     }
 
 
 def test_a_kill_excuses_what_the_process_cannot_answer_and_nothing_else():
-    books = ledger()
+    log = log()
     for key, at_s in (("old", 1.0), ("new", 3.0)):
-        books.send(key, "topic", "the mug", at_s)
-    books.begin_life(unanswerable_since_s=2.0)  # asked to end at 2: `old` had to be answered
-    count = books.count()
+        log.record_sent(key, "topic", "the mug", at_s)
+    log.record_restart(unanswerable_since_s=2.0)  # asked to end at 2: `old` had to be answered
+    count = log.totals()
     assert count.refused == {"NODE_KILLED": 1}
     assert count.lost == ["topic 'the mug' in life 1"]
-    books.heard("topic-1", "the mug", "OK", 5.0, seen(4, 4.5))  # closes `old`
-    books.heard("topic-2", "the mug", "BUSY", 5.0, None)  # given up, but the new process had it
-    assert books.count().lost == [] and books.count().unexpected == {}
+    log.record_topic_answer("topic-1", "the mug", "OK", 5.0, seen(4, 4.5))  # closes `old`
+    log.record_topic_answer(
+        "topic-2", "the mug", "BUSY", 5.0, None
+    )  # given up, but the new process had it
+    assert log.totals().lost == [] and log.totals().unexpected == {}
 
 
 def test_cancel_latency_is_from_asking_to_the_end():
-    books = ledger()
+    log = log()
     for key, code in (("a", "CANCELED"), ("b", "BUSY")):
-        books.send(key, "goal", "the mug", 4.0)
-        books.cancel(key, 4.25)
-        books.answered(key, code, 4.375, None)
-    assert books.count().cancel_ms == [125.0]
+        log.record_sent(key, "goal", "the mug", 4.0)
+        log.record_cancel(key, 4.25)
+        log.record_result(key, code, 4.375, None)
+    assert log.totals().cancel_ms == [125.0]
     assert percentile([1.0, 3.0], 50) == 2.0 and np.isnan(percentile([], 50))
 
 
 def samples(rss, life=2):
-    return [Sample(float(i), life, value, 0.0) for i, value in enumerate(rss)]
+    return [ProcessSample(float(i), life, value, 0.0) for i, value in enumerate(rss)]
 
 
 def test_memory_growth_is_that_of_the_last_life_after_its_warm_up():
@@ -189,23 +193,23 @@ def test_memory_growth_is_that_of_the_last_life_after_its_warm_up():
 
 
 def outcome(**fields):
-    books = ledger()
+    log = log()
     for number in range(4):
-        books.send(f"{number}", "goal", "the mug", 10.0 + number)
-        books.cancel(f"{number}", 10.5 + number)
-        books.answered(f"{number}", "CANCELED", 10.6 + number, None)
+        log.record_sent(f"{number}", "goal", "the mug", 10.0 + number)
+        log.record_cancel(f"{number}", 10.5 + number)
+        log.record_result(f"{number}", "CANCELED", 10.6 + number, None)
     values = {
         "start_s": 10.0,
         "minutes": 0.5,
         "settings": {},
         "machine": {},
-        "count": books.count(),
-        "stale": books.stale,
-        "events": [Event("flood", 12.0, 0.1, None, 0.5)],
+        "count": log.totals(),
+        "stale": log.stale,
+        "events": [DisturbanceResult("flood", 12.0, 0.1, None, 0.5)],
         "samples": samples([100.0] * 200, life=1),
         "unanswered_probes": 0,
     }
-    return soak_report.Outcome(**{**values, **fields})
+    return soak_report.SoakResult(**{**values, **fields})
 
 
 def missed(found):
@@ -214,15 +218,15 @@ def missed(found):
 
 def test_floors():
     assert missed(outcome()) == []
-    unnamed = Event("camera hangs", 12.0, 0.1, "", 0.5)
-    stuck = Event("camera hangs", 12.0, 0.1, "problem: the newest image", None)
+    unnamed = DisturbanceResult("camera hangs", 12.0, 0.1, "", 0.5)
+    stuck = DisturbanceResult("camera hangs", 12.0, 0.1, "problem: the newest image", None)
     assert missed(outcome(events=[unnamed])) == ["disturbances not named by diagnostics"]
     assert missed(outcome(events=[stuck])) == ["disturbances not recovered from"]
     growing = samples(np.linspace(100.0, 110.0, 200), life=1)
     assert missed(outcome(samples=growing)) == ["memory growth after warm-up, %"]
-    books = ledger()
-    books.send("a", "goal", "the mug", 10.0)
-    assert missed(outcome(count=books.count())) == ["commands lost", "cancel latency p99, ms"]
+    log = log()
+    log.record_sent("a", "goal", "the mug", 10.0)
+    assert missed(outcome(count=log.totals())) == ["commands lost", "cancel latency p99, ms"]
 
 
 def test_a_report_is_written_also_of_what_was_not_measured(tmp_path):

@@ -9,8 +9,8 @@ import pytest
 if find_spec("rclpy") is None:
     pytest.skip("no rclpy here", allow_module_level=True)
 
+from flmm_ros.ros.interface.error_codes import CODE_NAMES
 from flmm_ros.ros.interface.problems import STATES, Complaint, Problem
-from flmm_ros.ros.interface.refusals import CODE_NAMES
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "troubleshooting.md").read_text()
 

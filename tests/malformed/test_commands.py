@@ -17,14 +17,15 @@ from flmm_ros.engine.answer import Answer, Grounding, Intent
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import UnknownWordError
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.commands import command as commands
+from flmm_ros.ros.commands.answer_message import refusal_to_msg
+from flmm_ros.ros.commands.answering import answer_command
 from flmm_ros.ros.commands.chats import Chats
-from flmm_ros.ros.commands.command import Command
+from flmm_ros.ros.commands.command import INTENTS, Command, check_command
+from flmm_ros.ros.commands.refusals import Refusal, refusal_of
 from flmm_ros.ros.commands.worker import Job, Stop, Stopped
 from flmm_ros.ros.images.newest_image import NewestImage
-from flmm_ros.ros.interface import refusals
+from flmm_ros.ros.interface.error_codes import CODE_NAMES
 from flmm_ros.ros.interface.parameters import SETTINGS
-from flmm_ros.ros.interface.refusals import CODE_NAMES, Refusal
 
 TEXTS = st.one_of(
     st.text(max_size=30), st.sampled_from(["", " ", "\x00", "the mug " * 40, "pick up the mug"])
@@ -42,14 +43,14 @@ def has_a_name(refusal):
 @inputs("commands", COMMANDS, st.integers(1, 200))
 def test_commands(command, max_chars):
     try:
-        commands.check_command(command, max_chars, ("", "wrist"))
+        check_command(command, max_chars, ("", "wrist"))
     except Refusal as refusal:
         assert has_a_name(refusal)
-        msg = refusals.refusal_to_msg(command, refusal, model="m", max_chars=max_chars)
+        msg = refusal_to_msg(command, refusal, model="m", max_chars=max_chars)
         assert len(msg.command) <= max_chars and msg.error_code == refusal.code
         return
     assert command.text.strip() and len(command.text) <= max_chars
-    assert command.camera in ("", "wrist") and command.intent in ("", *commands.INTENTS)
+    assert command.camera in ("", "wrist") and command.intent in ("", *INTENTS)
 
 
 ODD = st.one_of(
@@ -144,7 +145,7 @@ def test_whole_commands(command, own_image, newest_image, failure, max_age_s):
         newest.put(newest_image)
     command = Command("id", command.text, "", own_image, "", command.chat_id)
     try:
-        reply = commands.answer(
+        reply = answer_command(
             Job(command),
             Painter(failure),
             newest,
@@ -154,7 +155,7 @@ def test_whole_commands(command, own_image, newest_image, failure, max_age_s):
             max_chats=2,
         )
     except Exception as error:  # noqa: BLE001 - as the node's `_finish` does
-        refusal = refusals.refusal_of(error)
+        refusal = refusal_of(error)
         assert has_a_name(refusal)
         assert refusal.code != GroundedAnswer.INTERNAL or failure is not None
         return
@@ -166,7 +167,7 @@ def test_whole_commands(command, own_image, newest_image, failure, max_age_s):
 
 def test_a_lack_of_memory_is_the_models_and_says_what_to_do():
     for error in (MemoryError(), RuntimeError("[enforce fail] can't allocate memory: 5 bytes")):
-        refusal = refusals.refusal_of(error)
+        refusal = refusal_of(error)
         assert refusal.code == GroundedAnswer.MODEL_ERROR
         assert refusal.text.startswith("out of memory: ") and "scene_cache" in refusal.text
-    assert refusals.refusal_of(RuntimeError("mat1 and mat2")).code == GroundedAnswer.INTERNAL
+    assert refusal_of(RuntimeError("mat1 and mat2")).code == GroundedAnswer.INTERNAL

@@ -14,7 +14,8 @@ from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.masks.mask import tight_box
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.commands.command import Command, Reply
+from flmm_ros.ros.commands.answering import Reply
+from flmm_ros.ros.commands.command import Command
 from flmm_ros.ros.hold.hold import Holder, HoldLinks, HoldSettings
 from flmm_ros.ros.images.newest_image import NewestImage
 from flmm_ros.ros.messages import conversions

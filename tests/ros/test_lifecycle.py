@@ -16,7 +16,7 @@ from flmm_ros.cli import ask
 from flmm_ros.engine.config import find_model
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.client.client import GroundingClient, GroundingError
-from flmm_ros.ros.interface.refusals import CODE_NAMES
+from flmm_ros.ros.interface.error_codes import CODE_NAMES
 from flmm_ros.ros.messages import conversions
 
 SEED = 1_000_007

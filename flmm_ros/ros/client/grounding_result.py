@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import Header
 
 from flmm_ros.msg import GroundedAnswer, GroundedObject
-from flmm_ros.ros.interface.refusals import code_name
+from flmm_ros.ros.interface.error_codes import code_name
 from flmm_ros.ros.messages import conversions
 from flmm_ros.ros.messages.found_target import FoundTarget, target_from_msg
 

@@ -11,7 +11,7 @@ from functools import partial
 from rclpy.node import Node
 
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.ros.commands.command import Reply
+from flmm_ros.ros.commands.answering import Reply
 from flmm_ros.ros.depth.depth_cameras import DepthCameras
 from flmm_ros.ros.images import camera
 from flmm_ros.ros.interface import parameters

@@ -26,8 +26,9 @@ from flmm_ros.engine.errors import FlmmError
 from flmm_ros.engine.masks.mask import tight_box
 from flmm_ros.engine.masks.tracker import Track, Tracker
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.commands import command as commands
-from flmm_ros.ros.commands.command import Command, Reply
+from flmm_ros.ros.commands.answer_message import answer_to_msg
+from flmm_ros.ros.commands.answering import Reply
+from flmm_ros.ros.commands.command import Command
 from flmm_ros.ros.images.newest_image import NewestImage, Received
 from flmm_ros.ros.messages import conversions
 from flmm_ros.ros.targets.target_finding import Locator
@@ -266,7 +267,7 @@ def _to_msg(
 ) -> GroundedAnswer:
     """The message of ~/held for one image."""
     result = Answer(held.msg.answer, tuple(objects), Intent(held.msg.intent))
-    msg = commands.answer_to_msg(result, header, rgb.shape[:2])
+    msg = answer_to_msg(result, header, rgb.shape[:2])
     msg.command_id, msg.command = held.msg.command_id, held.msg.command
     msg.chat_id, msg.model = held.msg.chat_id, held.msg.model
     msg.image_age_s = -1.0

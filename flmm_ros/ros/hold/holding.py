@@ -11,7 +11,8 @@ from typing import Any
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
-from flmm_ros.ros.commands.command import Command, Reply
+from flmm_ros.ros.commands.answering import Reply
+from flmm_ros.ros.commands.command import Command
 from flmm_ros.ros.hold.hold import Holder, HoldLinks, HoldSettings
 from flmm_ros.ros.images.newest_image import NewestImage
 from flmm_ros.ros.interface import parameters

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from flmm_ros.engine.masks.overlay import draw_heatmaps, draw_overlay
-from flmm_ros.ros.commands.command import Reply
+from flmm_ros.ros.commands.answering import Reply
 from flmm_ros.ros.interface import endpoints
 from flmm_ros.ros.messages import conversions
 

@@ -15,8 +15,8 @@ from std_msgs.msg import Header
 
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.images.camera import CameraFacts
+from flmm_ros.ros.interface.error_codes import code_name
 from flmm_ros.ros.interface.problems import STATES, Complaint, Problem
-from flmm_ros.ros.interface.refusals import code_name
 
 SILENT_CAMERA_S = 5.0  # an active node without a newer image than this deserves a warning
 FUTURE_STAMP_S = 1.0  # clocks of two machines differ by less, where somebody looks after them

@@ -29,17 +29,19 @@ from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.runtime.allocator import set_aside, take_back
 from flmm_ros.engine.runtime.memory import available, used_by_process
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.commands import command as commands
+from flmm_ros.ros.commands.answer_message import refusal_to_msg
+from flmm_ros.ros.commands.answering import Engine, Reply, answer_command
 from flmm_ros.ros.commands.chats import Chats
-from flmm_ros.ros.commands.command import Command, Engine, Reply
+from flmm_ros.ros.commands.command import Command, check_command
 from flmm_ros.ros.commands.goals import GoalServer
+from flmm_ros.ros.commands.refusals import Refusal, refusal_of
 from flmm_ros.ros.commands.worker import Busy, Job, Worker
 from flmm_ros.ros.depth.depth_pipeline import Surroundings
 from flmm_ros.ros.hold.holding import Holding
 from flmm_ros.ros.images import camera
-from flmm_ros.ros.interface import endpoints, parameters, refusals
+from flmm_ros.ros.interface import endpoints, parameters
+from flmm_ros.ros.interface.error_codes import code_name
 from flmm_ros.ros.interface.parameters import NodeConfig
-from flmm_ros.ros.interface.refusals import Refusal
 from flmm_ros.ros.node import diagnostics
 from flmm_ros.ros.node.answer_topics import AnswerTopics
 from flmm_ros.ros.node.executor import LongCallbacks
@@ -219,7 +221,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         job = Job(command, timeout_s or settings.command_timeout, is_canceled)
         try:
             cameras = camera.names_of(settings.cameras)
-            commands.check_command(command, self._max_chars(), cameras)
+            check_command(command, self._max_chars(), cameras)
         except Refusal as refusal:
             self._finish(job, refusal)
             return
@@ -232,7 +234,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
             raise RuntimeError("no model is loaded")
         self._engine.update(parameters.read(self, GrounderConfig))  # the live ones
         settings = self._settings()
-        return commands.answer(
+        return answer_command(
             job,
             self._engine,
             self._cameras[job.request.camera],
@@ -263,16 +265,14 @@ class GroundingNode(LifecycleNodeMixin, Node):
         because = f"its state is {self.state}" + (f", {self._failure}" if self._failure else "")
         if self._is_ending:
             because = "its process ends"
-        refusal = refusals.refusal_of(error, because)
-        name = refusals.code_name(refusal.code)
+        refusal = refusal_of(error, because)
+        name = code_name(refusal.code)
         self.get_logger().warning(f"{job.request.command_id}: {name}: {refusal.text}")
         if refusal.code in (GroundedAnswer.MODEL_ERROR, GroundedAnswer.INTERNAL):
             lines = traceback.format_exception(type(error), error, error.__traceback__)
             self.get_logger().error("".join(lines))
         model = self._engine.model_name if self._engine is not None else ""
-        return refusals.refusal_to_msg(
-            job.request, refusal, model=model, max_chars=self._max_chars()
-        )
+        return refusal_to_msg(job.request, refusal, model=model, max_chars=self._max_chars())
 
     def _ground_again(self, command: Command) -> bool:
         """A command of the holder's own: it never stands in anybody's way."""

@@ -1,0 +1,48 @@
+"""The answer to a command as a message: what the engine found, or why there is none."""
+
+from __future__ import annotations
+
+from std_msgs.msg import Header
+
+from flmm_ros.engine.answer import Answer
+from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.commands.command import Command
+from flmm_ros.ros.commands.refusals import Refusal
+from flmm_ros.ros.messages import conversions
+
+
+def answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> GroundedAnswer:
+    """The engine's part of the message."""
+    labels = conversions.labels_of(result.objects)
+    stages, stage_ms = conversions.stage_times(result.timings_ms)
+    size = (size_hw[0], size_hw[1])
+    return GroundedAnswer(
+        header=header,
+        intent=result.intent.value,
+        answer=result.text,
+        objects=[
+            conversions.object_to_msg(grounding, label)
+            for grounding, label in zip(result.objects, labels, strict=True)
+        ],
+        mask=conversions.image_to_msg(conversions.label_image(result.objects, size), header),
+        stages=stages,
+        stage_ms=stage_ms,
+        error_code=GroundedAnswer.OK,
+    )
+
+
+def refusal_to_msg(
+    command: Command, refusal: Refusal, *, model: str, max_chars: int
+) -> GroundedAnswer:
+    """The answer message of a refusal. A far too long command is not sent back in full."""
+    header = Header() if refusal.image is None else refusal.image.header
+    return GroundedAnswer(
+        header=header,
+        command_id=command.command_id,
+        command=command.text[:max_chars],
+        chat_id=command.chat_id,
+        model=model,
+        image_age_s=-1.0,
+        error_code=refusal.code,
+        error_text=refusal.text,
+    )

@@ -1,0 +1,47 @@
+"""Which image a command is about, and whether that may be used."""
+
+from __future__ import annotations
+
+from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.commands.command import Command
+from flmm_ros.ros.commands.refusals import Refusal
+from flmm_ros.ros.images.newest_image import ImageMsg, NewestImage
+
+
+def choose_image(
+    command: Command, newest: NewestImage, *, now_ns: int, max_age_s: float
+) -> tuple[ImageMsg, float]:
+    """The image a command is about, and its age in seconds.
+
+    An image that came with the command may be of any age, -1: the client chose it.
+
+    Raises:
+        Refusal: none has arrived, or the newest is too old.
+    """
+    if command.image is not None:
+        return command.image, -1.0
+    received = newest.use()
+    if received is None:
+        raise Refusal(
+            GroundedAnswer.NO_IMAGE,
+            "no image has arrived since the node was activated; check that the camera publishes on "
+            "the node's image topic (remap image:=...) and the parameter image_transport",
+        )
+    age_s = received.age_s(now_ns)
+    if 0 < max_age_s < age_s:
+        raise Refusal(
+            GroundedAnswer.IMAGE_TOO_OLD,
+            f"expected an image of at most {max_age_s:g} s (parameter max_image_age), the newest "
+            f"is {age_s:.3f} s old by the node's clock; is the camera running? with a replayed bag "
+            "set use_sim_time",
+            received.msg,
+        )
+    if max_age_s > 0 and age_s < -max_age_s:
+        raise Refusal(
+            GroundedAnswer.IMAGE_TOO_OLD,
+            "expected an image of now (parameter max_image_age), the newest is stamped "
+            f"{-age_s:.3f} s in the future of the node's clock: it is from before the clock was "
+            "set back, or the clocks of camera and node differ",
+            received.msg,
+        )
+    return received.msg, age_s

@@ -1,0 +1,27 @@
+"""The engine's progress callback for one job."""
+
+from __future__ import annotations
+
+from flmm_ros.engine.errors import Cancelled
+from flmm_ros.engine.progress import Progress
+from flmm_ros.ros.commands.command import Command
+from flmm_ros.ros.commands.worker import Job
+
+
+class JobProgress:
+    """Passes progress on to whoever asked, and ends the work where the job should end. The engine
+    calls `check` also between the layers within a stage."""
+
+    def __init__(self, job: Job[Command]) -> None:
+        self._job = job
+
+    def __call__(self, progress: Progress) -> None:
+        """A stage begins, or the answer has grown."""
+        self.check()
+        self._job.request.on_progress(progress.stage.value, progress.partial_text)
+
+    def check(self) -> None:
+        """Raises Cancelled with the reason's name."""
+        reason = self._job.stop_reason()
+        if reason is not None:
+            raise Cancelled(reason.value)
