@@ -1,33 +1,30 @@
-"""Compares the engine with numbers of the official implementation, tensor by tensor.
+"""`flmm parity`: the engine beside numbers of the official implementation, tensor by tensor.
 
-    python -m flmm_ros.cli.parity CASE_DIR [--device cuda]
+    flmm parity CASE_DIR [--device cuda]
 
 A case holds an image, a tiny model with official head weights, and `golden.safetensors` with
 inputs, intermediates and outputs. The image and ids go through the engine's own path (image file to
 refined masks); every tensor is printed with its largest difference and its bound. Exit status: 0
 all hold, 1 some do not, 2 the case cannot be run.
-
-Does not know about: how anything is computed.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from flmm_ros.engine.config import GrounderConfig, ModelConfig
-from flmm_ros.engine.errors import ConfigError, FlmmError
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.lmm import Prefix
@@ -172,20 +169,15 @@ def _spans(mask_ids: torch.Tensor) -> list[tuple[int, int]]:
     return spans
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flmm_ros.cli.parity",
-        description="Compare the engine with golden numbers of the official implementation.",
-    )
-    parser.add_argument("case", type=Path, metavar="CASE_DIR", help="directory of a golden case")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
-    args = parser.parse_args(argv)
-    try:
-        comparisons = compare_case(args.case, args.device)
-    except FlmmError as error:
-        print(f"compare_golden: {error}", file=sys.stderr)
-        return 2
+def parity(
+    case: Annotated[Path, typer.Argument(metavar="CASE_DIR", help="Folder of a golden case.")],
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+) -> int:
+    """Compare the engine with golden numbers of the official implementation.
+
+    Exit codes: 0 all hold, 1 some do not, 2 the case cannot be run.
+    """
+    comparisons = compare_case(case, device)
     print(f"{'tensor':<26}{'max |difference|':>18}{'bound':>12}")
     for c in comparisons:
         shown = f"{c.difference:.3e}" if c.difference is not None else "-"
@@ -194,7 +186,3 @@ def main(argv: list[str] | None = None) -> int:
     failed = [c.name for c in comparisons if not c.holds]
     print(f"{len(comparisons) - len(failed)} of {len(comparisons)} hold")
     return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from tiny_model import tiny_heads
 
+from flmm_ros.cli.command_line import run_command
+from flmm_ros.cli.export import export as export_command
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import CheckpointError, ConfigError
 from flmm_ros.engine.grounder import Grounder
@@ -411,11 +413,16 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     file, out = tmp_path / "heads.safetensors", tmp_path / "out"
     save_heads(file, tiny_heads(), {"made": "by a test"})
     arguments = [str(file), "--device", "cpu", "--out", str(out), "--time"]
-    assert export.main([*arguments, "--build-only", "--cache", str(tmp_path / "cache")]) == 0
+    assert (
+        run_command(
+            export_command, [*arguments, "--build-only", "--cache", str(tmp_path / "cache")]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert {p.name for p in out.iterdir()} == {f"{name}.onnx" for name in GRAPHS}
     assert "of torch" in printed and ": built" in printed and "torch/onnx" in printed
-    assert export.main(["nowhere", "--out", str(out)]) == 2
+    assert run_command(export_command, ["nowhere", "--out", str(out)]) == 2
     assert "export: model: expected" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        export.main([str(file)])
+    assert run_command(export_command, [str(file)]) == 2
+    assert "expected --out DIR, --build-only or --time" in capsys.readouterr().err

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flmm_ros.cli.parity import compare_case, main
+from flmm_ros.cli.command_line import run_command
+from flmm_ros.cli.parity import compare_case, parity
 
 ROOT = Path(__file__).resolve().parents[2]
 BESIDE = ROOT.parent / "shared" / "golden"
@@ -32,10 +33,10 @@ def test_a_wrong_number_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture
     meta = json.loads((case / "meta.json").read_text())
     meta["merge"] = "mean" if meta["merge"] == "max" else "max"
     (case / "meta.json").write_text(json.dumps(meta))
-    assert main([str(case)]) == 1
+    assert run_command(parity, [str(case)]) == 1
     assert "mask_attentions" in capsys.readouterr().out
 
 
 def test_what_cannot_be_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path)]) == 2
+    assert run_command(parity, [str(tmp_path)]) == 2
     assert "expected a case with meta.json" in capsys.readouterr().err

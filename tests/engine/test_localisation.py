@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +17,38 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
-from flmm_ros.cli.localise import main
+from flmm_ros.cli.command_line import run_command
+from flmm_ros.cli.localise import localise
 from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig
 from flmm_ros.engine.errors import CheckpointError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.heads.checkpoint import load_official_heads, load_refiner
-from flmm_ros.engine.heads.localisation import Localisation, elbow, select_heads, spatial_entropy
+from flmm_ros.engine.heads.localisation import Localisation
+from flmm_ros.engine.heads.localisation_search import HeadVotes, elbow, spatial_entropy
 from flmm_ros.engine.heads.trained import LmmShape
 from flmm_ros.engine.heads.training_free import TrainingFreeHeads, gaussian
 from flmm_ros.engine.masks.framing import crop_to_image
 
 SHAPE = LmmShape(layers=3, heads=4, width=32)
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "llava15_max_portrait"
+
+
+def select_heads(
+    pairs: Sequence[torch.Tensor],
+    lmm: LmmShape,
+    *,
+    keep: int,
+    made: str = "",
+    images: Sequence[int] | None = None,
+) -> Localisation:
+    """The heads that these pairs vote for; each is of an image of its own where none are given."""
+    votes, before = HeadVotes(lmm), None
+    for maps, image in zip(pairs, images or range(len(pairs)), strict=True):
+        if image != before:
+            votes.next_image()
+        votes.add(maps)
+        before = image
+    return votes.best(keep, made)
 
 
 def blob(at: tuple[int, int], size: int = 2, grid: int = 8) -> NDArray[np.float32]:
@@ -260,7 +281,7 @@ def test_the_command_line_finds_heads_and_grounding_uses_them(
 ) -> None:
     free_model_file(tmp_path, model_dir / "lmm", model_dir / "heads.safetensors")
     photo.with_suffix(".txt").write_text("the red mug\n\nthe blue cube\n")
-    assert main([str(tmp_path), str(photo), "--set", "device=cpu"]) == 0
+    assert run_command(localise, [str(tmp_path), str(photo), "--set", "device=cpu"]) == 0
     found = Localisation.load(tmp_path / "localisation.json")
     assert found.lmm == SHAPE and found.made == "2 phrases of 1 images"
     assert (
@@ -281,11 +302,11 @@ def test_without_text_files_the_models_own_descriptions_serve(
     lmm = talking_lmm(model_dir / "lmm", tmp_path / "lmm", "the", "red", "mug")
     free_model_file(tmp_path, lmm, model_dir / "heads.safetensors")
     out = tmp_path / "out" / "found.json"
-    assert main([str(tmp_path), str(photo), "--out", str(out), "--keep", "1"]) == 0
+    assert run_command(localise, [str(tmp_path), str(photo), "--out", str(out), "--keep", "1"]) == 0
     described = Localisation.load(out)
     assert described.made == "1 phrases of 1 images"
     photo.with_suffix(".txt").write_text("the red mug\n")
-    assert main([str(tmp_path), str(photo), "--out", str(out), "--keep", "1"]) == 0
+    assert run_command(localise, [str(tmp_path), str(photo), "--out", str(out), "--keep", "1"]) == 0
     assert Localisation.load(out) == described
 
 
@@ -294,19 +315,18 @@ def test_descriptions_that_name_nothing_are_said(
 ) -> None:
     lmm = talking_lmm(model_dir / "lmm", tmp_path / "lmm", "yes")
     free_model_file(tmp_path, lmm, model_dir / "heads.safetensors")
-    assert main([str(tmp_path), str(photo)]) == 2
+    assert run_command(localise, [str(tmp_path), str(photo)]) == 2
     assert "write phrases into text files" in capsys.readouterr().err
 
 
 def test_the_command_line_says_what_is_wrong(
     model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(model_dir), str(tmp_path / "none.jpg")]) == 2
+    assert run_command(localise, [str(model_dir), str(tmp_path / "none.jpg")]) == 2
     assert "none.jpg: expected an image file" in capsys.readouterr().err
-    assert main(["no_such_model", "x.jpg"]) == 2
+    assert run_command(localise, ["no_such_model", "x.jpg"]) == 2
     assert "known:" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([str(model_dir), "x.jpg", "--keep", "0"])
+    assert run_command(localise, [str(model_dir), "x.jpg", "--keep", "0"]) == 2
     assert "--keep" in capsys.readouterr().err
 
 
@@ -332,5 +352,5 @@ def test_without_sam_the_mask_is_where_the_chosen_head_looks(
 
 def test_a_missing_localisation_file_says_how_to_make_it(free_model: ModelConfig) -> None:
     absent = dataclasses.replace(free_model, localisation="/nowhere/localisation.json")
-    with pytest.raises(CheckpointError, match="python -m flmm_ros.cli.localise"):
+    with pytest.raises(CheckpointError, match="flmm localise MODEL IMAGES"):
         Grounder.from_model(absent, GrounderConfig(device="cpu"))

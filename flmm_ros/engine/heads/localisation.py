@@ -1,35 +1,23 @@
-"""Finds the few attention heads of a language model that point: localisation heads.
+"""Localisation heads: the few attention heads of a language model that point, and their file.
 
-For a model that nobody has trained heads for. A head qualifies if it attends to the image at all
-(its attention sum lies above the elbow of all heads' sums), if what it attends to is compact (low
-spatial entropy), and if it tells the phrases of an image apart. Each image-text pair votes for the
-heads that are most compact on it; the heads with most votes are kept. No masks are needed.
-
-Source: Kang et al., "Your Large Vision-Language Model Only Needs A Few Attention Heads For Visual
-Grounding", CVPR 2025. Does not know about: models, images, how the chosen heads are used.
+For a model that nobody has trained heads for. `localisation_search.py` finds them,
+`training_free.py` makes masks of what they look at.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import torch
-from scipy import ndimage
-from torch.nn import functional as F
 
 from flmm_ros.engine.errors import CheckpointError
 from flmm_ros.engine.heads.trained import LmmShape
 
+log = logging.getLogger(__name__)
 FORMAT = "flmm_ros.localisation/1"
-VOTE_SHARE = 0.01  # of all heads: the paper's ten of a thousand, one in a small model
-LEAST_CONTRAST = 0.85  # of the best head's: a head that tells phrases apart less does not point
 LEAST_VOTES = 0.1  # a head that fewer of the pairs chose points by accident
-_EIGHT_NEIGHBOURS = np.ones((3, 3), int)
 
 
 @dataclass(frozen=True)
@@ -52,6 +40,17 @@ class Localisation:
             f"view {c // (layers * heads)}, layer {c // heads % layers}, head {c % heads}"
             for c in self.channels
         ]
+
+    @property
+    def warning(self) -> str:
+        """Why the heads are not to be relied on; empty where nothing speaks against them."""
+        if max(self.votes, default=0.0) >= LEAST_VOTES:
+            return ""
+        return (
+            f"localisation: expected a head that at least {LEAST_VOTES:.0%} of the image-text "
+            f"pairs chose, got {max(self.votes, default=0.0):.0%} for the best, {self.names()[0]}; "
+            "it may point by accident: give more photos, with phrases of what they show"
+        )
 
     def save(self, path: Path) -> None:
         """Writes a small JSON file."""
@@ -78,7 +77,7 @@ class Localisation:
         except FileNotFoundError as error:
             raise CheckpointError(
                 f"{path}: expected the localisation heads of this model, got nothing there; make "
-                "them once with: python -m flmm_ros.cli.localise MODEL IMAGES..."
+                "them once with: flmm localise MODEL IMAGES..."
             ) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
@@ -88,82 +87,6 @@ class Localisation:
             raise CheckpointError(
                 f"{path}: expected heads within {lmm.map_channels} maps, got {found.channels}"
             )
+        if found.warning:
+            log.warning("%s: %s", path, found.warning)
         return found
-
-
-def select_heads(
-    pairs: Iterable[torch.Tensor],
-    lmm: LmmShape,
-    *,
-    keep: int,
-    made: str = "",
-    images: Sequence[int] | None = None,
-) -> Localisation:
-    """The heads that most pairs vote for.
-
-    Args:
-        pairs: for each image-text pair the raw maps [C, h, w] of its phrase.
-        keep: how many heads at most; the paper finds three to suffice.
-        images: for each pair the number of its image. Where images have several phrases, a head
-            must also tell them apart: one that looks at the same place whatever it reads does not
-            point, however compact that place is.
-
-    Raises:
-        CheckpointError: no pairs, or maps of another model.
-    """
-    maps = [pair.float().cpu() for pair in pairs]
-    if not maps or any(len(m) != lmm.map_channels for m in maps):
-        raise CheckpointError(
-            f"localisation: expected image-text pairs with {lmm.map_channels} maps each, got "
-            f"{sorted({len(m) for m in maps}) or 'no pairs'}"
-        )
-    sums = torch.stack([m.sum(dim=(1, 2)) for m in maps])  # [pairs, C]
-    looking = sums.mean(0) > elbow(sums.mean(0))
-    telling = _telling_apart(maps, images or range(len(maps)))
-    looking = looking & telling if bool((looking & telling).any()) else telling
-    votes = torch.zeros(lmm.map_channels)
-    for m, looks in zip(maps, sums, strict=True):
-        entropies = np.array(
-            [spatial_entropy(m[c].numpy()) if looking[c] else np.inf for c in range(len(m))]
-        )
-        # Of equals, here and below, the one that looks more at the image comes first: on a coarse
-        # grid the maps of many heads are a single part.
-        chosen = np.lexsort((-looks.numpy(), entropies))[: max(1, round(VOTE_SHARE * len(m)))]
-        votes[chosen[np.isfinite(entropies[chosen])]] += 1 / len(maps)
-    order = sorted(range(len(votes)), key=lambda c: (-float(votes[c]), -float(sums[:, c].mean())))
-    best = [c for c in order[:keep] if votes[c] >= LEAST_VOTES] or order[:1]
-    return Localisation(lmm, tuple(best), tuple(round(float(votes[c]), 4) for c in best), made)
-
-
-def _telling_apart(maps: Sequence[torch.Tensor], images: Sequence[int]) -> torch.Tensor:
-    """Heads, bool [C], whose maps differ between phrases of one image (1 - cosine) nearly as much
-    as the best head's; all where no image has two phrases."""
-    differences = [
-        1 - F.cosine_similarity(maps[i].flatten(1), maps[j].flatten(1))
-        for i in range(len(maps))
-        for j in range(i)
-        if images[i] == images[j]
-    ]
-    if not differences:
-        return torch.ones(len(maps[0]), dtype=torch.bool)
-    contrast = torch.stack(differences).mean(0)
-    return contrast >= LEAST_CONTRAST * contrast.max()
-
-
-def elbow(values: torch.Tensor) -> float:
-    """The last of the many low values before the few high ones: where their sorted curve bends
-    most, farthest below the straight line between its ends."""
-    ordered = values.sort().values
-    line = torch.linspace(float(ordered[0]), float(ordered[-1]), len(ordered))
-    return float(ordered[int((line - ordered).argmax())])
-
-
-def spatial_entropy(grid: np.ndarray) -> float:
-    """How scattered the attention on a grid [h, w] is: entropy of the shares of its connected parts
-    (8 neighbours) above the mean. 0 for a single part; infinite where nothing stands out."""
-    labels, count = ndimage.label(grid > grid.mean(), _EIGHT_NEIGHBOURS)
-    if count == 0:
-        return float("inf")
-    parts = ndimage.sum_labels(grid, labels, np.arange(1, count + 1))
-    shares = parts / parts.sum()
-    return float(-(shares * np.log(shares)).sum())

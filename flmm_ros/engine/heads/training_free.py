@@ -54,7 +54,7 @@ class TrainingFreeHeads(nn.Module):
         if lmm != self.localisation.lmm:
             raise CheckpointError(
                 f"localisation heads: expected a language model of {self.localisation.lmm}, got "
-                f"{lmm}; find them anew: python -m flmm_ros.cli.localise MODEL IMAGES..."
+                f"{lmm}; find them anew: flmm localise MODEL IMAGES..."
             )
 
     def weighted_states(self, states: torch.Tensor) -> torch.Tensor:

@@ -1,62 +1,48 @@
-"""Exports trained heads to ONNX, fills the cache of the ONNX backend, and times it against torch.
+"""Writes trained heads as ONNX graphs: into a folder, or into the cache of the ONNX backend.
 
-    python -m flmm_ros.engine.onnx.export tabletop --out out/onnx
-    python -m flmm_ros.engine.onnx.export tabletop --build-only --device cuda
-    python -m flmm_ros.engine.onnx.export tabletop --time
+    python -m flmm_ros.engine.onnx.export HEADS.safetensors CACHE_DIR DEVICE PRECISION
 
-Does not know about: language models, ROS.
+fills the cache: `load_onnx_heads` starts it as a process. People use `flmm export`.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from flmm_ros.engine.config import GrounderConfig, ModelConfig, find_model
-from flmm_ros.engine.errors import ConfigError, FlmmError
-from flmm_ros.engine.grounder import load_model_heads, usable_device
-from flmm_ros.engine.heads.trained import AnyHeads, Heads
+from flmm_ros.engine.errors import FlmmError
+from flmm_ros.engine.grounder import usable_device
+from flmm_ros.engine.heads.checkpoint import load_heads
+from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.onnx.cache import facts_of, folder_for
-from flmm_ros.engine.onnx.check import IMAGE_HW, Inputs, made_up_inputs, require_equal_masks
-from flmm_ros.engine.onnx.graphs import OPSET, export_graphs
+from flmm_ros.engine.onnx.check import require_equal_masks
+from flmm_ros.engine.onnx.graphs import export_graphs
 from flmm_ros.engine.onnx.loading import built, chosen, opened
 
-_ROUNDS = 15
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export_to` wrote. differences: for each file, how far its float32 numbers are from
+    torch's."""
+
+    differences: dict[Path, float]
+    precision: str
+    duration_s: float
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    if not (args.out or args.build_only or args.time):
-        parser.error("expected --out DIR, --build-only or --time")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        device = usable_device(args.device)
-        if args.out:
-            export_to(args.out, _heads(args.model), args.precision)
-        if args.build_only:
-            fill_cache(_heads(args.model), device, args.precision, args.cache)
-        if args.time:
-            print_times(_heads(args.model), device, args.precision)
-    except (FlmmError, OSError) as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def export_to(out: Path, heads: Heads, precision: str) -> None:
+def export_to(out: Path, heads: Heads, precision: str) -> Exported:
     """Writes the graphs into a folder, for whatever reads ONNX: all of them, or none.
 
-    They are the same for every device, and looked at on the CPU.
+    They are the same for every device, and checked on the CPU.
+
+    Raises:
+        ConfigError: onnx or onnxruntime is missing.
+        CheckpointError: the graphs differ from torch, or draw other masks.
     """
     choice = chosen("cpu", precision)
     facts = facts_of(heads, device="cpu", precision=choice.precision, providers=choice.providers)
@@ -68,101 +54,36 @@ def export_to(out: Path, heads: Heads, precision: str) -> None:
         require_equal_masks(heads, opened(heads, folder, choice), choice.precision)
         for file in folder.iterdir():
             file.replace(out / file.name)
-    for name, apart in differences.items():
-        size_mb = (out / f"{name}.onnx").stat().st_size / 1e6
-        print(f"{out / name}.onnx  {size_mb:.1f} MB, float32 within {apart:.1e} of torch")
-    print(f"opset {OPSET}, {choice.precision}, {time.monotonic() - start_s:.0f} s")
+    files = {out / f"{name}.onnx": apart for name, apart in differences.items()}
+    return Exported(files, choice.precision, time.monotonic() - start_s)
 
 
-def fill_cache(heads: Heads, device: str, precision: str, cache: str) -> None:
-    """Makes what `refiner_backend: onnx` would otherwise make when the model is loaded."""
+def fill_cache(heads: Heads, device: str, precision: str, cache: str) -> tuple[Path, bool]:
+    """Makes what `refiner_backend: onnx` would otherwise make when the model is loaded.
+
+    Returns the folder of the cache, and whether it had to be made.
+
+    Raises:
+        As `export_to`.
+    """
     choice = chosen(device, precision)
     facts = facts_of(heads, device=device, precision=choice.precision, providers=choice.providers)
     folder = folder_for(cache, facts)
-    was_made = built(heads, folder, facts, choice)
-    print(f"{folder}: {'built' if was_made else 'was there already'}")
+    return folder, built(heads, folder, facts, choice)
 
 
-def print_times(heads: Heads, device: str, precision: str) -> None:
-    """Torch beside ONNX Runtime: interleaved rounds, medians, the median of the rounds' ratios."""
-    choice = chosen(device, precision)
-    with tempfile.TemporaryDirectory() as folder:
-        export_graphs(heads, Path(folder), {}, half=choice.precision == "float16")
-        heads = heads.to(device)
-        ours = opened(heads, Path(folder), choice)
-        require_equal_masks(heads, ours, choice.precision)
-        inputs = made_up_inputs(heads)
-        print(f"{len(inputs.states)} phrases, {torch.get_num_threads()} threads, {ours.backend}")
-        print(f"{'':10} {'torch ms':>9} {'onnx ms':>9} {'torch/onnx':>11}")
-        calls = zip(_stages(heads, inputs), _stages(ours, inputs), strict=True)
-        for (stage, theirs), (_, mine) in calls:
-            rounds = [(_timed_ms(theirs), _timed_ms(mine)) for _ in range(_ROUNDS)]
-            theirs_ms, mine_ms = (statistics.median(each) for each in zip(*rounds, strict=True))
-            ratio = statistics.median(a / b for a, b in rounds)
-            print(f"{stage:10} {theirs_ms:9.2f} {mine_ms:9.2f} {ratio:11.2f}")
-
-
-def _stages(heads: AnyHeads, inputs: Inputs) -> Iterator[tuple[str, Callable[[], object]]]:
-    with torch.inference_mode():
-        features, coarse = heads.see(inputs.image), heads.decode(inputs.maps)
-        cues = [heads.weighted_states(states) for states in inputs.states]
-    yield "decode", lambda: heads.decode(inputs.maps)
-    yield "see", lambda: heads.see(inputs.image)
-    yield "refine", lambda: heads.refine(features, coarse, cues, IMAGE_HW)
-
-
-@torch.inference_mode()
-def _timed_ms(call: Callable[[], object]) -> float:
-    start_s = time.perf_counter()
-    call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start_s) * 1e3
-
-
-def _heads(model: str) -> Heads:
-    """Trained heads of a model, or of a head file alone, in torch on the CPU.
-
-    Raises:
-        ConfigError: the model has none.
-    """
-    is_file = Path(model).suffix == ".safetensors"
-    config = ModelConfig(name=model, lmm="none", heads=model) if is_file else find_model(model)
-    heads = load_model_heads(config, "cpu")
-    if not isinstance(heads, Heads):
-        raise ConfigError(f"model {model!r}: expected trained heads, got {config.heads}")
-    return heads
-
-
-def _parser() -> argparse.ArgumentParser:
-    default = GrounderConfig()
-    parser = argparse.ArgumentParser(
-        prog="python -m flmm_ros.engine.onnx.export",
-        description="Trained heads as ONNX graphs, compared with torch.",
-    )
-    parser.add_argument(
-        "model", metavar="MODEL", help="name, YAML file, directory, or a head file (.safetensors)"
-    )
-    what = parser.add_argument_group("what to do, at least one")
-    what.add_argument("--out", type=Path, metavar="DIR", help="write the graphs into a folder")
-    what.add_argument(
-        "--build-only",
-        action="store_true",
-        help="fill the cache of refiner_backend onnx (graphs, TensorRT engines) and exit",
-    )
-    what.add_argument("--time", action="store_true", help="time them against torch")
-    parser.add_argument("--device", default=default.device, help="auto, cpu, cuda or cuda:N")
-    parser.add_argument(
-        "--precision",
-        default=default.refiner_precision,
-        choices=("auto", "float32", "float16"),
-        help="auto: float32 on a CPU, float16 on a GPU",
-    )
-    parser.add_argument(
-        "--cache", default=default.refiner_cache, metavar="DIR", help="as refiner_cache"
-    )
-    return parser
+def main(arguments: Sequence[str]) -> int:
+    """The process that fills the cache. Returns the exit status."""
+    file, cache, device, precision = arguments
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        device = usable_device(device)
+        fill_cache(load_heads(file), device, precision, cache)
+    except (FlmmError, OSError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

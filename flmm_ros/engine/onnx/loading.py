@@ -4,8 +4,6 @@
 
 Making is left to a process of its own. ONNX Runtime holds Python's global lock while TensorRT
 builds an engine, for minutes: a node that did so itself could not even tell its state.
-
-Does not know about: language models, model files, ROS.
 """
 
 from __future__ import annotations
@@ -102,7 +100,7 @@ def opened(heads: Heads, folder: Path, choice: Choice) -> OnnxHeads:
 
 
 def _build_elsewhere(heads: Heads, folder: Path, device: str, precision: str) -> None:
-    """Runs `export --build-only` and logs that it is still at it.
+    """Fills the cache in another process (export.py) and logs that it is still at it.
 
     Raises:
         CheckpointError: it failed; with the end of what it printed.
@@ -115,8 +113,8 @@ def _build_elsewhere(heads: Heads, folder: Path, device: str, precision: str) ->
     with tempfile.TemporaryDirectory(prefix="building-", dir=folder.parent) as temporary:
         file, output = Path(temporary) / "heads.safetensors", Path(temporary) / "output"
         save_heads(file, heads, {"made": "for an export"})
-        command = [sys.executable, "-m", "flmm_ros.engine.onnx.export", str(file), "--build-only"]
-        command += ["--cache", str(folder.parent), "--device", device, "--precision", precision]
+        command = [sys.executable, "-m", "flmm_ros.engine.onnx.export"]
+        command += [str(file), str(folder.parent), device, precision]
         with output.open("wb") as sink:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment
