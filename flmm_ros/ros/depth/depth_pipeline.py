@@ -1,7 +1,4 @@
-"""The third dimension of a node: depth of every camera, transforms, and the topics of targets.
-
-Does not know about: models, the worker, messages of answers.
-"""
+"""Depth of every camera, transforms and the topics of targets: all that a node does in 3D."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ from flmm_ros.ros.targets.transforms import Transforms
 QUICK_WAIT_S = 0.1
 
 
-class Surroundings:
+class DepthPipeline:
     """Listens while the node is active; its publishers live as long as the node."""
 
     def __init__(self, node: Node) -> None:
@@ -60,7 +57,7 @@ class Surroundings:
         self._depths.forget()
 
     def publish(self, reply: Reply) -> None:
-        """What there is of an answer in the third dimension, and for programs of others."""
+        """The targets of an answer on their topics, and the answer as vision_msgs."""
         if reply.rgb is None:
             return
         if reply.space is not None:

@@ -36,7 +36,7 @@ from flmm_ros.ros.commands.command import Command, check_command
 from flmm_ros.ros.commands.goals import GoalServer
 from flmm_ros.ros.commands.refusals import Refusal, refusal_of
 from flmm_ros.ros.commands.worker import Busy, Job, Worker
-from flmm_ros.ros.depth.depth_pipeline import Surroundings
+from flmm_ros.ros.depth.depth_pipeline import DepthPipeline
 from flmm_ros.ros.hold.holding import Holding
 from flmm_ros.ros.images import camera
 from flmm_ros.ros.interface import endpoints, parameters
@@ -72,7 +72,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._chats = Chats()
         self._statistics = diagnostics.Statistics()
         self._cameras = camera.Cameras(self)
-        self._surroundings = Surroundings(self)
+        self._depth_pipeline = DepthPipeline(self)
         self._worker: Worker[Command, Reply] = Worker(self._work, self._finish)
         self._create_endpoints()
         self._create_timers(lifecycle)
@@ -108,7 +108,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._holding = Holding(
             self,
             newest=lambda name: self._cameras[name],
-            locator=self._surroundings.quick_locator,
+            locator=self._depth_pipeline.quick_locator,
             ground=self._ground_again,
         )
 
@@ -144,7 +144,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listens to the camera and takes commands."""
         settings = self._settings()
-        self._surroundings.open(settings)
+        self._depth_pipeline.open(settings)
         self._cameras.open(settings)
         self._worker.open()
         self.get_logger().info("active")
@@ -194,12 +194,12 @@ class GroundingNode(LifecycleNodeMixin, Node):
             self.get_logger().warning("a command is still inside the model; it ends at its stage")
         self._holding.stop()
         self._cameras.close()
-        self._surroundings.close()
+        self._depth_pipeline.close()
 
     def _forget(self) -> None:
         """Drops what has come: it is from before the clock was set back."""
         self._cameras.forget()
-        self._surroundings.forget()
+        self._depth_pipeline.forget()
 
     def _free(self) -> None:
         engine, self._engine = self._engine, None
@@ -242,7 +242,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
             now_ns=self.get_clock().now().nanoseconds,
             max_age_s=settings.max_image_age,
             max_chats=settings.max_chats,
-            locator=self._surroundings.locator(job.request.camera),
+            locator=self._depth_pipeline.locator(job.request.camera),
         )
 
     def _finish(self, job: Job[Command], outcome: Reply | Exception) -> None:
@@ -256,7 +256,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
             self._answers.publish(reply)
         finally:  # whoever sent a goal gets its end, whatever becomes of the topics
             job.request.on_done(reply.msg)
-        self._surroundings.publish(reply)
+        self._depth_pipeline.publish(reply)
         self._holding.answered(job.request, reply)
         if self._settings().publish_overlay:
             self._answers.draw(reply)
@@ -292,7 +292,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
     def _watch(self) -> None:
         """Once a second."""
         self._cameras.resubscribe()
-        self._surroundings.resubscribe()
+        self._depth_pipeline.resubscribe()
         failures, failure_text = self._statistics.failures
         now = self.get_clock().now()
         snapshot = diagnostics.Snapshot(
