@@ -28,7 +28,7 @@ from flmm_ros.ros.messages.found_target import FoundTarget
 REFUSED, NO_NODE = 1, 3
 
 
-def ask(
+def ask(  # noqa: PLR0913  one parameter an option
     command: Annotated[str, typer.Argument(help='The sentence, e.g. "pick up the red mug".')],
     intent: Annotated[
         Intent | None, typer.Option(help="What the command wants; by default the node decides.")

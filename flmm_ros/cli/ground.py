@@ -16,34 +16,17 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from flmm_ros.engine.answer import Answer, Intent
 from flmm_ros.engine.config import GrounderConfig, with_overrides
-from flmm_ros.engine.errors import ImageError
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.image import read_image
 from flmm_ros.engine.masks.overlay import draw_heatmaps, draw_overlay
 
 DEFAULT = GrounderConfig()
 SETTINGS = ", ".join(f.name for f in dataclasses.fields(DEFAULT) if f.name != "model")
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as RGB uint8 [H, W, 3], upright: a photograph says which side was up.
-
-    Raises:
-        ImageError: missing, or not an image.
-    """
-    try:
-        with Image.open(path) as file:
-            return np.array(ImageOps.exif_transpose(file).convert("RGB"), np.uint8)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: expected an image file, got nothing there") from error
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: expected a complete image file, got: {error}") from error
 
 
 def answer_to_json(answer: Answer) -> dict[str, Any]:
@@ -68,7 +51,7 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def ground(
+def ground(  # noqa: PLR0913  one parameter an option
     image: Annotated[Path, typer.Argument(help="Image file.")],
     command: Annotated[str, typer.Argument(help='A sentence, such as "the red mug".')],
     model: Annotated[str, typer.Option(help="Name, YAML file or directory.")] = DEFAULT.model,

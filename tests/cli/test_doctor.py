@@ -30,7 +30,7 @@ def test_the_embedded_model_is_ready_and_the_others_say_what_is_missing(
     assert not away.is_ready and away.need_gib["bfloat16"] == pytest.approx(14.9, abs=0.1)
     assert any("lmm llava-hf/llava-1.5-7b-hf: not here" in text for text in away.missing)
     free = models["qwen2_5_vl_7b"]
-    assert any("flmm_ros.cli.localise qwen2_5_vl_7b" in text for text in free.missing)
+    assert any("flmm localise qwen2_5_vl_7b" in text for text in free.missing)
     assert found.packages["torch"] and "python" in found.machine
     assert doctor.main(["--model", "tabletop", "--image-topic", "no_such_image"]) == 0
     shown = capsys.readouterr().out

@@ -1,59 +1,32 @@
-"""What this machine can run, and what stands in the way.
+"""`flmm doctor`: what this machine can run, and what stands in the way.
 
-    python -m flmm_ros.cli.doctor
-    python -m flmm_ros.cli.doctor --model qwen2_5_vl_7b --image-topic /camera/image_raw --json
+    flmm doctor
+    flmm doctor --install
+    flmm doctor --model qwen2_5_vl_7b --image-topic /camera/image_raw --json
 
-Four looks: the machine and its packages; each model's memory against what is free; what runs the
-heads; ROS, and who publishes the image topic with which QoS. Nothing is loaded or downloaded. Exit
-status: 0 nothing is wrong, 1 something is (with --model: for that model), 2 wrong arguments.
-
-Does not know about: how models are loaded, the node.
+Nothing is loaded or downloaded. `--install` looks at packages only and needs none of them.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-import os
-import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import psutil
-import torch
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from flmm_ros.cli.doctor.published_sizes import PUBLISHED
-from flmm_ros.cli.doctor.ros_graph import RosFacts, look_around
-from flmm_ros.engine.config import TRAINING_FREE, ModelConfig, known_models
-from flmm_ros.engine.config.model_search import locate_model
-from flmm_ros.engine.errors import FlmmError
-from flmm_ros.engine.runtime.memory import GIB, PRECISIONS, available, need_of, size_of
+from flmm_ros.cli.command_line import run_command
+from flmm_ros.cli.doctor.install import Check, check_install, this_environment
 
-PACKAGES = ("torch", "transformers", "onnxruntime", "onnxruntime-gpu", "tensorrt", "bitsandbytes")
+if TYPE_CHECKING:  # what these need may be what is missing
+    from rich.console import Console
 
+    from flmm_ros.cli.doctor.models import ModelFacts
+    from flmm_ros.cli.doctor.ros_graph import RosFacts
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """One model on this machine. need_gib: at each precision, from its configuration or, while that
-    is not here, from its published size; None where neither is known; fits: likewise. missing: what
-    is not here, each with what to do."""
-
-    name: str
-    family: str
-    need_gib: dict[str, float | None]
-    fits: dict[str, bool | None]
-    missing: tuple[str, ...]
-
-    @property
-    def is_ready(self) -> bool:
-        return not self.missing and any(self.fits.values())
+FINE, FOUND_SOMETHING = 0, 1
 
 
 @dataclass(frozen=True)
@@ -69,97 +42,76 @@ class Findings:
     ros: RosFacts
 
 
+def doctor(
+    model: Annotated[
+        str | None, typer.Option(help="Look at this model only: name, YAML file or directory.")
+    ] = None,
+    image_topic: Annotated[str, typer.Option(help="Whose publishers to look at.")] = "image",
+    install: Annotated[
+        bool, typer.Option("--install", help="Only: is everything installed, and how to get it.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Say what this machine can run, and what stands in the way.
+
+    Four looks: the machine and its packages; each model's memory against what is free; what runs
+    the heads; ROS, and who publishes the image topic with which QoS.
+
+    Exit status: 0 nothing is wrong, 1 something is (with --model: for that model), 2 wrong
+    arguments.
+    """
+    if install:
+        return _report_install(check_install(this_environment()), as_json=as_json)
+    found = examine(model, image_topic)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found), indent=1))
+    else:
+        from rich.console import Console
+
+        show(found, Console())
+    is_model_ready = any(facts.is_ready for facts in found.models)
+    return FINE if is_model_ready and found.ros.is_fine else FOUND_SOMETHING
+
+
 def examine(model: str | None, image_topic: str) -> Findings:
     """Looks at everything; `model` only, or all known ones.
 
     Raises:
         ConfigError: no such model, or a model file that cannot be read.
     """
+    import torch
+
+    from flmm_ros.cli.doctor.machine import machine_facts, onnx_providers, package_versions
+    from flmm_ros.cli.doctor.models import model_facts
+    from flmm_ros.cli.doctor.ros_graph import look_around
+    from flmm_ros.engine.config import known_models
+    from flmm_ros.engine.config.model_search import locate_model
+    from flmm_ros.engine.runtime.memory import GIB, available
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     free = available(device)
     names = [model] if model else known_models()
     return Findings(
-        machine=_machine(),
-        packages={name: _version(name) for name in PACKAGES},
-        providers=_providers(),
+        machine=machine_facts(),
+        packages=package_versions(),
+        providers=onnx_providers(),
         device=device,
         free_gib=round(free / GIB, 1),
-        models=tuple(_model(locate_model(name), free) for name in names),
+        models=tuple(model_facts(locate_model(name), free) for name in names),
         ros=look_around(image_topic),
     )
 
 
-def _machine() -> dict[str, str]:
-    memory = psutil.virtual_memory()
-    facts = {
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "CPU": f"{os.cpu_count()} threads",
-        "memory": f"{memory.total / GIB:.1f} GiB, {memory.available / GIB:.1f} free",
-    }
-    for n in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(n)
-        major, minor = torch.cuda.get_device_capability(n)
-        facts[f"cuda:{n}"] = (
-            f"{torch.cuda.get_device_name(n)}, capability {major}.{minor}, "
-            f"{total / GIB:.1f} GiB, {free / GIB:.1f} free"
-        )
-    return facts
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _providers() -> tuple[str, ...]:
-    try:
-        import onnxruntime
-    except ImportError:
-        return ()
-    return tuple(onnxruntime.get_available_providers())
-
-
-def _model(model: ModelConfig, free: int) -> ModelFacts:
-    size = size_of(model)
-    is_here = size is not None
-    if size is None and model.lmm in PUBLISHED:
-        size = PUBLISHED[model.lmm].size()
-    needs = {precision: need_of(model, precision, size=size) for precision in PRECISIONS}
-    return ModelFacts(
-        name=model.name,
-        family=model.family,
-        need_gib={p: round(n.total / GIB, 2) if n else None for p, n in needs.items()},
-        fits={p: n.total <= free if n else None for p, n in needs.items()},
-        missing=tuple(_missing(model, is_here=is_here)),
-    )
-
-
-def _missing(model: ModelConfig, *, is_here: bool) -> list[str]:
-    missing = []
-    if not is_here:
-        missing.append(f"lmm {model.lmm}: not here; fetch it once with the parameter download")
-    if model.heads == TRAINING_FREE:
-        if not Path(model.localisation).is_file():
-            missing.append(
-                f"localisation {model.localisation}: make it with "
-                f"python -m flmm_ros.cli.localise {model.name} IMAGES..."
-            )
-    elif not Path(model.heads).is_file():
-        missing.append(f"heads {model.heads}: bring the file")
-    if model.sam and not Path(model.sam).is_file():
-        missing.append(f"sam {model.sam}: bring the file")
-    return missing
-
-
 def show(found: Findings, console: Console) -> None:
     """Prints the findings for people."""
+    from rich.table import Table
+
+    from flmm_ros.engine.runtime.memory import PRECISIONS
+
     for title, facts in (("machine", found.machine), ("packages", found.packages)):
         console.print(f"[bold]{title}[/bold]")
         for name, value in facts.items():
-            console.print(f"  {name:<16} {value or 'not installed'}", highlight=False)
+            console.print(f"  {name:<16} {value or 'not installed'}", highlight=False, markup=False)
     console.print(f"  {'ONNX Runtime':<16} {', '.join(found.providers) or 'not installed'}")
     table = Table(title="memory needed, GiB; no: does not fit")
     table.add_column("model", no_wrap=True)
@@ -187,30 +139,21 @@ def _cell(need_gib: float | None, fits: bool | None) -> str:
     return f"[green]{need_gib:.2f}[/green]" if fits else f"[red]{need_gib:.2f} no[/red]"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flmm_ros.cli.doctor",
-        description="What this machine can run, and what stands in the way.",
-        epilog="Exit status: 0 nothing is wrong, 1 something is, 2 wrong arguments.",
-    )
-    parser.add_argument("--model", help="look at this model only: name, YAML file or directory")
-    parser.add_argument("--image-topic", default="image", help="default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    args = parser.parse_args(argv)
-    try:
-        found = examine(args.model, args.image_topic)
-    except FlmmError as error:
-        print(f"doctor: {error}", file=sys.stderr)
-        return 2
-    if args.json:
-        content: dict[str, Any] = dataclasses.asdict(found)
+def _report_install(checks: Sequence[Check], *, as_json: bool) -> int:
+    """One line a package, and what to run for each that is missing."""
+    if as_json:
+        content: list[dict[str, Any]] = [dataclasses.asdict(check) for check in checks]
         print(json.dumps(content, indent=1))
     else:
-        show(found, Console())
-    is_model_ready = any(model.is_ready for model in found.models)
-    return 0 if is_model_ready and found.ros.is_fine else 1
+        for check in checks:
+            mark = "ok" if check.is_fine else "optional" if check.is_optional else "MISSING"
+            print(f"{mark:<9} {check.name:<14} {check.text}")
+            if check.command:
+                print(f"{'':<9} {'':<14} -> {check.command}")
+    is_whole = all(check.is_fine or check.is_optional for check in checks)
+    return FINE if is_whole else FOUND_SOMETHING
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status."""
+    return run_command(doctor, argv)

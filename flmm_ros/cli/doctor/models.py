@@ -1,0 +1,64 @@
+"""Which models fit this machine at which precision, and which of their files are missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flmm_ros.cli.doctor.published_sizes import PUBLISHED
+from flmm_ros.engine.config import TRAINING_FREE, ModelConfig
+from flmm_ros.engine.runtime.memory import GIB, PRECISIONS, need_of, size_of
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One model on this machine.
+
+    need_gib: at each precision, from its configuration or, while that is not here, from its
+    published size; None where neither is known. fits: likewise. missing: what is not here, each
+    with what to do.
+    """
+
+    name: str
+    family: str
+    need_gib: dict[str, float | None]
+    fits: dict[str, bool | None]
+    missing: tuple[str, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        """It can be loaded here and now."""
+        return not self.missing and any(self.fits.values())
+
+
+def model_facts(model: ModelConfig, free: int) -> ModelFacts:
+    """Compares a model's need with `free` bytes; loads nothing."""
+    size = size_of(model)
+    is_here = size is not None
+    if size is None and model.lmm in PUBLISHED:
+        size = PUBLISHED[model.lmm].size()
+    needs = {precision: need_of(model, precision, size=size) for precision in PRECISIONS}
+    return ModelFacts(
+        name=model.name,
+        family=model.family,
+        need_gib={p: round(n.total / GIB, 2) if n else None for p, n in needs.items()},
+        fits={p: n.total <= free if n else None for p, n in needs.items()},
+        missing=tuple(_missing(model, is_here=is_here)),
+    )
+
+
+def _missing(model: ModelConfig, *, is_here: bool) -> list[str]:
+    missing = []
+    if not is_here:
+        missing.append(f"lmm {model.lmm}: not here; fetch it once with the parameter download")
+    if model.heads == TRAINING_FREE:
+        if not Path(model.localisation).is_file():
+            missing.append(
+                f"localisation {model.localisation}: make it with "
+                f"flmm localise {model.name} IMAGES..."
+            )
+    elif not Path(model.heads).is_file():
+        missing.append(f"heads {model.heads}: bring the file")
+    if model.sam and not Path(model.sam).is_file():
+        missing.append(f"sam {model.sam}: bring the file")
+    return missing
