@@ -163,11 +163,13 @@ ENGINE = {
     "vision": set(),
     "lmm.attention": set(),
     "masks.candidates": set(),
-    "chat": {"lmm.tokens", "language.phrases"},  # what was said, and what it refers back to
+    # what was said, and what it refers back to
+    "chat": {"lmm.tokens", "language.normalisation", "language.references"},
     "heads.checkpoint": {
         "heads.trained",
         "heads.mask_refiner",
         "heads.official",
+        "heads.refiner_shape",
     },  # it fills them with weights
     "runtime.compilation": set(),
     "config": set(),
@@ -177,9 +179,11 @@ ENGINE = {
         "heads.mask_decoder",
         "heads.mask_refiner",
         "heads.phrase_selector",
+        "heads.refiner_shape",
     },  # the module that holds them
     "runtime.interruption": set(),
-    "language.intent": {"language.phrases"},  # a command's form is told by its phrases
+    # a command's form is told by what it means
+    "language.intent": {"language.meaning", "language.normalisation"},
     "lmm": {"lmm.base", "lmm.loading", "lmm.prefix", "lmm.reading"},  # the table of families
     # records rows on a prefix; says what the heads will get
     "lmm.base": {
@@ -216,7 +220,9 @@ ENGINE = {
     "lmm.tokens": set(),
     "heads.localisation": {"heads.trained"},  # says which language model its heads belong to
     "heads.mask_decoder": set(),
+    "heads.refiner_shape": set(),
     "heads.mask_refiner": {
+        "heads.refiner_shape",
         "vision.conv_encoder",
         "vision.sam_image_encoder",
     },  # the image encoders it may hold
@@ -238,13 +244,28 @@ ENGINE = {
     "onnx.sessions": set(),
     "heads.official": {
         "heads.trained",
-        "heads.mask_refiner",
+        "heads.refiner_shape",
     },  # shapes of foreign checkpoints, as configurations of ours
     "runtime.allocator": set(),
     "runtime.memory": {"vision.conv_encoder"},
     "masks.overlay": set(),
     "heads.phrase_selector": set(),
-    "language.phrases": set(),
+    # from words to what is meant and what is not: the story of this folder
+    "language.meaning": {
+        "language.descriptions",
+        "language.forms",
+        "language.negation",
+        "language.normalisation",
+        "language.phrases",
+        "language.words",
+    },
+    "language.descriptions": {"language.phrases", "language.words"},
+    "language.forms": {"language.normalisation"},
+    "language.negation": {"language.words"},
+    "language.normalisation": set(),
+    "language.phrases": {"language.normalisation", "language.words"},
+    "language.references": {"language.forms", "language.phrases"},
+    "language.words": {"language.normalisation"},  # which characters make a word
     "language.reply": set(),
     "masks.results": set(),
     "vision.sam_image_encoder": set(),

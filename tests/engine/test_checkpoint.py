@@ -11,8 +11,8 @@ from tiny_model import tiny_heads
 
 from flmm_ros.engine.errors import CheckpointError
 from flmm_ros.engine.heads.checkpoint import load_heads, load_official_heads, save_heads
-from flmm_ros.engine.heads.mask_refiner import SamVitShape
 from flmm_ros.engine.heads.official import BASIS
+from flmm_ros.engine.heads.refiner_shape import SamVitShape
 
 CASE = Path(__file__).resolve().parents[1] / "golden" / "llava15_max_portrait"
 SAM = CASE / "sam_image_encoder.pth"

@@ -24,7 +24,7 @@ from flmm_ros.engine.errors import CheckpointError, ConfigError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.heads.checkpoint import load_official_heads, save_heads
 from flmm_ros.engine.heads.mask_decoder import MaskDecoder, enlargement
-from flmm_ros.engine.heads.mask_refiner import RefinerShape, SamVitShape
+from flmm_ros.engine.heads.refiner_shape import RefinerShape, SamVitShape
 from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
 from flmm_ros.engine.onnx import export, loading
 from flmm_ros.engine.onnx.cache import MANIFEST, Facts, distrust, facts_of, folder_for

@@ -12,7 +12,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from flmm_ros.engine.heads.mask_refiner import ConvEncoderShape, RefinerShape
+from flmm_ros.engine.heads.refiner_shape import ConvEncoderShape, RefinerShape
 from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")

@@ -11,16 +11,23 @@ import torch
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.heads.mask_refiner import ConvEncoderShape, RefinerShape
+from flmm_ros.engine.heads.refiner_shape import ConvEncoderShape, RefinerShape
 from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
 from flmm_ros.engine.lmm.tokens import Suffix
 from flmm_ros.engine.lmm.view import View
 from flmm_sim.tabletop.tabletop import Tabletop
 from training.ablation import runs
 from training.ablation.__main__ import chosen, main
-from training.ablation.prepared import Phrases, phrases_of, read_merged
+from training.ablation.prepared import AblationPhrases, phrases_of, read_merged
 from training.ablation.report import BEGIN, END, draw, fill_in, markdown
-from training.ablation.runs import Bench, Budget, Result, forward, measure, run_variant
+from training.ablation.runs import (
+    AblationData,
+    TrainingBudget,
+    VariantResult,
+    forward,
+    measure,
+    run_variant,
+)
 from training.ablation.variants import COMPLETE, VARIANTS, Ablated, Variant
 
 LMM = LmmShape(layers=4, heads=2, width=8)
@@ -44,7 +51,7 @@ def variant(name: str) -> Variant:
     return next(v for v in VARIANTS if v.name == name)
 
 
-def phrases(count: int, seed: int) -> Phrases:
+def phrases(count: int, seed: int) -> AblationPhrases:
     """Random readings of things whose place the maps show; every third one is absent."""
     rng = torch.Generator().manual_seed(seed)
     masks = torch.zeros(count, HEIGHT, WIDTH, dtype=torch.uint8)
@@ -54,7 +61,7 @@ def phrases(count: int, seed: int) -> Phrases:
             y, x = (int(v) for v in torch.randint(0, 12, (2,), generator=rng))
             masks[n, y : y + 8, x : x + 12] = 1
             maps[n] += torch.nn.functional.adaptive_avg_pool2d(masks[n][None].float(), GRID)
-    return Phrases(
+    return AblationPhrases(
         {"mean": maps.half(), "max": (maps * 2).half()},
         torch.randn(count, LMM.layers, 3, LMM.width, generator=rng).half(),
         torch.randint(1, 4, (count,), generator=rng),
@@ -65,20 +72,20 @@ def phrases(count: int, seed: int) -> Phrases:
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
+def bench() -> AblationData:
     torch.manual_seed(3)
     view = View("image", torch.arange(GRID**2), (GRID, GRID), (0, 0, WIDTH, HEIGHT))
-    return Bench(phrases(24, 0), phrases(9, 1), view, Heads(LMM, HEADS).eval())
+    return AblationData(phrases(24, 0), phrases(9, 1), view, Heads(LMM, HEADS).eval())
 
 
-def ablated(name: str, bench: Bench) -> Ablated:
+def ablated(name: str, bench: AblationData) -> Ablated:
     torch.manual_seed(0)
     found = Ablated(variant(name), LMM, HEADS)
     found.start_from(bench.trained)
     return found.eval()
 
 
-def changed(bench: Bench, name: str, **fields: object) -> float:
+def changed(bench: AblationData, name: str, **fields: object) -> float:
     """How much the logits of a variant change with something of the phrases."""
     index, model = torch.arange(6), ablated(name, bench)
     with torch.no_grad():
@@ -87,20 +94,20 @@ def changed(bench: Bench, name: str, **fields: object) -> float:
     return float((before - after).abs().max())
 
 
-def test_only_the_complete_variant_hears_the_words(bench: Bench) -> None:
+def test_only_the_complete_variant_hears_the_words(bench: AblationData) -> None:
     other = {"states": -bench.train.states}
     assert changed(bench, COMPLETE.name, **other) > 1e-4
     for name in ("maps only", "+ mask prompt", "+ box prompt"):
         assert changed(bench, name, **other) == 0, name
 
 
-def test_maps_only_does_not_see_the_image(bench: Bench) -> None:
+def test_maps_only_does_not_see_the_image(bench: AblationData) -> None:
     other = {"features": -bench.train.features}
     assert changed(bench, "maps only", **other) == 0
     assert changed(bench, "+ mask prompt", **other) > 1e-4
 
 
-def test_the_box_counts_only_where_it_is_a_prompt(bench: Bench) -> None:
+def test_the_box_counts_only_where_it_is_a_prompt(bench: AblationData) -> None:
     masks = torch.randn(2, 1, 32, 32)
     features = torch.randn(2, 16, 8, 8)
     boxes = torch.tensor([[0.0, 0, 9, 9], [3, 3, 20, 22]])
@@ -116,7 +123,7 @@ def test_the_box_counts_only_where_it_is_a_prompt(bench: Bench) -> None:
     assert found["+ mask prompt"] == 0 and found["+ box prompt"] > 1e-4
 
 
-def test_merging_reads_the_other_maps(bench: Bench) -> None:
+def test_merging_reads_the_other_maps(bench: AblationData) -> None:
     torch.manual_seed(0)
     merged = Ablated(variant("max over tokens"), LMM, HEADS).eval()
     other = dict(bench.train.maps)
@@ -146,7 +153,7 @@ def test_the_last_layers_are_those_of_every_view(views: int) -> None:
         Ablated(variant("last three layers"), dataclasses.replace(LMM, layers=2), HEADS)
 
 
-def test_frozen_parts_stay_and_the_rest_learns(bench: Bench) -> None:
+def test_frozen_parts_stay_and_the_rest_learns(bench: AblationData) -> None:
     model = ablated(COMPLETE.name, bench)
     frozen = {id(p) for p in model.refiner.image_encoder.parameters()}
     parts = model.trained_parts()
@@ -156,13 +163,15 @@ def test_frozen_parts_stay_and_the_rest_learns(bench: Bench) -> None:
     )
 
 
-def test_training_finds_what_the_maps_show(bench: Bench, tmp_path: Path) -> None:
-    untrained = run_variant(variant("maps only"), bench, Budget(1), tmp_path / "a")
-    trained = run_variant(variant("maps only"), bench, Budget(60, peak_rate=1e-2), tmp_path / "b")
+def test_training_finds_what_the_maps_show(bench: AblationData, tmp_path: Path) -> None:
+    untrained = run_variant(variant("maps only"), bench, TrainingBudget(1), tmp_path / "a")
+    trained = run_variant(
+        variant("maps only"), bench, TrainingBudget(60, peak_rate=1e-2), tmp_path / "b"
+    )
     assert trained.cIoU > max(0.5, untrained.cIoU)
 
 
-def test_scores_by_hand(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_by_hand(bench: AblationData, monkeypatch: pytest.MonkeyPatch) -> None:
     masks = torch.zeros(3, HEIGHT, WIDTH)
     masks[0, :8, :8] = masks[1, :4, :4] = 1
     data = dataclasses.replace(phrases(3, 0), masks=masks.to(torch.uint8))
@@ -178,10 +187,10 @@ def test_scores_by_hand(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: AblationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "SAVED_EVERY", 2)
-    budget = Budget(steps=5)
+    budget = TrainingBudget(steps=5)
     whole = run_variant(COMPLETE, bench, budget, tmp_path / "a")
     made: list[int] = []
 
@@ -201,13 +210,13 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(
     assert run_variant(COMPLETE, bench, budget, tmp_path / "b", made.append) == again
     assert made == [5]  # nothing was trained again
     with pytest.raises(ConfigError, match="another budget"):
-        run_variant(COMPLETE, bench, Budget(steps=6), tmp_path / "b")
+        run_variant(COMPLETE, bench, TrainingBudget(steps=6), tmp_path / "b")
 
 
 def test_the_document_gets_the_table_and_keeps_its_words(tmp_path: Path) -> None:
     results = [
-        Result("maps only", "prompts", 0.5, 0.4, 0.3, 0.2, 0.1, 1_500_000, 300, 9.0),
-        Result(COMPLETE.name, "prompts", 0.75, 0.7, 0.65, 0.6, 0.55, 2_000_000, 300, 9.0),
+        VariantResult("maps only", "prompts", 0.5, 0.4, 0.3, 0.2, 0.1, 1_500_000, 300, 9.0),
+        VariantResult(COMPLETE.name, "prompts", 0.75, 0.7, 0.65, 0.6, 0.55, 2_000_000, 300, 9.0),
     ]
     table = markdown(results, "Facts.")
     assert "| maps only | 0.500 | 0.400 | 0.300 | 0.200 | 0.100 | 1.50 M |" in table

@@ -2,8 +2,6 @@
 
 Every key of a file is accounted for: it is loaded, or it is an error that names the nearest known
 key. Loaded heads are frozen and in float32.
-
-Does not know about: language models, model configuration files.
 """
 
 from __future__ import annotations
@@ -23,13 +21,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from flmm_ros.engine.errors import CheckpointError
-from flmm_ros.engine.heads.mask_refiner import (
-    ConvEncoderShape,
-    MaskRefiner,
-    RefinerShape,
-    SamVitShape,
-)
+from flmm_ros.engine.heads.mask_refiner import MaskRefiner
 from flmm_ros.engine.heads.official import BASIS, infer_refiner, infer_shapes, official_name
+from flmm_ros.engine.heads.refiner_shape import ConvEncoderShape, RefinerShape, SamVitShape
 from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
 
 log = logging.getLogger(__name__)

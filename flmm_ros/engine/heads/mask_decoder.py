@@ -4,8 +4,6 @@ Each map is divided by its sum, enlarged so that there is something to draw on, 
 U-Net can halve, decoded, and cut back. The arithmetic (order of operations, rounding) follows the
 original exactly, because its weights are sensitive to it: normalised inputs are about 1e-3, so even
 the epsilon of the group normalisation counts.
-
-Does not know about: where the maps come from, padding of the user's image, SAM.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ A phrase prompts SAM three ways at once: with its coarse logits (dense), with th
 them and with its words (one token each, appended to the box tokens). The layers are transformers'
 own; the image encoder is any module from pixels to features: SAM's ViT for official heads, a small
 convolutional trunk for the embedded model.
-
-Does not know about: the language model, attention, checkpoints.
 """
 
 from __future__ import annotations
@@ -20,54 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
-from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
+from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig
 from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
 
+from flmm_ros.engine.heads.refiner_shape import ConvEncoderShape, RefinerShape, SamVitShape
 from flmm_ros.engine.vision.conv_encoder import ConvTrunk
 from flmm_ros.engine.vision.sam_image_encoder import SamImageEncoder
 
 _TORCH_NORM_EPS = 1e-5  # the original's decoder uses torch's default, transformers' default is 1e-6
-
-
-@dataclass(frozen=True)
-class SamVitShape:
-    """Numbers of a SAM ViT image encoder."""
-
-    width: int = 1024
-    depth: int = 24
-    heads: int = 16
-    patch: int = 16
-    window: int = 14
-    global_layers: tuple[int, ...] = (5, 11, 17, 23)
-    mlp_width: int = 4096
-
-
-@dataclass(frozen=True)
-class ConvEncoderShape:
-    """Numbers of the small convolutional image encoder; its stride is 2 ** len(channels)."""
-
-    channels: tuple[int, ...] = (32, 64, 96)
-    blocks: tuple[int, ...] = (1, 2, 2)
-
-
-@dataclass(frozen=True)
-class RefinerShape:
-    """Numbers of the refiner. `input_size`: side of the square the image is fitted into, top
-    left."""
-
-    hidden: int = 256
-    input_size: int = 1024
-    mask_channels: int = 16
-    decoder_layers: int = 2
-    decoder_heads: int = 8
-    decoder_mlp: int = 2048
-    decoder_downsample: int = 2
-    extra_masks: int = 3
-    iou_hidden: int = 256
-    iou_depth: int = 3
-    pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
-    encoder: SamVitShape | ConvEncoderShape = SamVitShape()
 
 
 # Features [1, hidden, g, g] or one for each phrase, boxes [N, 4], mask prompts [N, 1, 4g, 4g] and
@@ -113,15 +71,14 @@ class MaskRefiner(nn.Module):
         super().__init__()
         self.shape = shape
         self.isolated = isolated
-        stride = _stride(shape.encoder)
-        self.grid = shape.input_size // stride
+        self.grid = shape.input_size // shape.stride
         prompt = SamPromptEncoderConfig(
             hidden_size=shape.hidden,
             image_size=shape.input_size,
-            patch_size=stride,
+            patch_size=shape.stride,
             mask_input_channels=shape.mask_channels,
         )
-        vision = _vision_config(shape, stride)
+        vision = shape.vision_config()
         self.prompt_encoder = SamPromptEncoder(
             SamConfig(vision_config=vision, prompt_encoder_config=prompt)
         )
@@ -307,33 +264,6 @@ def _resampling(count: int, side: int, fitted: int, size: int) -> torch.Tensor:
     with torch.inference_mode(False):  # kept, so training must be able to use it later
         square = F.interpolate(torch.eye(count)[None], side, mode="linear")[..., :fitted]
         return F.interpolate(square, size, mode="linear")[0].T
-
-
-def _stride(encoder: SamVitShape | ConvEncoderShape) -> int:
-    return encoder.patch if isinstance(encoder, SamVitShape) else 2 ** len(encoder.channels)
-
-
-def _vision_config(shape: RefinerShape, stride: int) -> SamVisionConfig:
-    """SAM's vision config: the ViT's numbers, or only what the prompt encoder asks it for."""
-    common = {
-        "output_channels": shape.hidden,
-        "image_size": shape.input_size,
-        "patch_size": stride,
-        "num_pos_feats": shape.hidden // 2,
-    }
-    vit = shape.encoder
-    if not isinstance(vit, SamVitShape):
-        return SamVisionConfig(**common)
-    return SamVisionConfig(
-        hidden_size=vit.width,
-        num_hidden_layers=vit.depth,
-        num_attention_heads=vit.heads,
-        window_size=vit.window,
-        global_attn_indexes=list(vit.global_layers),
-        mlp_dim=vit.mlp_width,
-        mlp_ratio=vit.mlp_width / vit.width,
-        **common,
-    )
 
 
 def _extent(hits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

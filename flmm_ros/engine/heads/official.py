@@ -2,8 +2,6 @@
 
 `official_name` maps each of our parameter names to the official one, so that a whole module yields
 the complete table of what a file must hold; `infer_shapes` reads every width from the weights.
-
-Does not know about: files, where weights go.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from collections.abc import Mapping
 import torch
 
 from flmm_ros.engine.errors import CheckpointError
-from flmm_ros.engine.heads.mask_refiner import RefinerShape, SamVitShape
+from flmm_ros.engine.heads.refiner_shape import RefinerShape, SamVitShape
 from flmm_ros.engine.heads.trained import HeadsConfig, LmmShape
 
 BASIS = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"

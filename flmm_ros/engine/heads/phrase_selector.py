@@ -2,8 +2,6 @@
 
 A linear layer and a sigmoid on the frozen language model's hidden states, summed over layers with
 learned weights. It needs no grammar and no second language model.
-
-Does not know about: text, tokenizers, masks.
 """
 
 from __future__ import annotations

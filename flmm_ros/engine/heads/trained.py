@@ -2,8 +2,6 @@
 
 Training trains exactly this module and saves exactly this module; the language model it was trained
 for is described by `LmmShape` only.
-
-Does not know about: files, images, the language model itself.
 """
 
 from __future__ import annotations
@@ -19,8 +17,9 @@ from torch import nn
 
 from flmm_ros.engine.errors import CheckpointError
 from flmm_ros.engine.heads.mask_decoder import MaskDecoder
-from flmm_ros.engine.heads.mask_refiner import MaskRefiner, Refined, RefinerShape
+from flmm_ros.engine.heads.mask_refiner import MaskRefiner, Refined
 from flmm_ros.engine.heads.phrase_selector import PhraseSelector
+from flmm_ros.engine.heads.refiner_shape import RefinerShape
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Their maps are smoothed with a Gaussian and summed; what stands out is a pseudo-mask, and its box
 and mask prompt SAM. Without SAM the pseudo-mask is the result.
 
-Source: Kang et al., CVPR 2025 (see localisation_heads.py). Does not know about: files, language.
+Source: Kang et al., CVPR 2025 (see localisation_heads.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Large multimodal models, one small file a family; `load_lmm` picks the family by name.
-
-Does not know about: heads, scenes, commands.
-"""
+"""Large multimodal models, one small file a family; `load_lmm` picks the family by name."""
 
 from __future__ import annotations
 

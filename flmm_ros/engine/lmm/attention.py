@@ -5,8 +5,6 @@ name (without the second, transformers would drop the causal mask silently). The
 the layer's output with SDPA as always; when a `RowRecorder` travels along as a forward argument it
 also computes the softmax of a few rows, the phrase tokens, and keeps their image columns. The full
 attention matrix never exists, so recording costs next to nothing.
-
-Does not know about: model families, phrases as text, masks.
 """
 
 from __future__ import annotations

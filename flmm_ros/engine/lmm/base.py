@@ -1,10 +1,8 @@
-"""One frozen language model with eyes: encode an image once, then read, or answer, on top of it.
+"""A frozen large multimodal model: encode an image once, then read, or answer, on top of it.
 
 A family (one small file each) says how its images are prepared, which grids its image tokens form,
 and how it is loaded; everything else is here and the same for all: the prefix cache, the recorded
 read, greedy generation. transformers' own model classes do the work.
-
-Does not know about: heads, commands, scenes.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ class Lmm(ABC):
         self.tokens = tokens
         self.config = config
         in_parts(self.model.get_decoder())
-        # Only the text model: image towers look attention functions up by the same names.
+        # Only the text model: vision encoders look attention functions up by the same names.
         self.model.set_attn_implementation({"text_config": ATTENTION_NAME})
 
     @classmethod

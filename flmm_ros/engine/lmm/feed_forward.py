@@ -2,8 +2,6 @@
 
 A block treats every token by itself, so the tokens of a long prompt can go through it some hundred
 at a time: the same numbers, and a quarter of what encoding an image needs beside its cache.
-
-Does not know about: families, attention, what is encoded.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Weights load strictly: a parameter without weights, or weights without a parameter, is an error.
 Nothing is fetched from a hub unless that is asked for.
-
-Does not know about: families, images, heads.
 """
 
 from __future__ import annotations
@@ -94,7 +92,7 @@ def load_weights(
 
 
 def _quantised(config: ModelConfig, options: LoadOptions) -> dict[str, Any]:
-    """Arguments for 8 or 4 bits. Only the text model's linear layers: image towers and projectors
+    """Arguments for 8 or 4 bits. Only the text model's linear layers: vision encoders and projectors
     are small and sensitive, and the vocabulary head decides between words.
 
     Raises:

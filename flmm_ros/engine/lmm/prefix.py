@@ -1,7 +1,4 @@
-"""An encoded image: the key-value cache that every command about it starts from.
-
-Does not know about: model families, what is asked.
-"""
+"""An encoded image: the key-value cache that every command about it starts from."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What one forward recorded of phrase tokens: attention maps and hidden states.
-
-Does not know about: models, caches, how the forward was run.
-"""
+"""What one forward recorded of phrase tokens: attention maps and hidden states."""
 
 from __future__ import annotations
 

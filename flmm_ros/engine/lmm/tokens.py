@@ -4,8 +4,6 @@ The whole prompt is always tokenised in one piece and then cut after the last im
 the suffix on a cached image prefix holds exactly the tokens the model was trained to see, whatever
 the tokenizer does at word borders. Characters are the common currency: phrases are spans of
 characters.
-
-Does not know about: models, images, masks.
 """
 
 from __future__ import annotations

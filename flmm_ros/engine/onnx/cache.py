@@ -4,8 +4,6 @@ on this machine.
 A folder holds what was made from one set of facts: weights, shapes, versions, precision, device.
 Its name is the hash of the facts, its manifest repeats them and lists every file with its hash.
 Whatever does not agree is made anew. Deleting the whole cache is always safe.
-
-Does not know about: what the files mean, how they are made.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ The inputs are made up: a picture with a few coloured discs, attention that gath
 as trained maps do, and random words. So that masks never come out empty, as they may for made-up
 words, both runtimes' logits are cut at the middle of torch's. Features are compared too: a made-up
 picture may depend on them less than a camera's.
-
-Does not know about: what the other runtime is.
 """
 
 from __future__ import annotations

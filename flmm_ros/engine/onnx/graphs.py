@@ -8,8 +8,6 @@
 N, T and the grid h, w are free. What lies between the graphs stays in torch: the tight box around a
 mask and the way into SAM's square follow from the size of the user's image, and cost next to
 nothing. Cues of heads that use no text are left out.
-
-Does not know about: where the files are kept, which provider runs them.
 """
 
 from __future__ import annotations

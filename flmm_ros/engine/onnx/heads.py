@@ -2,8 +2,6 @@
 
 Words, boxes and the way into SAM's square stay in torch, being next to nothing; image features stay
 in main memory, where ONNX Runtime wants them.
-
-Does not know about: how sessions came about, whether they can be trusted.
 """
 
 from __future__ import annotations

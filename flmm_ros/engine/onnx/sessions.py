@@ -3,8 +3,6 @@
 TensorRT, then CUDA, then the CPU, as far as the device of the configuration goes and the installed
 ONNX Runtime has them. The mask decoder is never given to TensorRT: its sizes follow the grid of the
 language model, and an engine would be built anew, for minutes, in the middle of a command.
-
-Does not know about: what the graphs compute, caches, torch.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""A small convolutional image tower: eyes for models that must run on two CPU cores.
+"""A small convolutional vision encoder, for models that must run on two CPU cores.
 
-`ConvTrunk` is the network itself, shared by the embedded LMM's vision tower (stride 16, 16x16
+`ConvTrunk` is the network itself, shared by the embedded LMM's vision encoder (stride 16, 16x16
 tokens) and by the embedded mask refiner's image encoder (stride 8, in the place of SAM's ViT).
 Importing this module registers `flmm_conv_tower` with transformers, so that
 `LlavaForConditionalGeneration` finds it by the `model_type` of its vision config, and the LLaVA
 class itself stays as it is.
 
 Normalisation is by batch statistics frozen after training: a pixel's features do not depend on how
-much padding surrounds the picture. Does not know about: language, masks.
+much padding surrounds the picture.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class ConvTrunk(nn.Module):
         return features
 
 
-class ConvTowerConfig(PreTrainedConfig):
-    """Numbers of the tower. `hidden_size` is the width of the tokens, `patch_size` the stride."""
+class ConvVisionConfig(PreTrainedConfig):
+    """Numbers of the encoder. `hidden_size`: width of the tokens; `patch_size`: the stride."""
 
     model_type = "flmm_conv_tower"
     image_size: int = 256
@@ -80,13 +80,13 @@ class ConvTowerConfig(PreTrainedConfig):
     blocks: list[int] | None = None
 
     def stages(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Channel widths and block counts, with the defaults of a stride-16 tower filled in."""
+        """Channel widths and block counts, with the defaults of a stride-16 encoder filled in."""
         channels = tuple(self.channels or (24, 48, 96, self.hidden_size))
         return channels, tuple(self.blocks or (0, 1, 1, 2))
 
 
-class ConvTower(PreTrainedModel):
-    """The trunk as a vision tower: image tokens that know where they stand.
+class ConvVisionEncoder(PreTrainedModel):
+    """The trunk as a vision encoder: image tokens that know where they stand.
 
     `position` is learned with the trunk, before the norm. `place`, after it, is a fixed code of
     sines on which left, right, near and far are straight lines: a small language model learns to
@@ -95,11 +95,11 @@ class ConvTower(PreTrainedModel):
     Output `last_hidden_state` [B, I, D], row-major; there is one hidden state, the last.
     """
 
-    config_class = ConvTowerConfig
+    config_class = ConvVisionConfig
     main_input_name = "pixel_values"
     input_modalities = ("image",)
 
-    def __init__(self, config: ConvTowerConfig) -> None:
+    def __init__(self, config: ConvVisionConfig) -> None:
         super().__init__(config)
         channels, blocks = config.stages()
         side = config.image_size // config.patch_size
@@ -136,5 +136,5 @@ def place_code(side: int, width: int) -> torch.Tensor:
 
 _WAVES = (torch.sin, torch.cos)
 
-AutoConfig.register(ConvTowerConfig.model_type, ConvTowerConfig)
-AutoModel.register(ConvTowerConfig, ConvTower)
+AutoConfig.register(ConvVisionConfig.model_type, ConvVisionConfig)
+AutoModel.register(ConvVisionConfig, ConvVisionEncoder)

@@ -4,8 +4,6 @@ The layers are transformers' own. The global ones add a relative position to eve
 patches: at 64x64 patches and 16 heads that is a gigabyte, built several times over. Here the rows
 of patches ask one band after another, so that only one band's positions exist at a time; the
 numbers are the same.
-
-Does not know about: prompts, masks, checkpoints.
 """
 
 from __future__ import annotations

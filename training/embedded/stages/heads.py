@@ -2,11 +2,10 @@
 
 The U-Net and the SAM-style refiner train together on what the language model made of phrases
 (readings.py), with the paper's losses on coarse and full-resolution logits, plus the predicted IoU.
-The refiner's image encoder stays as it was pre-trained (sight.py), as SAM's does in the original.
+The refiner's image encoder stays as it was pre-trained (refiner_encoder.py), as SAM's does in the
+original.
 A phrase that fits several objects asks for all of them; an absent one for an empty mask and a score
 of 0.
-
-Does not know about: how the language model was trained.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flmm_ros.engine.heads.mask_refiner import ConvEncoderShape, RefinerShape
+from flmm_ros.engine.heads.refiner_shape import ConvEncoderShape, RefinerShape
 from flmm_ros.engine.heads.trained import Heads, HeadsConfig
 from flmm_ros.engine.lmm.view import View
 from flmm_ros.engine.masks.framing import crop_to_image
 from flmm_sim.tabletop.tabletop import HEIGHT_PX, WIDTH_PX
-from training.embedded.stages.batches import Pace, ahead
+from training.embedded.stages.batches import StagePlan, ahead
 from training.embedded.stages.checkpoints import resume, save
 from training.embedded.stages.readings import ReadingSet
 from training.embedded.stages.scenes import SceneSet
@@ -100,7 +99,7 @@ def train_heads(
     unseen: PhraseSet,
     checkpoint: Path,
     view: View,
-    pace: Pace,
+    plan: StagePlan,
 ) -> dict[str, float]:
     """Trains `heads` in place, where they lie, on phrases read before. Resumable.
 
@@ -110,22 +109,22 @@ def train_heads(
     readings, scenes = train.readings.to(device), train.scenes
     draws = PhraseDraws(train.readings.lengths)
     heads.mask_refiner.image_encoder.requires_grad_(False)
-    seen = see(heads, scenes, pace.workers)
+    seen = see(heads, scenes, plan.workers)
     parts = [
         p
         for name, p in heads.named_parameters()
         if p.requires_grad and not name.startswith("phrase_selector.")
     ]
-    optimizer = torch.optim.AdamW(parts, pace.peak_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parts, plan.peak_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, pace.peak_rate, total_steps=pace.steps, pct_start=0.05
+        optimizer, plan.peak_rate, total_steps=plan.steps, pct_start=0.05
     )
     first = resume(checkpoint, heads, optimizer, schedule)
     heads.train()
     sums = torch.zeros(3, device=device)
-    for step in range(first, pace.steps):
-        rng = np.random.default_rng([pace.seed, step])
-        index = draws.some(rng, pace.images * PHRASES_AN_IMAGE)
+    for step in range(first, plan.steps):
+        rng = np.random.default_rng([plan.seed, step])
+        index = draws.some(rng, plan.images * PHRASES_AN_IMAGE)
         image = train.readings.image[index]
         truth = targets_of(scenes, image, readings.wanted[index])
         features = seen[image].to(device).float()
@@ -145,7 +144,7 @@ def train_heads(
         sums += torch.stack([loss.detach() for loss in losses])
         if step % 50 == 49:
             means = [round(value / 50, 4) for value in sums.tolist()]
-            log.info("heads %d/%d coarse, refined, score %s", step + 1, pace.steps, means)
+            log.info("heads %d/%d coarse, refined, score %s", step + 1, plan.steps, means)
             sums.zero_()
         if step % MEASURED_EVERY == MEASURED_EVERY - 1:
             log.info("heads unseen %s", measure(heads, unseen, view, 200))

@@ -4,8 +4,6 @@ Three things make a small language model find objects within minutes instead of 
 plateau: the projector and word embeddings are first aligned, so that an image token scores its own
 colour and kind words; keys start equal to queries, so that a word attends to tokens like it;
 descriptions go from left to right.
-
-Does not know about: masks, mask heads.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from transformers import (
 )
 
 from flmm_ros.engine.lmm.attention import RECORDER_KEYWORD, RowRecorder
-from flmm_ros.engine.vision.conv_encoder import ConvTowerConfig
+from flmm_ros.engine.vision.conv_encoder import ConvVisionConfig
 from flmm_sim.tabletop.tabletop import ALL_KINDS, COLORS, WIDTH_PX, SceneObject
 from training.embedded.language.language import (
     FURTHER_KINDS,
@@ -34,23 +32,23 @@ from training.embedded.language.language import (
     QUESTION_KINDS,
     draw,
 )
-from training.embedded.language.samples import Sample
+from training.embedded.language.samples import TextSample
 from training.embedded.language.turns import Batch, TurnPacker
-from training.embedded.stages.batches import Pace, ahead
+from training.embedded.stages.batches import StagePlan, ahead
 from training.embedded.stages.checkpoints import resume, save
 
 log = logging.getLogger(__name__)
 TURN_TOKENS = 254  # of turns behind one image in training; with the prefix 512 or so
 LAYERS = 6
-EXAMINED_EVERY = 1_000  # steps
+EVALUATED_EVERY = 1_000  # steps
 TURNS_A_ROW = 4  # when answers are checked
 
 
 def build_lmm(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForConditionalGeneration:
-    """The untrained model: convolutional tower, a Llama of width 128."""
+    """The untrained model: convolutional vision encoder, a Llama of width 128."""
     torch.manual_seed(seed)
     config = LlavaConfig(
-        vision_config=ConvTowerConfig(image_size=256, patch_size=16, hidden_size=128),
+        vision_config=ConvVisionConfig(image_size=256, patch_size=16, hidden_size=128),
         text_config=LlamaConfig(
             hidden_size=128,
             intermediate_size=384,
@@ -74,7 +72,7 @@ def build_lmm(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForConditio
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Frozen tower features fp16 [B, I, D] and the objects of each image."""
+    """Frozen vision features fp16 [B, I, D] and the objects of each image."""
 
     features: torch.Tensor
     objects: tuple[tuple[SceneObject, ...], ...]
@@ -114,7 +112,7 @@ def align(
 ) -> None:
     """Projector and word embeddings: an image token scores its own colour and kind words highest.
 
-    kinds, colors: int64 [B, I] as `tower.token_labels`. Then keys are set equal to queries.
+    kinds, colors: int64 [B, I] as of `token_labels`. Then keys are set equal to queries.
     """
     rng = np.random.default_rng(seed)
     projector, embedding = model.model.multi_modal_projector, model.get_input_embeddings()
@@ -157,7 +155,7 @@ def forward(
     *,
     every_layer: bool = False,
 ) -> torch.Tensor:
-    """Hidden states of packed turns over cached tower features [B, I, D].
+    """Hidden states of packed turns over cached vision features [B, I, D].
 
     Returns the last [B, S, D], or those of every layer, [L, B, S, D]. A recorder then holds the
     attention rows.
@@ -188,18 +186,18 @@ def train_lmm(
     data: FeatureSet,
     unseen: FeatureSet,
     checkpoint: Path,
-    pace: Pace,
-    examined: int,
+    plan: StagePlan,
+    evaluated: int,
 ) -> dict[str, float]:
-    """Next-word training of projector and language model; the tower stays as it is. Resumable.
+    """Next-word training of projector and language model; the vision encoder is frozen. Resumable.
 
-    examined: turns of every kind that the result is measured on.
+    evaluated: turns of every kind that the result is measured on.
     """
     parts = [model.model.multi_modal_projector, model.model.language_model, model.lm_head]
     parameters = [p for part in parts for p in part.parameters()]
-    optimizer = torch.optim.AdamW(parameters, pace.peak_rate, weight_decay=0.05, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameters, plan.peak_rate, weight_decay=0.05, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, pace.peak_rate, total_steps=pace.steps, pct_start=0.06
+        optimizer, plan.peak_rate, total_steps=plan.steps, pct_start=0.06
     )
     first = resume(checkpoint, model, optimizer, schedule)
     model.train()
@@ -207,13 +205,13 @@ def train_lmm(
 
     def drawn(step: int) -> tuple[torch.Tensor, Batch]:
         rng = np.random.default_rng(
-            [pace.seed, step]
+            [plan.seed, step]
         )  # a resumed run draws what it would have drawn
-        index = rng.integers(0, len(data), pace.images)
+        index = rng.integers(0, len(data), plan.images)
         turns = [packer.fill(data.objects[i], rng, TURN_TOKENS) for i in index]
         return torch.from_numpy(index), packer.packed(turns, TURN_TOKENS)
 
-    for step, (index, batch) in ahead(drawn, range(first, pace.steps), pace.workers):
+    for step, (index, batch) in ahead(drawn, range(first, plan.steps), plan.workers):
         hidden = forward(model, batch, data.features[index])
         learned, targets = batch.targets.flatten().ge(0).nonzero()[:, 0], batch.targets.flatten()
         said = model.lm_head(hidden.flatten(0, 1)[learned.to(model.device)])
@@ -225,12 +223,12 @@ def train_lmm(
         schedule.step()
         total += loss.detach()
         if step % 50 == 49:
-            log.info("lmm step %d/%d loss %.4f", step + 1, pace.steps, total.item() / 50)
+            log.info("lmm step %d/%d loss %.4f", step + 1, plan.steps, total.item() / 50)
             total.zero_()
-        if step % EXAMINED_EVERY == EXAMINED_EVERY - 1:
+        if step % EVALUATED_EVERY == EVALUATED_EVERY - 1:
             log.info("lmm unseen %s", answer_accuracy(model, packer, unseen, 60))
             save(checkpoint, model, optimizer, schedule, step + 1)
-    return answer_accuracy(model, packer, unseen, examined)
+    return answer_accuracy(model, packer, unseen, evaluated)
 
 
 @torch.no_grad()
@@ -267,7 +265,7 @@ def answer_accuracy(
     return found
 
 
-def _draw_kind(kind: str, objects: tuple[SceneObject, ...], rng: np.random.Generator) -> Sample:
+def _draw_kind(kind: str, objects: tuple[SceneObject, ...], rng: np.random.Generator) -> TextSample:
     for _ in range(30):
         sample = MAKERS[kind][0](objects, rng)
         if sample is not None:

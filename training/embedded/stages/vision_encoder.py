@@ -1,8 +1,7 @@
-"""Eyes: pre-trains the convolutional tower with one kind and one colour per image token.
+"""Pre-trains the convolutional vision encoder with one kind and one colour per image token.
 
-This is the stand-in for CLIP pre-training, which a tower trained from nothing on two cores cannot
-have. The labels come from the simulator's label image; the language model never sees them.
-Does not know about: text, masks of whole objects.
+This is the stand-in for CLIP pre-training, which an encoder trained from nothing on two cores
+cannot have. The labels come from the simulator's label image; the language model never sees them.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from flmm_ros.engine.vision.conv_encoder import ConvTower
+from flmm_ros.engine.vision.conv_encoder import ConvVisionEncoder
 from flmm_sim.tabletop.tabletop import ALL_KINDS, COLORS, SceneObject
-from training.embedded.stages.batches import Pace, ahead
+from training.embedded.stages.batches import StagePlan, ahead
 from training.embedded.stages.scenes import SceneSet
 
 log = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ def some_token_labels(
 
 
 @dataclass(frozen=True)
-class TowerBatch:
+class VisionBatch:
     """pixels [B, 3, s, s]; kind and color int64 [B, I]."""
 
     pixels: torch.Tensor
@@ -84,14 +83,14 @@ class TowerBatch:
     color: torch.Tensor
 
 
-class TowerData:
+class VisionData:
     """Scenes with their token labels, in batches."""
 
     def __init__(self, scenes: SceneSet, pixels: Pixels, side_px: int, patch_px: int) -> None:
         self.scenes, self.pixels = scenes, pixels
         self.side_px, self.patch_px = side_px, patch_px
 
-    def drawn(self, seed: int, step: int, size: int) -> TowerBatch:
+    def drawn(self, seed: int, step: int, size: int) -> VisionBatch:
         """A random batch in random light; every other step mirrored, labels with the grid."""
         rng = np.random.default_rng([seed, step])
         index = rng.integers(0, len(self.scenes), size)
@@ -101,33 +100,33 @@ class TowerData:
             rgb, grid = rgb[:, :, ::-1], self.side_px // self.patch_px
             kind, color = (x.view(size, grid, grid).flip(2).flatten(1) for x in (kind, color))
         gain = torch.from_numpy(rng.uniform(0.85, 1.15, (size, 3, 1, 1)).astype(np.float32))
-        return TowerBatch(self.pixels(rgb) * gain, kind, color)
+        return VisionBatch(self.pixels(rgb) * gain, kind, color)
 
 
-def train_tower(
-    tower: ConvTower,
+def train_vision_encoder(
+    tower: ConvVisionEncoder,
     scenes: SceneSet,
     unseen: SceneSet,
     pixels: Pixels,
-    pace: Pace,
+    plan: StagePlan,
 ) -> dict[str, float]:
     """Trains `tower` in place, where it lies; returns kind and colour accuracy of object tokens in
     unseen scenes."""
     side, patch, device = tower.config.image_size, tower.config.patch_size, tower.device
-    data = TowerData(scenes, pixels, side, patch)
+    data = VisionData(scenes, pixels, side, patch)
     head = nn.Linear(tower.config.hidden_size, len(ALL_KINDS) + 1 + len(COLORS) + 1).to(device)
     parameters = [*tower.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, pace.peak_rate, weight_decay=0.05, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameters, plan.peak_rate, weight_decay=0.05, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, pace.peak_rate, total_steps=pace.steps, pct_start=0.1
+        optimizer, plan.peak_rate, total_steps=plan.steps, pct_start=0.1
     )
     tower.to(memory_format=torch.channels_last)
     tower.train()
 
-    def drawn(step: int) -> TowerBatch:
-        return data.drawn(pace.seed, step, pace.images)
+    def drawn(step: int) -> VisionBatch:
+        return data.drawn(plan.seed, step, plan.images)
 
-    for step, part in ahead(drawn, range(pace.steps), pace.workers):
+    for step, part in ahead(drawn, range(plan.steps), plan.workers):
         x = part.pixels.to(device).contiguous(memory_format=torch.channels_last)
         loss = _loss(head(tower(x).last_hidden_state), part.kind.to(device), part.color.to(device))
         optimizer.zero_grad()
@@ -136,7 +135,7 @@ def train_tower(
         optimizer.step()
         schedule.step()
         if step % 50 == 49:
-            log.info("tower step %d/%d loss %.3f", step + 1, pace.steps, loss.item())
+            log.info("vision encoder step %d/%d loss %.3f", step + 1, plan.steps, loss.item())
     tower.to(memory_format=torch.contiguous_format)
     return _accuracy(tower, head, unseen, pixels)
 
@@ -155,7 +154,7 @@ def _loss(scores: torch.Tensor, kind: torch.Tensor, color: torch.Tensor) -> torc
 
 @torch.no_grad()
 def _accuracy(
-    tower: ConvTower, head: nn.Linear, unseen: SceneSet, pixels: Pixels
+    tower: ConvVisionEncoder, head: nn.Linear, unseen: SceneSet, pixels: Pixels
 ) -> dict[str, float]:
     tower.eval()
     kind, color = all_token_labels(unseen, tower.config.image_size, tower.config.patch_size)

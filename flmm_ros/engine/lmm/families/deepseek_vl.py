@@ -1,10 +1,8 @@
 """DeepSeek-VL: one square view of the image, padded with the mean colour. The 7B model ("hybrid")
-looks at it with a second, high-resolution tower too; its features join the same 24x24 tokens.
+has a second, high-resolution vision encoder; its features join the same 24x24 tokens.
 
 The size inside the square is truncated, as in the original that the official heads were trained
 with; transformers' image processor rounds it. The processor gets a square and does the rest.
-
-Does not know about: heads, phrases, commands.
 """
 
 from __future__ import annotations
@@ -61,7 +59,7 @@ class DeepseekVL(ProcessedLmm):
 
 class DeepseekVLHybrid(DeepseekVL):
     """DeepSeek-VL 7B on transformers' DeepseekVLHybridForConditionalGeneration. The image is fitted
-    into the large square, which is then shrunk for the other tower."""
+    into the large square, which is then shrunk for the other encoder."""
 
     family = "deepseek_vl_hybrid"
     model_class = DeepseekVLHybridForConditionalGeneration

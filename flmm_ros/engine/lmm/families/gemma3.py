@@ -2,8 +2,6 @@
 
 Everywhere else attention is causal, in most layers within a window. The model makes these masks
 itself from the token types; the recorder uses the mask of each layer.
-
-Does not know about: heads, phrases, commands.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Between the tiles stand names ("<row_1_col_2>") and line breaks; they are no image tokens, so a
 grid's columns do not count them. A small image is not split: its one tile is both views.
-
-Does not know about: heads, phrases, commands.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Where one tile is enough there is no thumbnail: that tile is both views, so that the number of views
 stays the same for every image.
-
-Does not know about: heads, phrases, commands.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Pre-processing is the original F-LMM's, not the model card's: the long side is fitted, the short
 side is padded on both sides with the mean colour, nothing is cropped away.
-
-Does not know about: heads, phrases, commands.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from flmm_ros.engine.lmm.loading import (
 )
 from flmm_ros.engine.lmm.tokens import PromptTokens
 from flmm_ros.engine.lmm.view import View
-from flmm_ros.engine.vision import conv_encoder as conv_tower  # noqa: F401  registers the embedded model's vision tower
+from flmm_ros.engine.vision import conv_encoder  # noqa: F401  registers it with transformers
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 The fine tiles lie side by side in one grid; rows and columns of padding are trimmed away by the
 model itself, and a newline token closes each row. Pre-processing is transformers' own, which is
 that of the original F-LMM.
-
-Does not know about: heads, phrases, commands.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""LLaVA-OneVision: as LLaVA-NeXT, but for its tower, and with a limit on the fine grid.
+"""LLaVA-OneVision: as LLaVA-NeXT, with another vision encoder and a limit on the fine grid.
 
 Where the fine grid has more cells than nine tiles, its features are shrunk to that, so that a cell
 covers more of the image.
-
-Does not know about: heads, phrases, commands.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 A family says which model class it is and how its image tokens form grids. Where the number of tiles
 depends on the image, the real processor is asked once for each image size (a camera has one), so
 that there is no arithmetic here that could differ from it.
-
-Does not know about: heads, phrases, commands.
 """
 
 from __future__ import annotations

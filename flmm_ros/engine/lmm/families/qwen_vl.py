@@ -7,8 +7,6 @@ sets the bound (`max_image_tokens`); the processor shrinks what is larger by its
 A token's position has three parts, time, row and column, and the text after an image goes on behind
 the larger side of its grid. transformers keeps that offset inside the model, for one image; here it
 belongs to the prefix, because several are alive at once.
-
-Does not know about: heads, phrases, commands.
 """
 
 from __future__ import annotations
@@ -118,7 +116,7 @@ class Qwen25VL(ProcessedLmm):
 
 class Qwen3VL(Qwen25VL):
     """Qwen3-VL on transformers' Qwen3VLForConditionalGeneration. Features of early layers of its
-    image tower join early text layers; positions of a single image are as before."""
+    vision encoder join early text layers; positions of a single image are as before."""
 
     family = "qwen3_vl"
     model_class = Qwen3VLForConditionalGeneration

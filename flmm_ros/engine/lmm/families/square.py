@@ -1,8 +1,6 @@
 """An image fitted into a square, the short side padded on both sides with one colour.
 
 As LLaVA-1.5, DeepSeek-VL and the original F-LMM do it: sizes are truncated, not rounded.
-
-Does not know about: models, tokens, how pixels are scaled.
 """
 
 from __future__ import annotations
