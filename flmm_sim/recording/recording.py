@@ -20,7 +20,7 @@ from rich.progress import track
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from flmm_ros.engine.errors import ConfigError
-from flmm_ros.replay.recording.bag import message_types
+from flmm_ros.replay.recording.message_types import message_types
 from flmm_sim.recording.commands import commands_for
 from flmm_sim.tabletop.tabletop import HEIGHT_PX, WIDTH_PX, Tabletop, TabletopScene
 

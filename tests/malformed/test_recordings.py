@@ -7,7 +7,8 @@ from malformed import inputs, understood
 from rosbags.rosbag2 import StoragePlugin, Writer
 from test_images import damaged
 
-from flmm_ros.replay.recording.bag import Bag, BagError, RecordedMessage, message_types
+from flmm_ros.replay.recording.bag import Bag, BagError, RecordedMessage
+from flmm_ros.replay.recording.message_types import message_types
 
 STRING, IMAGE = "std_msgs/msg/String", "sensor_msgs/msg/Image"
 

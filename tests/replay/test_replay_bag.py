@@ -11,8 +11,10 @@ from rosbags.rosbag2 import Writer
 
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.masks import rle
-from flmm_ros.replay.recording.bag import Bag, BagError, message_types
-from flmm_ros.replay.recording.recorded_frames import RecordedFrame, frames, load_sidecar
+from flmm_ros.replay.recording.bag import Bag, BagError
+from flmm_ros.replay.recording.message_types import message_types
+from flmm_ros.replay.recording.recorded_frames import RecordedFrame, frames
+from flmm_ros.replay.recording.true_masks import load_sidecar
 from flmm_ros.replay.runs.schedule import all_commands
 from flmm_ros.replay.scenario import (
     Scenario,
@@ -25,7 +27,9 @@ from flmm_sim.recording.recording import RecordingPlan, record
 from flmm_sim.tabletop.tabletop import Tabletop
 
 SEED = 2_000_200
-SMALL = RecordingPlan(range(SEED, SEED + 1), frames=3, width_px=96, height_px=72, noise=0.0, turn_deg=0.0)
+SMALL = RecordingPlan(
+    range(SEED, SEED + 1), frames=3, width_px=96, height_px=72, noise=0.0, turn_deg=0.0
+)
 FORMS = [
     ("sqlite3", "none"),
     ("sqlite3", "message"),

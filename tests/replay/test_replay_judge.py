@@ -52,7 +52,7 @@ def frame(
 def judged(
     expect: Expectation, heard: GivenAnswer, judge: AnswerJudge | None = None, **fields: Any
 ) -> JudgedAnswer:
-    return (judge or AnswerJudge("bag")).row(frame(**fields), 0, "say", expect, heard)
+    return (judge or AnswerJudge("bag")).judge(frame(**fields), 0, "say", expect, heard)
 
 
 BOTH = Expectation(objects=("red mug", "blue mug"))
@@ -300,13 +300,13 @@ thresholds: {masks.cIoU: ">= 0.7", times_ms.total.p90: "< 5e2"}
     [
         ("commands: []", "expected at least one, or topics.command"),
         ("comands: [{say: x}]", "unknown key 'comands' .did you mean 'commands'"),
-        ("commands: [{sey: x}]", r"commands\[0\]: expected at least 'say"),
+        ("commands: [{sey: x}]", r"commands\[0\]: unknown key 'sey' .did you mean 'say'"),
         ("commands: [{say: x, at: 3}]", r"commands\[0\]: unknown key 'at'"),
         ("commands: [{say: x, at_s: -1}]", r"at_s: expected a number of at least 0, got -1"),
         ("commands: [{say: x, at_s: .nan}]", r"at_s: expected a number of at least 0, got nan"),
         ("commands: [{say: x, intent: grab}]", "intent: expected one of ground"),
         ("commands: [{say: x, expect: {objects: red mug}}]", "objects: expected a list of texts"),
-        ("commands: [{say: x, expect: {ambiguous: 3}}]", "ambiguous: expected true or false"),
+        ("commands: [{say: x, expect: {ambiguous: 3}}]", "ambiguous: expected bool, got int 3"),
         ("commands: [{say: x}]\nthresholds: {masks.cIoU: high}", 'expected a rule like ">= 0.7"'),
         ("commands: [{say: x}]\ntruth: {labels: a, sidecar: b}", "expected labels or sidecar"),
         ("[1, 2]", "expected 'key: value' lines, got list"),

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.timeout(400)
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight images of one scene in 0.8 s."""
-    return record(tmp_path_factory.mktemp("online") / "bag", RecordingPlan(range(SEED, SEED + 1), frames=8))
+    return record(
+        tmp_path_factory.mktemp("online") / "bag", RecordingPlan(range(SEED, SEED + 1), frames=8)
+    )
 
 
 def started(log: Path, name: str, *, use_sim_time: bool) -> ChildProcess:

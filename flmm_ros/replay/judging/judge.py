@@ -3,7 +3,6 @@
 What is pointed at is brought together with what should be: first by the words (the phrase "the red
 mug" and the thing "red mug"), then by where the masks lie, one to one. So a model that finds both
 mugs but swaps their names gets neither, and one that calls a mug a cup is not wrong.
-Does not know about: where answers come from, recordings.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.masks import rle
 from flmm_ros.replay.judging.judged_answer import JudgedAnswer, JudgedObject, MaskPair, Steadiness
 from flmm_ros.replay.judging.target_error import target_error_m
-from flmm_ros.replay.recording.recorded_frames import Masks, RecordedFrame
+from flmm_ros.replay.recording.recorded_frames import DEPTH, RecordedFrame
+from flmm_ros.replay.recording.true_masks import Masks
 from flmm_ros.replay.scenario import Expectation
 
 GOOD_IOU = 0.5  # a mask below this is not on the thing
@@ -62,12 +62,13 @@ class AnswerJudge:
 
     def __init__(self, bag: str) -> None:
         self._bag = bag
+        self._unusable_depth: dict[int, str] = {}  # by index of the frame
         self._last: dict[int, tuple[NDArray[np.bool_], NDArray[np.bool_] | None, set[str]]] = {}
 
-    def row(
+    def judge(
         self, frame: RecordedFrame, number: int, text: str, expect: Expectation, heard: GivenAnswer
     ) -> JudgedAnswer:
-        """The row of one answer.
+        """One answer beside what was expected.
 
         Raises:
             ConfigError: the true masks have another size than the image.
@@ -79,7 +80,7 @@ class AnswerJudge:
         extra = 0
         if wanted is not None and truth is not None and heard.error == "OK":
             found = match(heard.present, wanted, truth)
-            pairs = tuple(_pair(name, seen, truth[name], frame) for name, seen in found)
+            pairs = tuple(self._pair(name, seen, truth[name], frame) for name, seen in found)
             extra = len(heard.present) - sum(seen is not None for _, seen in found)
         elif wanted and truth is not None:  # refused: everything is missed
             pairs = tuple(MaskPair(name, None, 0, int(truth[name].sum())) for name in wanted)
@@ -110,6 +111,30 @@ class AnswerJudge:
             times_ms=dict(heard.times_ms),
             rss_mb=heard.rss_mb,
         )
+
+    def gaps_of(self, frame: RecordedFrame) -> dict[str, str]:
+        """What a frame lacks, also what was found to be unusable when it was judged."""
+        unusable = self._unusable_depth.get(frame.index)
+        return {**frame.gaps, **({DEPTH: unusable} if unusable else {})}
+
+    def _pair(
+        self,
+        name: str,
+        seen: AnsweredObject | None,
+        true: NDArray[np.bool_],
+        frame: RecordedFrame,
+    ) -> MaskPair:
+        """With the distance of the two centres, where the recording has depth."""
+        if seen is None:
+            return MaskPair(name, None, 0, int(true.sum()))
+        both, either = int((seen.mask & true).sum()), int((seen.mask | true).sum())
+        error_m = None
+        if frame.depth is not None and frame.camera_info is not None:
+            try:
+                error_m = target_error_m(seen.mask, true, frame.depth, frame.camera_info)
+            except ConfigError as error:
+                self._unusable_depth[frame.index] = str(error)
+        return MaskPair(name, seen.phrase, both, either, error_m)
 
     def _steadiness(
         self, number: int, heard: GivenAnswer, wanted: Sequence[str] | None, truth: Masks | None
@@ -169,19 +194,6 @@ def _is_answer_right(expect: Expectation, text: str) -> bool | None:
     said = words_of(text)
     wanted = words_of(" ".join(expect.answer))
     return wanted <= said and not said & words_of(" ".join(expect.answer_without))
-
-
-def _pair(
-    name: str, seen: AnsweredObject | None, true: NDArray[np.bool_], frame: RecordedFrame
-) -> MaskPair:
-    """With the distance of the two centres, where the recording has depth."""
-    if seen is None:
-        return MaskPair(name, None, 0, int(true.sum()))
-    both, either = int((seen.mask & true).sum()), int((seen.mask | true).sum())
-    error_m = None
-    if frame.depth is not None and frame.camera_info is not None:
-        error_m = target_error_m(seen.mask, true, frame.depth, frame.camera_info)
-    return MaskPair(name, seen.phrase, both, either, error_m)
 
 
 def _check_sizes(heard: GivenAnswer, truth: Masks | None) -> None:

@@ -1,7 +1,4 @@
-"""One line of result.jsonl: one command on one image, what came out, and how it was judged.
-
-Does not know about: how answers are made, how lines are summed up.
-"""
+"""One line of result.jsonl: one command on one image, what came out, and how it was judged."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 cIoU is the sum of intersections over the sum of unions, mIoU the mean of the IoUs, P@t the share of
 IoUs above t. Everything that was not measured is None, and its count 0. Rows of several recordings
-are summed up together like those of one. Does not know about: how rows are made, files.
+are summed up together like those of one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""summary.json: the numbers of a run, what they were made with, and whether they are good enough.
-
-Does not know about: how rows are made, how the report looks.
-"""
+"""summary.json: the numbers of a run, what it was made with, and whether they are good enough."""
 
 from __future__ import annotations
 
@@ -27,6 +24,7 @@ FORMAT = 1
 PASSED, FAILED, DAMAGED = "passed", "failed", "damaged"
 EXIT_CODES = {PASSED: 0, FAILED: 1, DAMAGED: 3}  # 2: it could not run at all
 _ANY_STAGE = "times_ms."
+_COUNTED = ("frames.dropped_", "frames.without_")
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,8 @@ class BagFacts:
 
     damage: why only its beginning was judged. error: why it was not evaluated at all. frames:
     counts of images, used and dropped by reason. status, missed: how it did by its own thresholds,
-    and which of them it missed; empty where all recordings are held to the same.
+    and which of them it missed; empty where all recordings are held to the same. notes: what was
+    left out, and why.
     """
 
     name: str
@@ -49,6 +48,7 @@ class BagFacts:
     error: str = ""
     status: str = ""
     missed: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def summarise(
@@ -111,14 +111,14 @@ def _checked(scenario: Scenario, numbers: Mapping[str, float | None]) -> list[di
     found = []
     for threshold in scenario.thresholds:
         name = threshold.metric
-        if name not in numbers and not name.startswith((_ANY_STAGE, "frames.dropped_")):
+        if name not in numbers and not name.startswith((_ANY_STAGE, *_COUNTED)):
             raise ConfigError(
                 f"thresholds: expected one of {', '.join(numbers)} or {_ANY_STAGE}STAGE.p50|p90|"
                 f"p99|max, got {name!r}"
             )
         value = numbers.get(name)
-        if value is None and name.startswith("frames.dropped_"):
-            value = 0.0  # nothing was dropped for this reason
+        if value is None and name.startswith(_COUNTED):
+            value = 0.0  # there was none
         found.append(
             {
                 "metric": name,
@@ -137,6 +137,8 @@ def _frame_numbers(bags: Sequence[BagFacts]) -> dict[str, float]:
         numbers["used"] += bag.frames["used"]
         for reason, count in bag.frames["dropped"].items():
             numbers[f"dropped_{reason}"] = numbers.get(f"dropped_{reason}", 0) + count
+        for what, count in bag.frames.get("without", {}).items():
+            numbers[f"without_{what}"] = numbers.get(f"without_{what}", 0) + count
     return numbers
 
 

@@ -1,7 +1,7 @@
 """How far the target that a gripper would be sent to is from the true one.
 
 The target is the engine's: the middle of the surface that it finds under a mask. The true one is
-the middle of all points under the true mask. Does not know about: recordings.
+the middle of all points under the true mask.
 """
 
 from __future__ import annotations

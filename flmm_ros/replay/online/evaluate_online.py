@@ -1,7 +1,4 @@
-"""Evaluates one recording in the running node, into a folder like a run in lockstep.
-
-Does not know about: how messages get to the node.
-"""
+"""Evaluates one recording in the running node, into a folder like a run in lockstep."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from typing import Any
 from flmm_ros.replay.online.node_link import NodeLink
 from flmm_ros.replay.online.playback import OnlineReplay, Playback
 from flmm_ros.replay.recording.bag import Bag
-from flmm_ros.replay.recording.recorded_frames import check_topics, image_topic
+from flmm_ros.replay.recording.bag_topics import check_topics, image_topic
 from flmm_ros.replay.runs.evaluate import ONLINE, OnAnswer, conclude, facts_of, store_rows
 from flmm_ros.replay.runs.process_usage import ProcessUsage, find_process
 from flmm_ros.replay.runs.schedule import FrameCounts

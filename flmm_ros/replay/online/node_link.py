@@ -1,7 +1,6 @@
 """The replay's side of the topics: it plays messages and the clock, and asks the grounding node.
 
 Goals are asked one beside another and never waited for; a thread of its own listens.
-Does not know about: recordings, what a right answer is, when something is due.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the grounding node hears of the topics that are played: who listens how, images received.
-
-Does not know about: recordings, what is played when.
-"""
+"""What the grounding node hears of the topics that are played: who listens how, images received."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 Images go out at the times at which they were recorded, divided by the rate; sentences are sent as
 goals at theirs. Each answer is judged on the image it is about, found by its stamp.
-Does not know about: files, thresholds, how messages get to the node.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from flmm_ros.replay.judging.judged_answer import JudgedAnswer
 from flmm_ros.replay.judging.metrics import spread
 from flmm_ros.replay.online.node_link import NodeLink, OnlineError, SentGoal
 from flmm_ros.replay.recording.bag import Bag, RecordedMessage
-from flmm_ros.replay.recording.recorded_frames import RecordedFrame, frames, image_topic
+from flmm_ros.replay.recording.bag_topics import image_topic
+from flmm_ros.replay.recording.recorded_frames import RecordedFrame, frames
 from flmm_ros.replay.runs.process_usage import ProcessUsage
 from flmm_ros.replay.runs.schedule import FrameCounts, all_commands, selected
 from flmm_ros.replay.scenario import Expectation, Scenario, ScenarioCommand
@@ -66,6 +66,7 @@ class OnlineReplay:
         self._next_s: dict[int, float] = {}  # seconds of recording when each command is due
         self._asked: list[SentGoal] = []
         self._used: set[int] = set()
+        self._gaps: dict[int, dict[str, str]] = {}  # by stamp: what judged images lack
         self._busy: list[tuple[float, float]] = []  # monotonic seconds in which goals were open
         self._played: list[tuple[int, float]] = []  # stamp, monotonic seconds
         self._late_ms: list[float] = []
@@ -193,7 +194,12 @@ class OnlineReplay:
             self._first_said_s.setdefault(number, goal.sent_s)
             self._said_on[number] = self._newest_ns
             self._asked.append(goal)
-            self._link.ask(goal, command.say, intent=command.intent, chat_id=command.chat)
+            self._link.ask(
+                goal,
+                command.say,
+                intent=command.intent.value if command.intent else "",
+                chat_id=command.chat,
+            )
 
     def _cancel(self) -> None:
         for goal in self._asked:
@@ -214,6 +220,7 @@ class OnlineReplay:
                 raise OnlineError(f"{text!r}: expected an answer, got {goal.error}")
             stamp = goal.answer.header.stamp
             stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+            stamp_ns = stamp_ns or goal.newest_ns  # a driver that leaves stamps 0 tells no more
             if goal.answer.error_code == GroundedAnswer.OK:
                 self._used.add(stamp_ns)
             frame = self._frames.get(stamp_ns) or self._frames[goal.newest_ns]
@@ -241,7 +248,9 @@ class OnlineReplay:
         if goal.cancelled_s is not None and result.error == "CANCELED":
             expect = Expectation(error="CANCELED")
         heard = heard_from(result, times, self._usage.rss_mb())
-        return self._judge.row(frame, goal.number, command.say, expect, heard)
+        row = self._judge.judge(frame, goal.number, command.say, expect, heard)
+        self._gaps[frame.stamp_ns] = self._judge.gaps_of(frame)
+        return row
 
     def _finish(self, start_ns: int, begin_s: float) -> Iterator[JudgedAnswer]:
         """The answers that are still on their way; the clock goes on for the node's sake."""
@@ -276,6 +285,8 @@ class OnlineReplay:
     def _count_dropped(self) -> None:
         """Why images were not used: nothing was asked, or the node was still at an older one."""
         self._counts.used = len(self._used)
+        for stamp_ns in sorted(self._used & set(self._gaps)):
+            self._counts.add_gaps(self._gaps[stamp_ns])
         for stamp_ns, played_s in self._played:
             if stamp_ns in self._used:
                 continue

@@ -1,8 +1,6 @@
 """Two runs side by side: which numbers changed, and which answers became better or worse.
 
-    python -m flmm_ros.replay compare out/replay/before out/replay/after
-
-Does not know about: how runs are made.
+python -m flmm_ros.replay compare out/replay/before out/replay/after
 """
 
 from __future__ import annotations

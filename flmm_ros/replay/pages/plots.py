@@ -1,7 +1,4 @@
-"""Plots as SVG inside a page: bars, curves and a timeline, in the colours of the page.
-
-Does not know about: what is plotted.
-"""
+"""Plots as SVG inside a page: bars, curves and a timeline, in the colours of the page."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The page of a run: thresholds, numbers, timelines, plots, and the worst answers as pictures.
 
 It stands alone (pictures and plots inside, no scripts, nothing from the network), so it can be an
-artefact of CI or be sent to somebody. All text is escaped. Does not know about: how rows are made.
+artefact of CI or be sent to somebody. All text is escaped.
 """
 
 from __future__ import annotations

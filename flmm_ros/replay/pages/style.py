@@ -1,4 +1,4 @@
-"""What the pages of the replay add to the look of all reports. Does not know about: contents."""
+"""What the pages of the replay add to the look of all reports."""
 
 TABLE_STYLE = """
 table { border-collapse: collapse; width: 100%; font-size: 14px; background: var(--card);

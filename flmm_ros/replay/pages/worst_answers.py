@@ -1,7 +1,4 @@
-"""Finds the answers that deserve a look, and draws them: what was pointed at, and what should be.
-
-Does not know about: HTML.
-"""
+"""Finds the answers that deserve a look, and draws what was pointed at and what should be."""
 
 from __future__ import annotations
 

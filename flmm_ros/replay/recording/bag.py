@@ -1,45 +1,39 @@
 """Opens a recording, whole or damaged, and gives its messages in order.
 
 rosbag2 in every usual form: SQLite and MCAP, split, compressed by file, by message or by chunk; a
-single storage file too. No ROS is needed. A damaged recording gives what stands before the damage
-and says what is wrong. Does not know about: what the messages mean.
+single storage file too. No ROS is needed. metadata.yaml only says which files belong together:
+whatever is wrong with it, the files are read. A damaged recording gives what stands before the
+damage and says what is wrong.
 """
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
+from flmm_ros.replay.recording.bag_files import files_of, storage_files_in
+from flmm_ros.replay.recording.message_types import definition_problem, message_types
+from flmm_ros.replay.recording.storage_file import (
+    STORAGE_SUFFIXES,
+    BagError,
+    StorageFile,
+    StoredTopic,
+    open_storage,
+    ros1_advice,
+)
+from flmm_ros.replay.recording.stored_message import Damage
 
-from flmm_ros.engine.errors import FlmmError
-from flmm_ros.replay.recording.recovery import MCAP_MAGIC, SQLITE_MAGIC, salvage
+__all__ = ["STORAGE_SUFFIXES", "Bag", "BagError", "RecordedMessage", "RecordedTopic"]
 
-STORAGE_SUFFIXES = (".mcap", ".db3", ".zstd")
+CDR = "cdr"
+_ROS1 = "ros1"
 _HASH_BLOCK_BYTES = 1 << 22
-# Of vision_msgs, which rosbags does not know: what the numbers of a label image mean.
-_LABEL_TYPES = {
-    "vision_msgs/msg/VisionClass": "uint16 class_id\nstring class_name\n",
-    "vision_msgs/msg/LabelInfo": (
-        "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold\n"
-    ),
-}
-
-
-class BagError(FlmmError):
-    """A recording that cannot be read at all, or does not hold what is asked for."""
-
-    code = "BAG"
 
 
 @dataclass(frozen=True)
@@ -54,24 +48,19 @@ class RecordedMessage:
 
 @dataclass(frozen=True)
 class RecordedTopic:
-    """What a recording holds of one topic."""
+    """What a recording holds of one topic. encoding: of its messages, "cdr" in ROS 2."""
 
     type: str
     count: int
-
-
-def message_types() -> Typestore:
-    """The message types that recordings here are read and written with."""
-    store = get_typestore(Stores.LATEST)
-    for name, text in _LABEL_TYPES.items():
-        store.register(get_types_from_msg(text, name))
-    return store
+    encoding: str = CDR
+    definition: str = ""
 
 
 class Bag:
     """An open recording. A context manager.
 
     damage: what is wrong with it, empty where nothing is. It may only be found out while reading.
+    notes: what else a user should know, such as a metadata.yaml that could not be used.
     """
 
     def __init__(self, path: Path | str, name: str = "") -> None:
@@ -84,13 +73,15 @@ class Bag:
         """
         self.path = Path(path)
         self.name = name or (self.path.stem if self.path.is_file() else self.path.resolve().name)
-        self.damage = ""
         self.types = message_types()
+        files = files_of(self.path)
+        self.damage, self.notes = files.damage, list(files.notes)
+        self._is_one_file = self.path.is_file()
         self._stack = ExitStack()
         try:
-            self._counts: Counter[tuple[str, str]] = Counter()
-            self._parts = self._open()
+            self._files = [open_storage(path, self._stack) for path in files.paths]
             self.topics = self._topics()
+            self._check(files.messages)
         except BaseException:
             self._stack.close()
             raise
@@ -107,12 +98,17 @@ class Bag:
         self._stack.close()
 
     def messages(self, topics: Collection[str]) -> Iterator[RecordedMessage]:
-        """The messages of some topics, by time; ends at the damage, if there is one."""
-        for part in self._parts:
+        """The messages of some topics, by time; ends at the damage, if there is one.
+
+        Nothing behind the damage is read: names of labels, which are recorded once, may be missing.
+        """
+        for file in self._files:
             try:
-                yield from part(topics)
-            except Exception as error:  # noqa: BLE001 - broken files break readers in any way
-                self.damage = str(error) or type(error).__name__
+                for found in file.messages(topics):
+                    if self.topics[found.topic].type == found.type:
+                        yield RecordedMessage(found.topic, found.type, found.log_ns, found.data)
+            except Damage as damage:
+                self._set_damage(file, str(damage))
                 return
 
     def decode(self, message: RecordedMessage) -> Any:
@@ -123,87 +119,87 @@ class Bag:
         """
         try:
             return self.types.deserialize_cdr(message.data, message.type)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - broken bytes break it in any way
             raise BagError(
                 f"{message.topic}: expected a {message.type}, got {len(message.data)} bytes that "
-                f"are none: {error}"
+                f"cannot be read as one: {error}"
             ) from error
+
+    def check_definition(self, topic: str) -> None:
+        """Whether a topic's type was defined as it is here: else its bytes mean something else.
+
+        Raises:
+            BagError: with the fields that differ.
+        """
+        found = self.topics[topic]
+        if problem := definition_problem(self.types, found.type, found.definition):
+            raise BagError(
+                f"{self.path}: {topic}: {problem}; record it again with the definitions of ROS 2"
+            )
 
     def sha256(self) -> str:
         """Of all storage files, in order: two recordings with the same one are the same."""
         digest = hashlib.sha256()
-        for path in self._files():
+        paths = [self.path] if self._is_one_file else storage_files_in(self.path)
+        for path in sorted(paths):
             with path.open("rb") as stream:
                 while block := stream.read(_HASH_BLOCK_BYTES):
                     digest.update(block)
         return digest.hexdigest()
 
-    def _files(self) -> list[Path]:
-        if self.path.is_file():
-            return [self.path]
-        return sorted(p for p in self.path.iterdir() if p.suffix in STORAGE_SUFFIXES)
+    def described_topics(self) -> str:
+        """All topics with type and number of messages, for errors."""
+        words = [f"{n} ({t.type}, {t.count})" for n, t in self.topics.items()]
+        there = ", ".join(words) or "no topics"
+        return there + (f"; it is damaged: {self.damage}" if self.damage else "")
 
-    def _open(self) -> list[Callable[[Collection[str]], Iterator[RecordedMessage]]]:
-        """One reader for a whole recording, or one for each file of a damaged one."""
-        path = self.path
-        if not path.exists():
-            raise BagError(f"{path}: expected a rosbag2 folder, .db3 or .mcap file, nothing there")
-        if path.suffix == ".bag":
-            raise BagError(
-                f"{path}: expected a rosbag2 recording, got one of ROS 1; convert it with "
-                f"rosbags-convert --src {path} --dst {path.stem}"
-            )
-        if path.is_dir() and not self._files():
-            found = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
-            raise BagError(
-                f"{path}: expected a rosbag2 folder with .db3 or .mcap files, got {found}"
-            )
-        if path.is_file() or (path / "metadata.yaml").is_file():
-            try:
-                return [self._whole(path)]
-            except Exception as error:  # noqa: BLE001 - read by `salvage` then
-                self.damage = str(error) or type(error).__name__
-        else:
-            self.damage = "metadata.yaml is missing: the recording was not finished"
-        return [self._damaged(file) for file in self._files()]
-
-    def _whole(self, path: Path) -> Callable[[Collection[str]], Iterator[RecordedMessage]]:
-        reader = self._stack.enter_context(Reader(path))
-
-        def read(topics: Collection[str]) -> Iterator[RecordedMessage]:
-            wanted: list[Connection] = [c for c in reader.connections if c.topic in topics]
-            if wanted:  # an empty list would mean all of them
-                for connection, log_ns, data in reader.messages(wanted):
-                    yield RecordedMessage(connection.topic, connection.msgtype, log_ns, bytes(data))
-
-        for c in reader.connections:
-            self._counts[c.topic, c.msgtype] += c.msgcount
-        return read
-
-    def _damaged(self, file: Path) -> Callable[[Collection[str]], Iterator[RecordedMessage]]:
-        with file.open("rb") as stream:
-            start = stream.read(len(SQLITE_MAGIC))
-        if not (start.startswith((MCAP_MAGIC, b"\x28\xb5\x2f\xfd")) or start == SQLITE_MAGIC):
-            got = f"a file that begins with {start[:8]!r}" if start else "an empty file"
-            raise BagError(
-                f"{file}: expected the storage of a rosbag2 recording (SQLite or MCAP), got {got}"
-            )
-
-        def read(topics: Collection[str]) -> Iterator[RecordedMessage]:
-            with tempfile.TemporaryDirectory() as scratch:
-                for topic, kind, log_ns, data in salvage(file, Path(scratch)):
-                    if topic in topics or not topics:
-                        yield RecordedMessage(topic, kind, log_ns, data)
-
-        return read
+    def _set_damage(self, file: StorageFile, words: str) -> None:
+        named = words if file.path.name in words else f"{file.path.name}: {words}"
+        if named not in self.damage:
+            self.damage = "; ".join(filter(None, (self.damage, named)))
 
     def _topics(self) -> dict[str, RecordedTopic]:
-        """By name. A damaged recording has no list of them: it is read once."""
-        if self.damage:
-            for part in self._parts:
-                try:
-                    self._counts.update((m.topic, m.type) for m in part(()))
-                except Exception as error:  # noqa: BLE001 - as in `messages`
-                    self.damage = f"{self.damage}; {error}"
-                    break
-        return {name: RecordedTopic(kind, n) for (name, kind), n in sorted(self._counts.items())}
+        """By name; where a name has several types, the one with the most messages."""
+        found: dict[tuple[str, str], StoredTopic] = {}
+        for file in self._files:
+            if file.damage:
+                self._set_damage(file, file.damage)
+            for key, stored in file.topics.items():
+                known = found.setdefault(key, StoredTopic(0, stored.encoding, stored.definition))
+                known.count += stored.count
+        topics: dict[str, RecordedTopic] = {}
+        several = Counter(name for name, _ in found)
+        for (name, kind), stored in sorted(found.items(), key=lambda item: -item[1].count):
+            if name not in topics:
+                topics[name] = RecordedTopic(kind, stored.count, stored.encoding, stored.definition)
+            elif stored.count:
+                self.notes.append(
+                    f"{name} was recorded as {several[name]} types: its {stored.count} messages of "
+                    f"{kind} are not used, those of {topics[name].type} are"
+                )
+        return dict(sorted(topics.items()))
+
+    def _check(self, expected_messages: int | None) -> None:
+        """Refuses what holds no message of ROS 2, and notices messages that have vanished."""
+        encodings = {topic.encoding for topic in self.topics.values()}
+        if encodings and CDR not in encodings:
+            kinds = ", ".join(f"{n} ({t.type}, {t.encoding})" for n, t in self.topics.items())
+            if _ROS1 in encodings:
+                raise BagError(
+                    f"{self.path}: {ros1_advice(Path('ORIGINAL.bag'))}, from the .bag file that it "
+                    f"was made of; got {kinds}"
+                )
+            raise BagError(
+                f"{self.path}: expected messages of ROS 2 (encoding cdr), got {kinds}; record the "
+                "topics with ros2 bag record, or with flmm record"
+            )
+        if not self.topics and self.damage:
+            raise BagError(
+                f"{self.path}: expected a rosbag2 recording, got one of which nothing can be read: "
+                f"{self.damage}"
+            )
+        there = sum(topic.count for topic in self.topics.values())
+        if expected_messages is not None and there < expected_messages and not self.damage:
+            self.damage = (
+                f"metadata.yaml counts {expected_messages} messages, the files hold {there}"
+            )

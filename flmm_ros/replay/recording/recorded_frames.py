@@ -2,41 +2,40 @@
 
 Label images, depth and intrinsics are recorded as messages of their own, before or after the image.
 An image is given out when all that belongs to it has come, or when the recording is so far beyond
-it that nothing will. Does not know about: commands, models.
+it that nothing will. What an image should have and does not is said in `gaps`.
 """
 
 from __future__ import annotations
 
-import json
+import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from flmm_ros.engine.errors import ConfigError, ImageError
-from flmm_ros.engine.masks import rle
 from flmm_ros.replay.recording.bag import Bag, BagError, RecordedMessage
+from flmm_ros.replay.recording.bag_topics import check_topics, image_topic
+from flmm_ros.replay.recording.matching import KEPT_NS, Moment, TopicMatcher, moment_of
+from flmm_ros.replay.recording.true_masks import Masks, labels_from, load_sidecar
 from flmm_ros.replay.scenario import Scenario, ScenarioTopics
 from flmm_ros.ros.images.decoding import rgb_from_msg
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-LABEL_INFO = "vision_msgs/msg/LabelInfo"
-HOLD_NS = 1_000_000_000  # how long an image waits for what belongs to it, in recorded time
-_LABEL_DTYPES = {"mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2"}
-
-Masks = Mapping[str, NDArray[np.bool_]]
+TRUTH, DEPTH = "truth", "depth"  # what an image may lack
 
 
 @dataclass(frozen=True)
 class RecordedFrame:
     """One image of the recording and what belongs to it; messages are decoded when asked for.
 
-    index: among the images of the recording. t_s: seconds of recording since the first image.
-    truth: every thing's mask [H, W] by name; None = not known for this image.
-    depth: sensor_msgs/Image and CameraInfo with their fields, where the recording has both.
+    index: among the images of the recording. stamp_ns: of its header; of one with stamp 0, when it
+    was recorded. t_s: seconds of recording since the first image. truth: every thing's mask [H, W]
+    by name; None = not known for this image. depth: sensor_msgs/Image (or CompressedImage) and
+    CameraInfo with their fields, where the recording has both. gaps: why it has no truth or no
+    depth, where the scenario names topics of them.
     """
 
     index: int
@@ -47,6 +46,7 @@ class RecordedFrame:
     truth: Masks | None = None
     depth: Any = None
     camera_info: Any = None
+    gaps: Mapping[str, str] = field(default_factory=dict)
 
     def rgb(self) -> NDArray[np.uint8]:
         """The picture, RGB uint8 [H, W, 3].
@@ -57,140 +57,164 @@ class RecordedFrame:
         return rgb_from_msg(self.image)
 
 
-def image_topic(bag: Bag, scenario: Scenario) -> str:
-    """The topic of the camera images.
-
-    Raises:
-        BagError: the one that the scenario names is not there, or several could be meant.
-    """
-    topics, named = bag.topics, scenario.topics.image
-    there = ", ".join(f"{n} ({t.type}, {t.count})" for n, t in topics.items()) or "no topics"
-    there += f"; it is damaged: {bag.damage}" if bag.damage else ""
-    if named:
-        if named not in topics or topics[named].type not in IMAGE_TYPES:
-            raise BagError(f"{bag.path}: expected images on {named}, got {there}")
-        return named
-    others = {scenario.topics.depth, scenario.truth.labels}
-    images = [n for n, t in topics.items() if t.type in IMAGE_TYPES and n not in others]
-    if len(images) != 1:
-        raise BagError(
-            f"{bag.path}: expected one topic of images or its name in the scenario "
-            f"(topics.image), got {there}"
-        )
-    return images[0]
-
-
-def check_topics(bag: Bag, scenario: Scenario) -> None:
-    """Whether the recording has all topics the scenario names.
-
-    Raises:
-        BagError: naming the one that is missing, and those that are there.
-    """
-    image_topic(bag, scenario)
-    t, truth = scenario.topics, scenario.truth
-    for name in (t.depth, t.camera_info, t.command, truth.labels, truth.names):
-        if name and name not in bag.topics:
-            there = ", ".join(bag.topics) or "none"
-            raise BagError(f"{bag.path}: expected the topic {name}, got {there}")
-
-
 def frames(bag: Bag, scenario: Scenario) -> Iterator[RecordedFrame]:
-    """Every image of a recording, in order, with what belongs to it."""
-    return _Joiner(bag, scenario).frames()
+    """Every image of a recording, in order, with what belongs to it.
+
+    Raises:
+        BagError: the recording has not what the scenario names.
+    """
+    return _FrameAssembler(bag, scenario).frames()
 
 
-class _Joiner:
-    """The images that wait, and the newest messages of the other topics by stamp."""
+class _FrameAssembler:
+    """The images that wait, and the newest messages of the other topics."""
 
     def __init__(self, bag: Bag, scenario: Scenario) -> None:
         check_topics(bag, scenario)
-        self._bag, self._topics, self._source = bag, scenario.topics, scenario.truth
+        topics, truth = scenario.topics, scenario.truth
+        self._bag, self._topics, self._source = bag, topics, truth
         self._image_topic = image_topic(bag, scenario)
-        self._tolerance_ns = int(scenario.truth.tolerance_ms * 1e6)
-        self._sidecar = load_sidecar(_beside(scenario)) if scenario.truth.sidecar else None
-        self._others = [t for t in (scenario.topics.depth, scenario.topics.camera_info) if t]
-        self._others += [scenario.truth.labels] if scenario.truth.labels else []
-        self._kept: dict[str, dict[int, Any]] = {topic: {} for topic in self._others}
-        self._names: dict[int, Mapping[int, str]] = {}
+        tolerance_ns, depth_ns = (
+            round(ms * 1e6) for ms in (truth.tolerance_ms, topics.depth_tolerance_ms)
+        )
+        self._sidecar: TopicMatcher | None = None
+        if truth.sidecar:
+            path = scenario.path.parent / truth.sidecar
+            self._sidecar = TopicMatcher(truth.sidecar, tolerance_ns)
+            for stamp_ns, masks in load_sidecar(path).items():
+                self._sidecar.put(Moment(stamp_ns, stamp_ns), masks)
+        self._matchers = {
+            topic: TopicMatcher(topic, limit_ns, is_static=topic == topics.camera_info)
+            for topic, limit_ns in (
+                (topics.depth, depth_ns),
+                (topics.camera_info, depth_ns),
+                (truth.labels, tolerance_ns),
+            )
+            if topic
+        }
+        self._names: list[tuple[Moment, Mapping[int, str]]] = []
         self._waiting: list[tuple[RecordedMessage, Any]] = []
+        self._broken: dict[str, str] = {}  # by topic: why a message could not be decoded
         self._count = 0
         self._first_ns = 0
 
     def frames(self) -> Iterator[RecordedFrame]:
-        wanted = [self._image_topic, *self._others]
-        wanted += [self._source.names] if self._source.names else []
+        wanted = {self._image_topic, *self._matchers, self._source.names} - {""}
         for message in self._bag.messages(wanted):
-            try:
-                content = self._bag.decode(message)
-            except BagError:
-                if message.topic == self._image_topic:
-                    self._waiting.append((message, None))
-                continue  # its image is judged without it, and counted as without truth
-            if message.topic == self._image_topic:
-                self._waiting.append((message, content))
-            elif message.topic == self._source.names:
-                names = {int(c.class_id): str(c.class_name) for c in content.class_map}
-                self._names[stamp_of(content)] = names
-            else:
-                self._kept[message.topic][stamp_of(content)] = content
+            self._take(message)
             yield from self._ready(message.log_ns)
         yield from self._ready(None)
+
+    def _take(self, message: RecordedMessage) -> None:
+        is_image = message.topic == self._image_topic
+        try:
+            content = self._bag.decode(message)
+        except BagError as error:
+            self._broken[message.topic] = str(error)
+            if is_image:
+                self._waiting.append((message, _UnreadableImage()))
+            return
+        if is_image:
+            self._waiting.append((message, content))
+        elif message.topic == self._source.names:
+            names = {int(c.class_id): str(c.class_name) for c in content.class_map}
+            self._names.append((moment_of(content, message.log_ns), names))
+        if message.topic in self._matchers:
+            self._matchers[message.topic].put(moment_of(content, message.log_ns), content)
 
     def _ready(self, now_ns: int | None) -> Iterator[RecordedFrame]:
         while self._waiting:
             message, image = self._waiting[0]
-            is_late = now_ns is None or now_ns - message.log_ns > HOLD_NS
-            if not is_late and image is not None and not self._is_complete(stamp_of(image)):
+            is_late = now_ns is None or now_ns - message.log_ns > KEPT_NS
+            if not is_late and not self._is_complete(_moment(message, image)):
                 return
             self._waiting.pop(0)
             yield self._frame(message, image)
 
-    def _is_complete(self, stamp_ns: int) -> bool:
-        return all(self._of(topic, stamp_ns) is not None for topic in self._others) and (
+    def _is_complete(self, image: Moment) -> bool:
+        return all(m.is_settled(image) for m in self._matchers.values()) and (
             not self._source.names or bool(self._names)
         )
-
-    def _of(self, topic: str, stamp_ns: int) -> Any:
-        """The message of a topic that has this stamp, or the nearest within the tolerance."""
-        kept = self._kept.get(topic, {})
-        if stamp_ns in kept or not kept:
-            return kept.get(stamp_ns)
-        nearest = min(kept, key=lambda other: abs(other - stamp_ns))
-        return kept[nearest] if abs(nearest - stamp_ns) <= self._tolerance_ns else None
 
     def _frame(self, message: RecordedMessage, image: Any) -> RecordedFrame:
         if self._count == 0:
             self._first_ns = message.log_ns
-        stamp_ns = message.log_ns if image is None else stamp_of(image) or message.log_ns
+        moment, gaps = _moment(message, image), dict[str, str]()
+        truth = self._truth(moment, image, gaps)
+        depth, info = self._depth(moment, gaps)
         frame = RecordedFrame(
             index=self._count,
-            stamp_ns=stamp_ns,
+            stamp_ns=moment.stamp_ns or message.log_ns,
             t_s=(message.log_ns - self._first_ns) / 1e9,
             message=message,
-            image=image if image is not None else _Nothing(),
-            truth=self._truth(stamp_ns),
-            depth=self._of(self._topics.depth, stamp_ns),
-            camera_info=self._of(self._topics.camera_info, stamp_ns),
+            image=image,
+            truth=truth,
+            depth=depth,
+            camera_info=info,
+            gaps=gaps,
         )
         self._count += 1
-        for kept in self._kept.values():
-            for old in [s for s in kept if s < stamp_ns - HOLD_NS]:
-                del kept[old]
+        for matcher in self._matchers.values():
+            matcher.forget(moment)
         return frame
 
-    def _truth(self, stamp_ns: int) -> Masks | None:
+    def _depth(self, image: Moment, gaps: dict[str, str]) -> tuple[Any, Any]:
+        """Depth and camera_info, both or none: one alone gives no place."""
+        if not (self._topics.depth and self._topics.camera_info):
+            return None, None
+        found = []
+        for topic in (self._topics.depth, self._topics.camera_info):
+            found.append(self._matchers[topic].match(image))
+            if found[-1] is None:
+                gaps.setdefault(DEPTH, self._why_none(topic, image))
+        return (None, None) if DEPTH in gaps else (found[0], found[1])
+
+    def _truth(self, image: Moment, content: Any, gaps: dict[str, str]) -> Masks | None:
+        masks, why = None, ""
         if self._sidecar is not None:
-            return _nearest(self._sidecar, stamp_ns, self._tolerance_ns)
-        labels = self._of(self._source.labels, stamp_ns)
+            stamped = Moment(image.stamp_ns or image.log_ns, image.log_ns)
+            masks = self._sidecar.match(stamped)
+            why = "" if masks is not None else self._sidecar.why_none(stamped)
+        elif self._source.labels:
+            masks, why = self._labelled(image)
+        if masks and not why:
+            why = _other_size(masks, content)
+        if why:
+            gaps[TRUTH] = why
+        return None if why else masks
+
+    def _labelled(self, image: Moment) -> tuple[Masks | None, str]:
+        """True masks from the label image, or why there are none."""
+        topic = self._source.labels
+        labels = self._matchers[topic].match(image)
         if labels is None:
-            return None
-        older = [stamp for stamp in self._names if stamp <= stamp_ns]
-        names = self._names[max(older)] if older else self._source.fixed_names
-        pixels = labels_from(labels)
-        return {name: pixels == number for number, name in names.items()}
+            return None, self._why_none(topic, image)
+        names = next((n for m, n in reversed(self._names) if m.after_ns(image) <= 0), None)
+        if names is None:
+            names = self._source.fixed_names
+        if not names:
+            return None, (
+                f"expected names of the labels on {self._source.names or 'truth.names'} before it, "
+                "got none; set truth.names or truth.fixed_names"
+            )
+        try:
+            pixels = labels_from(labels)
+        except ImageError as error:
+            return None, f"{topic}: {error}"
+        return {name: pixels == number for number, name in names.items()}, ""
+
+    def _why_none(self, topic: str, image: Moment) -> str:
+        broken = f"; {self._broken[topic]}" if topic in self._broken else ""
+        return self._matchers[topic].why_none(image) + broken
 
 
-class _Nothing:
+def _moment(message: RecordedMessage, image: Any) -> Moment:
+    if isinstance(image, _UnreadableImage):
+        return Moment(0, message.log_ns)
+    return moment_of(image, message.log_ns)
+
+
+class _UnreadableImage:
     """In the place of an image whose bytes are no image message: it cannot be decoded either."""
 
     height = width = step = is_bigendian = 0
@@ -198,74 +222,38 @@ class _Nothing:
     data = b""
 
 
-def labels_from(msg: Any) -> NDArray[np.uint16]:
-    """A label image [H, W].
-
-    Raises:
-        ImageError: not mono8 or mono16, or sizes that do not fit together.
-    """
-    dtype = _LABEL_DTYPES.get(msg.encoding)
-    if dtype is None:
-        raise ImageError(f"labels: expected mono8 or mono16, got {msg.encoding!r}")
-    width_bytes = msg.width * int(dtype[1])
-    if msg.step < width_bytes or len(msg.data) != msg.height * msg.step:
-        raise ImageError(
-            f"labels: expected {msg.height} rows of at least {width_bytes} bytes, got "
-            f"{len(msg.data)} bytes with a step of {msg.step}"
-        )
-    rows = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[:, :width_bytes]
-    order = ">" if msg.is_bigendian else "<"
-    return np.ascontiguousarray(rows).view(order + dtype).astype(np.uint16)
-
-
-def stamp_of(msg: Any) -> int:
-    """Nanoseconds of a message's header."""
-    return int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
-
-
-def load_sidecar(path: Path) -> dict[int, Masks]:
-    """True masks by stamp, from COCO JSON whose images have a `stamp_ns`.
-
-    Several annotations of one category in one image are one mask.
-
-    Raises:
-        ConfigError: missing, no JSON, or not of that form.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        categories = {c["id"]: str(c["name"]) for c in content["categories"]}
-        stamps = {image["id"]: int(image["stamp_ns"]) for image in content["images"]}
-        found: dict[int, dict[str, NDArray[np.bool_]]] = {s: {} for s in stamps.values()}
-        for annotation in content["annotations"]:
-            masks = found[stamps[annotation["image_id"]]]
-            name, mask = (
-                categories[annotation["category_id"]],
-                rle.decode(annotation["segmentation"]),
+def _other_size(masks: Masks, image: Any) -> str:
+    """Why masks cannot be those of an image: their size; empty where it is the same."""
+    size_hw = _size_of(image)
+    for name, mask in masks.items():
+        if size_hw is not None and mask.shape != size_hw:
+            return (
+                f"expected true masks of {size_hw[1]}x{size_hw[0]} pixels like the image, got "
+                f"{mask.shape[1]}x{mask.shape[0]} for {name!r}"
             )
-            masks[name] = masks[name] | mask if name in masks else mask
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: expected true masks (COCO JSON), nothing there") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: expected COCO JSON with images (id, stamp_ns), categories (id, name) and "
-            f"annotations (image_id, category_id, segmentation as RLE), got {error!r}"
-        ) from error
-    return dict(found)
+    return ""
 
 
-def _beside(scenario: Scenario) -> Path:
-    return scenario.path.parent / scenario.truth.sidecar
-
-
-def _nearest(by_stamp: Mapping[int, Masks], stamp_ns: int, tolerance_ns: int) -> Masks | None:
-    if stamp_ns in by_stamp or not by_stamp:
-        return by_stamp.get(stamp_ns)
-    nearest = min(by_stamp, key=lambda other: abs(other - stamp_ns))
-    return by_stamp[nearest] if abs(nearest - stamp_ns) <= tolerance_ns else None
+def _size_of(image: Any) -> tuple[int, int] | None:
+    """Height and width in pixels; None: it is no picture, which its decoder says."""
+    if not hasattr(image, "format"):
+        return (image.height, image.width) if image.height and image.width else None
+    try:
+        with PillowImage.open(io.BytesIO(bytes(image.data))) as picture:  # reads the header only
+            return picture.height, picture.width
+    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError):
+        return None
 
 
 def recorded_commands(bag: Bag, topics: ScenarioTopics) -> list[tuple[int, str]]:
-    """Sentences that were said while recording: time of recording in ns, and text."""
+    """Sentences that were said while recording: time of recording in ns, and text.
+
+    Raises:
+        ConfigError: one of them is no text.
+    """
     if not topics.command:
         return []
-    return [(m.log_ns, str(bag.decode(m).data)) for m in bag.messages([topics.command])]
+    try:
+        return [(m.log_ns, str(bag.decode(m).data)) for m in bag.messages([topics.command])]
+    except BagError as error:
+        raise ConfigError(f"{bag.path}: {error}; name no topics.command in the scenario") from error

@@ -1,7 +1,4 @@
-"""Evaluates one recording into a folder: result.jsonl line by line, then summary and report.
-
-Does not know about: other recordings, processes.
-"""
+"""Evaluates one recording into a folder: result.jsonl line by line, then summary and report."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from flmm_ros.replay.judging.judged_answer import JudgedAnswer, read_rows, to_js
 from flmm_ros.replay.judging.summary import PASSED, BagFacts, summarise, write_summary
 from flmm_ros.replay.pages.run_page import write_report
 from flmm_ros.replay.recording.bag import Bag
-from flmm_ros.replay.recording.recorded_frames import check_topics, image_topic
+from flmm_ros.replay.recording.bag_topics import check_topics, image_topic
 from flmm_ros.replay.runs.lockstep import replay_lockstep
 from flmm_ros.replay.runs.model_files import model_version
 from flmm_ros.replay.runs.process_usage import ProcessUsage
@@ -118,7 +115,9 @@ def facts_of(
             "in_bag": counts.in_bag,
             "used": counts.used,
             "dropped": {reason: n for reason, n in counts.dropped.items() if n},
+            "without": dict(counts.gaps),
         },
+        notes=(*bag.notes, *counts.gap_notes()),
         seconds=round(usage.seconds, 3),
         cpu_percent=usage.cpu_percent,
         rss_peak_mb=max((r.rss_mb for r in rows if r.rss_mb is not None), default=None),

@@ -1,7 +1,4 @@
-"""Looks at every selected image once, in order, with the engine alone: deterministic, without ROS.
-
-Does not know about: files, scenarios' thresholds, ROS.
-"""
+"""Looks at every selected image once, in order, with the engine alone: repeatable, without ROS."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from flmm_ros.engine.answer import Answer, Intent
+from flmm_ros.engine.answer import Answer
 from flmm_ros.engine.errors import FlmmError, ImageError
 from flmm_ros.replay.judging.judge import AnsweredObject, AnswerJudge, GivenAnswer
 from flmm_ros.replay.judging.judged_answer import JudgedAnswer
@@ -45,9 +42,11 @@ def replay_lockstep(
         for number, command in moment.commands:
             heard = asker.ask(moment.frame, number, command)
             is_bad = is_bad or heard.error == "BAD_IMAGE"
-            yield judge.row(moment.frame, number, command.say, command.expect, heard)
+            yield judge.judge(moment.frame, number, command.say, command.expect, heard)
         counts.used -= is_bad
         counts.dropped["bad_image"] += is_bad
+        if moment.commands and not is_bad:
+            counts.add_gaps(judge.gaps_of(moment.frame))
 
 
 class _Asker:
@@ -66,15 +65,14 @@ class _Asker:
         return heard_from(answer, self._process.memory_info().rss / _MB)
 
     def _answer(self, frame: RecordedFrame, number: int, command: ScenarioCommand) -> Answer:
-        intent = Intent(command.intent) if command.intent else None
         known = self._chats.get(command.chat)
         # Said again by the command that began it, a conversation begins anew.
         if command.chat and known is not None and known[0] != number:
-            return known[1].say(command.say, intent)
+            return known[1].say(command.say, command.intent)
         chat = self._grounder.open(frame.rgb()).chat()
         if command.chat:
             self._chats[command.chat] = (number, chat)
-        return chat.say(command.say, intent)
+        return chat.say(command.say, command.intent)
 
 
 def heard_from(answer: Answer, rss_mb: float | None = None) -> GivenAnswer:

@@ -3,7 +3,7 @@
 A run that was interrupted goes on where it stopped: recordings whose results are there, made with
 the same scenario, model and settings, are not done again. Workers are processes of this machine
 (pool.py) or of a Ray cluster (ray_pool.py); recordings and results lie where all of them can reach
-them. Does not know about: how a recording is evaluated, what workers are.
+them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a model is made of, as a short text: another one after its weights were trained anew.
-
-Does not know about: how weights are loaded, runs.
-"""
+"""What a model is made of, as a short text: another one after its weights were trained anew."""
 
 from __future__ import annotations
 

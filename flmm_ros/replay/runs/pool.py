@@ -1,7 +1,5 @@
 """Processes of this machine that share work. One that dies takes nothing with it: its task is done
 by another, and only a task that has ended two of them is given up.
-
-Does not know about: what a task is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Processor and memory of a process, our own or the node's.
-
-Does not know about: what the process does.
-"""
+"""Processor and memory of a process, our own or the node's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Workers on a Ray cluster, one GPU each where it has GPUs; a failed one's tasks go to the others.
-
-Does not know about: what a task is.
-"""
+"""Workers on a Ray cluster, one GPU each where it has GPUs."""
 
 from __future__ import annotations
 

@@ -1,12 +1,9 @@
-"""Which sentences are said on which image, when images are looked at one after another.
-
-Does not know about: models, what the images show.
-"""
+"""Which sentences are said on which image, when images are looked at one after another."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flmm_ros.replay.recording.bag import Bag
@@ -16,11 +13,30 @@ from flmm_ros.replay.scenario import FrameSelection, Scenario, ScenarioCommand
 
 @dataclass
 class FrameCounts:
-    """What became of the images of a recording. dropped: why the others were not used."""
+    """What became of the images of a recording.
+
+    dropped: why the others were not used. gaps: used images without what the scenario names for
+    them ("truth", "depth"), with the first one's reason in gap_reasons.
+    """
 
     in_bag: int = 0
     used: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    gaps: Counter[str] = field(default_factory=Counter)
+    gap_reasons: dict[str, str] = field(default_factory=dict)
+
+    def add_gaps(self, gaps: Mapping[str, str]) -> None:
+        """What one used image lacks, and why."""
+        for what, reason in gaps.items():
+            self.gaps[what] += 1
+            self.gap_reasons.setdefault(what, reason)
+
+    def gap_notes(self) -> list[str]:
+        """A sentence for each kind of gap."""
+        return [
+            f"{count} of {self.used} images were judged without {what}: {self.gap_reasons[what]}"
+            for what, count in sorted(self.gaps.items())
+        ]
 
 
 @dataclass(frozen=True)

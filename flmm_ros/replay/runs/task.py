@@ -1,7 +1,6 @@
 """Work for a pool: one recording to evaluate, and how that ended.
 
-Light on purpose: a worker's process reads this before it loads anything heavy. Does not know about:
-how a recording is evaluated.
+Light on purpose: a worker's process reads this before it loads anything heavy.
 """
 
 from __future__ import annotations
