@@ -1,8 +1,8 @@
-"""A grasp world and the engine in this process, with the faces that they have over ROS.
+"""A grasp world and the engine in this process, with the interfaces that they have over ROS.
 
-`ArmHere` is what `Arm` of grasp_arm.py offers and `ClientHere` what GroundingClient does, so that
-the program of grasp_robot.py runs on both alike. Answers are made and read by the node's own code
-and messages, but nothing is sent: no ROS graph is needed. Time passes only while the arm waits.
+`InProcessArm` offers what `ArmClient` does and `InProcessClient` what `GroundingClient` does, so
+that the program of robot.py runs on both. Answers are made and read by the node's own code and
+messages, but nothing is sent: no ROS graph is needed. Time passes only while the arm waits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.ros.client.grounding_result import GroundingResult, result_from_msg
 from flmm_ros.ros.commands.answer_message import answer_to_msg
 from flmm_ros.ros.depth.depth_images import DepthImages
-from flmm_ros.ros.interface.parameters import SpaceConfig
+from flmm_ros.ros.interface.node_config import SpaceConfig
 from flmm_ros.ros.targets.target_finding import find_targets, settings_from
 from flmm_ros.ros.targets.target_messages import add_targets
 from flmm_sim.arm.arm_client import (
@@ -44,7 +44,7 @@ _AS_THE_NODE = settings_from(TargetConfig(), SpaceConfig())
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnsweredCommand:
     """One answer: as a robot program has it, as the engine gave it, and what it is about."""
 
     result: GroundingResult
@@ -52,7 +52,7 @@ class Asked:
     picture: Picture
 
 
-class ArmHere:
+class InProcessArm:
     """Moves the finger tips and the fingers of a world's arm, and lets time pass meanwhile.
 
     moves: how often it was told to move. grips: how often the fingers were closed. puts: how often
@@ -110,7 +110,7 @@ class ArmHere:
         self._world.step(GRIP_REPORTS * REPORT_S)
 
 
-class ClientHere:
+class InProcessClient:
     """Asks the engine about what the world's camera sees now, as the node would.
 
     asked: every answer so far.
@@ -118,7 +118,7 @@ class ClientHere:
 
     def __init__(self, grounder: Grounder, world: GraspWorld) -> None:
         self._grounder, self._world = grounder, world
-        self.asked: list[Asked] = []
+        self.asked: list[AnsweredCommand] = []
 
     def ground(
         self, command: str, *, timeout_s: float = 0.0, wait_for_node_s: float = 0.0
@@ -134,7 +134,7 @@ class ClientHere:
         watch = camera.watch(header)
         add_targets(msg, find_targets(answer.objects, header, watch, _NoFrames(), _AS_THE_NODE))
         result = dataclasses.replace(result_from_msg(msg), command=command)
-        self.asked.append(Asked(result, answer.objects, picture))
+        self.asked.append(AnsweredCommand(result, answer.objects, picture))
         return result
 
 

@@ -4,7 +4,6 @@
     python -m scripts.docs.interfaces --check    # exit code 1 where they differ
 
 What stands between two markers is replaced; all other text is left alone.
-Does not know about: the running node.
 """
 
 from __future__ import annotations
@@ -17,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.config.schema import Setting, settings_of
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.ros.interface import endpoints
 from flmm_ros.ros.interface.endpoints import Endpoint
-from flmm_ros.ros.interface.parameters import NodeConfig, Setting, SpaceConfig, settings_of
+from flmm_ros.ros.interface.node_config import NodeConfig, SpaceConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "interfaces.md"
@@ -148,7 +148,7 @@ def _settings(settings: Sequence[Setting]) -> str:
             type(s.default).__name__,
             default_of(s),
             range_of(s),
-            "next command" if s.is_live else "configure",
+            "next command" if s.live else "configure",
             s.doc,
         )
         for s in settings

@@ -72,7 +72,7 @@ def test_parameters(name, value):
     if refusal is not None:
         assert refusal.startswith(f"{name}: expected ") and "got " in refusal
         return
-    value = setting.meant(value)  # what the node uses: to YAML, on and off are truth values
+    value = setting.converted(value)  # what the node uses: to YAML, on and off are truth values
     assert type(value) in (type(setting.default), int)
     assert not setting.choices or value in setting.choices
     if isinstance(value, float):

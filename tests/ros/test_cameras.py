@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.depth.depth_cameras import DepthCameras
 from flmm_ros.ros.images.camera import Cameras
-from flmm_ros.ros.interface.parameters import NodeConfig, SpaceConfig
+from flmm_ros.ros.interface.node_config import NodeConfig, SpaceConfig
 from flmm_ros.ros.messages.conversions import image_to_msg
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT

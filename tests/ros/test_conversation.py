@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 from flmm_ros.engine.masks.overlay import draw_heatmaps
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.chats import Chats, Conversation
-from flmm_ros.ros.images.camera import names_of, topic_of
+from flmm_ros.ros.interface.camera_names import names_of, topic_of
 from flmm_ros.ros.messages import conversions
 
 SEEDS = (1_000_010, 1_000_011)

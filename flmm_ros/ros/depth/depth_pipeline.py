@@ -10,9 +10,9 @@ from rclpy.node import Node
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.ros.commands.answering import Reply
 from flmm_ros.ros.depth.depth_cameras import DepthCameras
-from flmm_ros.ros.images import camera
 from flmm_ros.ros.interface import parameters
-from flmm_ros.ros.interface.parameters import NodeConfig, SpaceConfig
+from flmm_ros.ros.interface.camera_names import names_of
+from flmm_ros.ros.interface.node_config import NodeConfig, SpaceConfig
 from flmm_ros.ros.messages.vision_messages import VisionTopics
 from flmm_ros.ros.targets.target_finding import (
     Locator,
@@ -39,7 +39,7 @@ class DepthPipeline:
     def open(self, settings: NodeConfig) -> None:
         """Listens to depth, and to transforms where a frame is asked for."""
         space = parameters.read(self._node, SpaceConfig)
-        self._depths.open(camera.names_of(settings.cameras), space, settings.image_qos)
+        self._depths.open(names_of(settings.cameras), space, settings.image_qos)
         if space.target_frame:
             self._transforms.open()
 

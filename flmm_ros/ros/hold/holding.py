@@ -17,7 +17,7 @@ from flmm_ros.ros.hold.hold import Holder, HoldLinks, HoldSettings
 from flmm_ros.ros.images.newest_image import NewestImage
 from flmm_ros.ros.interface import parameters
 from flmm_ros.ros.interface.endpoints import HELD, HOLD
-from flmm_ros.ros.interface.parameters import SpaceConfig
+from flmm_ros.ros.interface.node_config import SpaceConfig
 from flmm_ros.ros.targets.target_finding import Locator
 
 

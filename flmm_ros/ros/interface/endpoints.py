@@ -43,7 +43,7 @@ IMAGE = Endpoint(
 DEPTH = Endpoint(
     "depth",
     Image,
-    10,  # they wait here while the processor is busy with a command
+    8,  # they wait here until a command needs them
     "Depth registered to `image`, 16UC1 or 32FC1. sensor_msgs/CompressedImage where "
     "depth_transport is compressed. NAME/depth for a further camera.",
 )

@@ -1,17 +1,16 @@
-"""ROS parameters, declared once: from the engine's GrounderConfig and TargetConfig, and from
-NodeConfig and SpaceConfig below.
+"""ROS parameters, declared once from the settings dataclasses of engine and node.
 
-Default, type, description, range and choices stand on the dataclass fields and nowhere else; ROS
-descriptors, the refusal of bad values and the table in docs/interfaces.md come from there. Live
-parameters hold from the next command on; the others are read by `configure` and can only be changed
-while the node is unconfigured. Does not know about: topics, models, what a parameter does.
+A value is refused when it is set, with the reason. One that is written differently, such as 5 for
+5.0 or YAML's truth value for the word `on`, is kept in the parameter's own type, so that this never
+changes. Live parameters hold from the next command on; the others are read by `configure` and can
+only be changed while the node is unconfigured.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+import re
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
@@ -24,220 +23,37 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.config.schema import Setting, settings_of
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.targets.settings import TargetConfig
+from flmm_ros.ros.interface.camera_names import require_topics
+from flmm_ros.ros.interface.node_config import NodeConfig, SpaceConfig
 
-ConfigT = TypeVar("ConfigT", "NodeConfig", "SpaceConfig", GrounderConfig, TargetConfig)
-
-
-def _setting(
-    default: Any,
-    doc: str,
-    *,
-    bounds: tuple[float, float] | None = None,
-    choices: tuple[str, ...] = (),
-    is_live: bool = False,
-) -> Any:
-    metadata = {"doc": doc, "bounds": bounds, "choices": choices, "live": is_live}
-    return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
-class NodeConfig:
-    """What the node does around the engine."""
-
-    image_transport: str = _setting(
-        "raw",
-        "Type of the image topic: sensor_msgs/Image or sensor_msgs/CompressedImage (JPEG, PNG).",
-        choices=("raw", "compressed"),
-    )
-    image_qos: str = _setting(
-        "auto",
-        "Reliability of the image subscription. sensor_data is best effort and matches every "
-        "publisher; auto is reliable while all publishers are, and follows them.",
-        choices=("auto", "sensor_data", "reliable"),
-    )
-    cameras: str = _setting(
-        "",
-        "Further cameras, names separated by commas: each has a topic NAME/image, and goals choose "
-        "one by name. All share the loaded model.",
-    )
-    max_image_age: float = _setting(
-        0.0,
-        "Seconds. A command whose newest image is older than this when its work starts is refused "
-        "(stamp against the node's clock; arrival where the stamp is 0). 0 = no limit.",
-        bounds=(0.0, 86400.0),
-        is_live=True,
-    )
-    busy: str = _setting(
-        "queue",
-        "A command comes while another is at work: queue lets it wait, preempt stops everything "
-        "older, reject refuses it.",
-        choices=("queue", "preempt", "reject"),
-        is_live=True,
-    )
-    max_queue: int = _setting(
-        8,
-        "Commands that may wait where busy is queue; further ones are refused.",
-        bounds=(0, 1000),
-        is_live=True,
-    )
-    command_timeout: float = _setting(
-        0.0,
-        "Seconds from arrival to answer for commands of the topic and for goals with timeout_s 0. "
-        "0 = no limit.",
-        bounds=(0.0, 86400.0),
-        is_live=True,
-    )
-    max_chats: int = _setting(
-        4,
-        "Conversations that are remembered, each with its image; the longest silent goes first.",
-        bounds=(1, 1000),
-        is_live=True,
-    )
-    publish_overlay: bool = _setting(
-        True,
-        "Draw ~/overlay and ~/heatmap; they cost nothing while nobody subscribes to them.",
-        is_live=True,
-    )
-    warm_up: bool = _setting(
-        True,
-        "Configure answers a command about a grey picture after loading, so that the first real "
-        "one is not slower than the next. A failure is one of configure.",
-    )
-    autostart: bool = _setting(
-        False,
-        "Configure and activate at start, without a lifecycle manager. A failed configure is "
-        "logged and leaves the node unconfigured.",
-    )
-
-
-@dataclass(frozen=True)
-class SpaceConfig:
-    """What the node does about depth, frames, and objects that are held in view."""
-
-    depth: str = _setting(
-        "auto",
-        "auto: listen to depth and camera_info of every camera, and find targets where they come. "
-        "off: 2D only.",
-        choices=("auto", "off"),
-    )
-    depth_transport: str = _setting(
-        "raw",
-        "Type of the depth topic: sensor_msgs/Image (16UC1 millimetres, 32FC1 metres), or "
-        "sensor_msgs/CompressedImage as the transport compressedDepth sends it.",
-        choices=("raw", "compressed"),
-    )
-    depth_tolerance: float = _setting(
-        0.05,
-        "Seconds between the stamps of an image and of its depth and camera_info, at most.",
-        bounds=(0.0, 10.0),
-        is_live=True,
-    )
-    rectified: bool = _setting(
-        True,
-        "The image is rectified: P of camera_info counts. false: K and the distortion d do.",
-        is_live=True,
-    )
-    target_frame: str = _setting(
-        "",
-        "Frame of everything in metres, through tf2 at the image's stamp; its z axis is taken to "
-        "point up. Empty: the image's own frame.",
-        is_live=True,
-    )
-    tf_timeout: float = _setting(
-        0.2, "Seconds to wait for that transform.", bounds=(0.0, 10.0), is_live=True
-    )
-    hold: str = _setting(
-        "off",
-        "on: after each answer follow its objects at camera rate and publish them on ~/held, until "
-        "a new answer. The service ~/hold does the same once.",
-        choices=("off", "on"),
-        is_live=True,
-    )
-    hold_period: float = _setting(
-        5.0,
-        "Seconds after which held objects are grounded again, so that no error grows. 0 = only "
-        "when one is lost.",
-        bounds=(0.0, 3600.0),
-        is_live=True,
-    )
-    hold_confidence: float = _setting(
-        0.35,
-        "A held object whose confidence falls below this is lost, and is grounded again.",
-        bounds=(0.0, 1.0),
-        is_live=True,
-    )
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One parameter, as its dataclass field describes it."""
-
-    name: str
-    default: Any
-    doc: str
-    bounds: tuple[float, float] | None
-    choices: tuple[str, ...]
-    is_live: bool
-
-    def meant(self, value: Any) -> Any:
-        """The value as it was written: to YAML, and so to `-p hold:=on`, the words on and off are
-        truth values."""
-        word = {"True": "on", "False": "off"}[str(value)] if type(value) is bool else ""
-        return word if word in self.choices else value
-
-    def refusal(self, value: Any) -> str | None:
-        """Why `value` cannot be used, or None."""
-        kind, value = type(self.default), self.meant(value)
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            return f"{self.name}: expected {kind.__name__}, got {type(value).__name__} {value!r}"
-        if self.choices and value not in self.choices:
-            return f"{self.name}: expected one of {', '.join(self.choices)}, got {value!r}"
-        if self.bounds is not None and not self.bounds[0] <= value <= self.bounds[1]:
-            low, high = self.bounds
-            return f"{self.name}: expected a value in {low:g}..{high:g}, got {value:g}"
-        return None
-
-    def descriptor(self) -> ParameterDescriptor:
-        """What `ros2 param describe` shows."""
-        when = "Holds from the next command on." if self.is_live else "Read by configure."
-        descriptor = ParameterDescriptor(name=self.name, description=f"{self.doc} {when}")
-        # `refusal` checks the type instead of ROS, which would refuse `max_image_age:=5` for not
-        # being 5.0 and says "expected '2' got '4'".
-        descriptor.dynamic_typing = True
-        if self.choices:
-            descriptor.additional_constraints = f"one of: {', '.join(self.choices)}"
-        if self.bounds is not None and isinstance(self.default, float):
-            low, high = map(float, self.bounds)
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-        elif self.bounds is not None:
-            low, high = map(int, self.bounds)
-            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-        return descriptor
-
-
-def settings_of(
-    config: type[NodeConfig | SpaceConfig | GrounderConfig | TargetConfig],
-) -> tuple[Setting, ...]:
-    """The parameters a configuration dataclass declares."""
-    return tuple(
-        Setting(
-            name=f.name,
-            default=f.default,
-            doc=f.metadata["doc"],
-            bounds=f.metadata.get("bounds"),
-            choices=tuple(f.metadata.get("choices") or ()),
-            is_live=bool(f.metadata.get("live", False)),
-        )
-        for f in fields(config)
-    )
-
+ConfigT = TypeVar("ConfigT", NodeConfig, SpaceConfig, GrounderConfig, TargetConfig)
 
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for config in (GrounderConfig, TargetConfig, NodeConfig, SpaceConfig)
     for setting in settings_of(config)
 }
+
+
+def descriptor_of(setting: Setting) -> ParameterDescriptor:
+    """What `ros2 param describe` shows."""
+    when = "Holds from the next command on." if setting.live else "Read by configure."
+    descriptor = ParameterDescriptor(name=setting.name, description=f"{setting.doc} {when}")
+    # The type is checked here instead of by ROS, which would refuse `max_image_age:=5` for not
+    # being 5.0 and says "expected '2' got '4'".
+    descriptor.dynamic_typing = True
+    if setting.choices:
+        descriptor.additional_constraints = f"one of: {', '.join(setting.choices)}"
+    if setting.bounds is not None and setting.kind is float:
+        low, high = map(float, setting.bounds)
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    elif setting.bounds is not None:
+        low, high = map(int, setting.bounds)
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    return descriptor
 
 
 def declare(node: Node, is_unconfigured: Callable[[], bool]) -> None:
@@ -247,19 +63,49 @@ def declare(node: Node, is_unconfigured: Callable[[], bool]) -> None:
         rclpy.exceptions.ParameterException: a value given at start has a wrong type or is refused.
     """
 
-    def check(parameters: Sequence[Parameter]) -> SetParametersResult:
-        for parameter in parameters:
-            reason = _refusal(parameter, is_unconfigured())
-            if reason is not None:
-                return SetParametersResult(successful=False, reason=reason)
+    def check(parameters: list[Parameter[Any]]) -> SetParametersResult:
+        for number, parameter in enumerate(parameters):
+            if parameter.name not in SETTINGS:  # use_sim_time and the like belong to rclpy
+                continue
+            try:
+                value = _checked(node, parameter, is_unconfigured())
+            except ConfigError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            # rclpy stores what stands in the list, on all distributions, also while it declares.
+            parameters[number] = Parameter(parameter.name, value=value)
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)
     for setting in SETTINGS.values():
-        node.declare_parameter(setting.name, setting.default, setting.descriptor())
+        node.declare_parameter(setting.name, setting.default, descriptor_of(setting))
 
 
-def strangers(node: Node) -> list[str]:
+def _checked(node: Node, parameter: Parameter[Any], is_unconfigured: bool) -> Any:
+    """The value in the setting's own type. Raises ConfigError where it cannot be used."""
+    setting = SETTINGS[parameter.name]
+    value = setting.converted(parameter.value)
+    if setting.name == "cameras":
+        require_topics(node, value)
+    if setting.name == "target_frame":
+        _require_frame(value)
+    if setting.live or is_unconfigured or value == node.get_parameter(setting.name).value:
+        return value
+    raise ConfigError(
+        f"{setting.name} is read by configure and the node is configured; deactivate and clean up "
+        "first"
+    )
+
+
+def _require_frame(frame: str) -> None:
+    """Refuses what tf2 takes for no frame."""
+    if frame.startswith("/") or re.search(r"\s", frame):
+        raise ConfigError(
+            "target_frame: expected a frame's name without a / in front and without blanks, such "
+            f"as base_link, got {frame!r}"
+        )
+
+
+def unknown_parameters(node: Node) -> list[str]:
     """Parameters given at start that nobody declared, most likely misspelt, each with advice."""
     given = set(node._parameter_overrides)  # rclpy has no public way to ask for them
     advice = []
@@ -271,22 +117,6 @@ def strangers(node: Node) -> list[str]:
     return advice
 
 
-def _refusal(parameter: Parameter, is_unconfigured: bool) -> str | None:
-    setting = SETTINGS.get(parameter.name)
-    if setting is None:  # use_sim_time and the like belong to rclpy
-        return None
-    if not setting.is_live and not is_unconfigured:
-        return (
-            f"{setting.name} is read by configure and the node is configured; "
-            "deactivate and clean up first"
-        )
-    return setting.refusal(parameter.value)
-
-
 def read(node: Node, config: type[ConfigT]) -> ConfigT:
     """The present values as a configuration dataclass."""
-    values = {
-        f.name: SETTINGS[f.name].meant(node.get_parameter(f.name).value) for f in fields(config)
-    }
-    floats = {f.name: float(values[f.name]) for f in fields(config) if type(f.default) is float}
-    return config(**{**values, **floats})
+    return config(**{s.name: node.get_parameter(s.name).value for s in settings_of(config)})

@@ -26,7 +26,7 @@ from std_msgs.msg import Header, String
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import FlmmError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.runtime.allocator import set_aside, take_back
+from flmm_ros.engine.runtime.allocator import freeze_gc, unfreeze_gc
 from flmm_ros.engine.runtime.memory import available, used_by_process
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.answer_message import refusal_to_msg
@@ -40,8 +40,9 @@ from flmm_ros.ros.depth.depth_pipeline import DepthPipeline
 from flmm_ros.ros.hold.holding import Holding
 from flmm_ros.ros.images import camera
 from flmm_ros.ros.interface import endpoints, parameters
+from flmm_ros.ros.interface.camera_names import names_of
 from flmm_ros.ros.interface.error_codes import code_name
-from flmm_ros.ros.interface.parameters import NodeConfig
+from flmm_ros.ros.interface.node_config import NodeConfig
 from flmm_ros.ros.node import diagnostics
 from flmm_ros.ros.node.answer_topics import AnswerTopics
 from flmm_ros.ros.node.executor import LongCallbacks
@@ -62,7 +63,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         lifecycle = LongCallbacks()
         LifecycleNodeMixin.__init__(self, callback_group=lifecycle)
         parameters.declare(self, lambda: self.state == "unconfigured")
-        for advice in parameters.strangers(self):
+        for advice in parameters.unknown_parameters(self):
             self.get_logger().warning(advice)
         self._load = load
         self._engine: Engine | None = None
@@ -125,7 +126,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
             self.get_logger().error(traceback.format_exc())
             return self._fail(f"{type(error).__name__}: {error}")
         self._engine, self._failure = engine, ""
-        set_aside()
+        freeze_gc()
         took_s = time.monotonic() - start_s
         self.get_logger().info(f"loaded {engine.model_name} in {took_s:.1f} s")
         return super().on_configure(state)
@@ -205,7 +206,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         engine, self._engine = self._engine, None
         self._chats.clear()
         if engine is not None:
-            take_back()
+            unfreeze_gc()
             engine.close()
 
     # Commands.
@@ -220,7 +221,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         settings = self._settings()
         job = Job(command, timeout_s or settings.command_timeout, is_canceled)
         try:
-            cameras = camera.names_of(settings.cameras)
+            cameras = names_of(settings.cameras)
             check_command(command, self._max_chars(), cameras)
         except Refusal as refusal:
             self._finish(job, refusal)
