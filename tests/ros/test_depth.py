@@ -23,7 +23,8 @@ from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.msg import GroundedAnswer, GroundedObject
 from flmm_ros.ros.client.client import result_from_msg
 from flmm_ros.ros.depth.depth_decoding import depth_m_from_msg, intrinsics_from_msg
-from flmm_ros.ros.depth.depth_images import DepthImages, serialized_stamp_ns
+from flmm_ros.ros.depth.depth_images import DepthImages
+from flmm_ros.ros.images.serialized_image import stamp_of_bytes
 from flmm_ros.ros.messages import conversions
 from flmm_ros.ros.messages.found_target import target_from_msg
 from flmm_ros.ros.messages.point_cloud import cloud_to_msg
@@ -143,7 +144,7 @@ def test_intrinsics_of_rectified_and_other_images():
 
 def test_a_serialized_stamp_is_read_without_the_message():
     msg = depth_msg(np.ones((2, 3)), "32FC1", at=header(5 * SECOND + 7))
-    assert serialized_stamp_ns(serialize_message(msg)) == 5 * SECOND + 7
+    assert stamp_of_bytes(serialize_message(msg)) == 5 * SECOND + 7
 
 
 def put(images: DepthImages, ns: int, value: float, frame: str = "camera") -> None:

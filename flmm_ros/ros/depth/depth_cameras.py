@@ -1,21 +1,20 @@
-"""Depth and camera_info of every camera: subscribed to while the node is active.
-
-Depth comes as bytes and is decoded by whoever needs it.
-"""
+"""Depth and camera_info of every camera: subscribed to while the node is active."""
 
 from __future__ import annotations
 
 import threading
 from functools import partial
+from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from flmm_ros.ros.depth.depth_images import DepthImages, DepthWatch
+from flmm_ros.ros.depth.depth_images import DepthImages, DepthSource, DepthWatch
 from flmm_ros.ros.images.adaptive_subscription import AdaptiveSubscription
-from flmm_ros.ros.interface.endpoints import CAMERA_INFO, DEPTH, Endpoint
-from flmm_ros.ros.interface.parameters import SpaceConfig
+from flmm_ros.ros.interface.camera_names import topic_of
+from flmm_ros.ros.interface.endpoints import CAMERA_INFO, DEPTH
+from flmm_ros.ros.interface.node_config import SpaceConfig
 
 
 class DepthCameras:
@@ -34,27 +33,36 @@ class DepthCameras:
         kind = CompressedImage if config.depth_transport == "compressed" else DEPTH.type
         with self._lock:
             for name in names:
-                images = DepthImages(kind)
-                self._images[name] = images
-                self._subscriptions += [
-                    AdaptiveSubscription(
-                        self._node,
-                        kind,
-                        _topic_of(DEPTH, name),
-                        images.put_depth,
-                        depth=DEPTH.depth,
-                        qos=qos,
-                        is_raw=True,
-                    ),
-                    AdaptiveSubscription(
-                        self._node,
-                        CAMERA_INFO.type,
-                        _topic_of(CAMERA_INFO, name),
-                        images.put_info,
-                        depth=CAMERA_INFO.depth,
-                        qos=qos,
-                    ),
-                ]
+                self._images[name] = self._open_one(name, kind, qos)
+
+    def _open_one(self, name: str, kind: Any, qos: str) -> DepthImages:
+        images = DepthImages(kind)
+        depth = AdaptiveSubscription(
+            self._node,
+            kind,
+            topic_of(name, DEPTH),
+            images.put_depth,
+            depth=DEPTH.depth,
+            qos=qos,
+            is_wanted=images.is_wanted,
+        )
+        info = AdaptiveSubscription(
+            self._node,
+            CAMERA_INFO.type,
+            topic_of(name, CAMERA_INFO),
+            images.put_serialized_info,
+            depth=CAMERA_INFO.depth,
+            qos=qos,
+            is_wanted=images.is_wanted,
+        )
+
+        def fetch() -> None:
+            info.take()
+            depth.take()
+
+        images.connect(DepthSource(fetch, depth.wake, lambda: depth.has_publisher))
+        self._subscriptions += [depth, info]
+        return images
 
     def close(self) -> None:
         """Listens no more, and forgets everything."""
@@ -86,8 +94,3 @@ class DepthCameras:
     def counts(self) -> dict[str, int]:
         """Depth images received so far, by camera."""
         return {name: images.count for name, images in self._images.items()}
-
-
-def _topic_of(endpoint: Endpoint, camera: str) -> str:
-    """The relative topic of a camera; the main one has no name."""
-    return f"{camera}/{endpoint.name}" if camera else endpoint.name

@@ -11,8 +11,9 @@ from sensor_msgs.msg import CompressedImage
 
 from flmm_ros.ros.images.adaptive_subscription import AdaptiveSubscription
 from flmm_ros.ros.images.newest_image import NewestImage
+from flmm_ros.ros.interface.camera_names import names_of, topic_of
 from flmm_ros.ros.interface.endpoints import IMAGE
-from flmm_ros.ros.interface.parameters import NodeConfig
+from flmm_ros.ros.interface.node_config import NodeConfig
 from flmm_ros.ros.node.topic_publishers import PublisherFacts
 
 
@@ -26,7 +27,7 @@ class CameraFacts:
     topic: str
     publishers: tuple[PublisherFacts, ...] = ()
     received: int = 0
-    rate_hz: float = 0.0
+    rate_hz: float = 0.0  # NaN = not known
     age_s: float | None = None
     drops: Mapping[str, int] = field(default_factory=dict)
 
@@ -49,16 +50,28 @@ class Cameras:
         """Listens to every camera of the parameter `cameras`."""
         with self._lock:
             self._config = config
-            self._newest = {name: NewestImage() for name in names_of(config.cameras)}
-            for name in self._newest:
-                self._subscriptions[name] = self._subscribe(name)
+            is_compressed = config.image_transport == "compressed"
+            kind = CompressedImage if is_compressed else IMAGE.type
+            self._newest = {name: NewestImage(kind) for name in names_of(config.cameras)}
+            for name, newest in self._newest.items():
+                self._subscriptions[name] = AdaptiveSubscription(
+                    self._node,
+                    kind,
+                    topic_of(name),
+                    newest.put_serialized,
+                    depth=IMAGE.depth,
+                    qos=config.image_qos,
+                )
+                newest.fetch_with(self._subscriptions[name].take)
 
     def close(self) -> None:
         """Listens no more, and forgets the images."""
+        self.forget()
         with self._lock:
+            for newest in self._newest.values():
+                newest.fetch_with(None)
             while self._subscriptions:
                 self._subscriptions.popitem()[1].destroy()
-        self.forget()
 
     def forget(self) -> None:
         """Drops the images: they are from before a pause, or from before the clock was set back."""
@@ -95,25 +108,3 @@ class Cameras:
                 )
             )
         return tuple(found)
-
-    def _subscribe(self, name: str) -> AdaptiveSubscription:
-        is_compressed = self._config.image_transport == "compressed"
-        return AdaptiveSubscription(
-            self._node,
-            CompressedImage if is_compressed else IMAGE.type,
-            topic_of(name),
-            self._newest[name].put,
-            depth=IMAGE.depth,
-            qos=self._config.image_qos,
-        )
-
-
-def topic_of(name: str) -> str:
-    """The image topic of a camera; of the main one, which has no name, `image`."""
-    return f"{name}/{IMAGE.name}" if name else IMAGE.name
-
-
-def names_of(cameras: str) -> tuple[str, ...]:
-    """All cameras of the parameter `cameras`, the main one, which has no name, first."""
-    further = dict.fromkeys(name.strip() for name in cameras.split(",") if name.strip())
-    return ("", *further)
