@@ -7,12 +7,10 @@
 Top to bottom: put together, go on from the newest checkpoint, step by step, write the heads. A run
 that was killed at any time goes on exactly where its newest checkpoint stands; started again, it is
 the same command.
-Does not know about: how data, models and caches are read.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import logging
@@ -22,22 +20,25 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from rich.console import Console
 
+from flmm_ros.cli.command_line import one_command, run_app
 from flmm_ros.engine.errors import FlmmError
 from training.data.sample import load_rgb
-from training.data.samples import Ready, ready_loader, ready_on
 from training.features.readings import SampleReading, SampleTruth
-from training.heads.objective import Outcome
+from training.features.ready_samples import ReadySample, ready_loader, ready_on
+from training.heads.objective import HeadsOutput
+from training.loop.head_files import BEST, LAST, write_heads, write_model_file
 from training.loop.monitor import Monitor
 from training.loop.order import StepRange
-from training.loop.outcome import BEST, LAST, write_heads, write_model_file
 from training.loop.pictures import sheet
-from training.loop.report import Pace, beginning, progress_bar
+from training.loop.report import PaceReport, beginning, progress_bar
 from training.loop.run import (
-    Run,
+    TrainingRun,
     measured_weights,
     prepare,
     rate_of,
@@ -45,8 +46,8 @@ from training.loop.run import (
     save,
     stopped_by_signal,
 )
-from training.loop.validation import Tally, spread
-from training.recipe import Recipe, load_recipe
+from training.loop.validation import ValidationSums, spread
+from training.recipe import SETTINGS_HELP, Recipe, load_recipe
 
 log = logging.getLogger(__name__)
 NAMED = 10  # broken samples, at the end
@@ -70,7 +71,7 @@ def train(recipe: Recipe, console: Console | None = None) -> dict[str, float]:
         averaged = run.average is not None
         beginning(console, run.bare.heads, lmm, run.order, run.steps, averaged=averaged)
     monitor = _monitor(run) if main else None
-    pace = Pace(console, run.device, run.order.samples_a_step)
+    pace = PaceReport(console, run.device, run.order.samples_a_step)
     with (
         stopped_by_signal(run),
         progress_bar(console, "training", run.done, run.steps, shown=main) as tell,
@@ -99,7 +100,7 @@ def train(recipe: Recipe, console: Console | None = None) -> dict[str, float]:
     return run.measured
 
 
-def forwards(run: Run) -> Iterator[tuple[list[list[Ready]], float]]:
+def forwards(run: TrainingRun) -> Iterator[tuple[list[list[ReadySample]], float]]:
     """What this process takes in each step that is left: `accumulate` lists of ready samples, and
     the seconds it waited for them."""
     left = StepRange(run.order, run.done, run.steps)
@@ -112,10 +113,10 @@ def forwards(run: Run) -> Iterator[tuple[list[list[Ready]], float]]:
         yield taken, time.perf_counter() - asked
 
 
-Shown = tuple[Ready, SampleReading, SampleTruth, Outcome]
+Shown = tuple[ReadySample, SampleReading, SampleTruth, HeadsOutput]
 
 
-def step(run: Run, batches: Sequence[list[Ready]]) -> tuple[dict[str, float], Shown]:
+def step(run: TrainingRun, batches: Sequence[list[ReadySample]]) -> tuple[dict[str, float], Shown]:
     """One step: losses (means over all processes), and one sample to show."""
     recipe, accelerator = run.recipe, run.accelerator
     for group in run.optimizer.param_groups:
@@ -126,7 +127,7 @@ def step(run: Run, batches: Sequence[list[Ready]]) -> tuple[dict[str, float], Sh
         readings, truths = inputs(run, batch)
         last = n + 1 == len(batches)
         with contextlib.nullcontext() if last else accelerator.no_sync(run.objective):
-            outcome: Outcome = run.objective(readings, truths)
+            outcome: HeadsOutput = run.objective(readings, truths)
             total = run.bare.total(outcome.losses)
             accelerator.backward(total / len(batches))
         for name, loss in {"total": total, **outcome.losses}.items():
@@ -149,7 +150,9 @@ def step(run: Run, batches: Sequence[list[Ready]]) -> tuple[dict[str, float], Sh
     return losses, (batch[0], readings[0], truths[0], outcome)
 
 
-def inputs(run: Run, batch: list[Ready]) -> tuple[list[SampleReading], list[SampleTruth]]:
+def inputs(
+    run: TrainingRun, batch: list[ReadySample]
+) -> tuple[list[SampleReading], list[SampleTruth]]:
     """Readings and truths of ready samples, on this process's device."""
     for each in batch:
         for name, reason in each.left_out:
@@ -163,14 +166,14 @@ def inputs(run: Run, batch: list[Ready]) -> tuple[list[SampleReading], list[Samp
 
 
 @torch.no_grad()
-def validate(run: Run, monitor: Monitor | None) -> None:
+def validate(run: TrainingRun, monitor: Monitor | None) -> None:
     """Measures the heads (their average, where there is one), and keeps them if they are the
     best."""
     recipe, rank = run.recipe, run.accelerator.process_index
     processes, samples = run.accelerator.num_processes, run.parts.validation
     mine = spread(len(samples), recipe.validate_count, processes, rank)
     rounds = math.ceil(min(len(samples), recipe.validate_count) / processes / recipe.batch)
-    tally = Tally.empty(run.device)
+    tally = ValidationSums.empty(run.device)
     with measured_weights(run):
         for number in range(rounds):
             part = mine[number * recipe.batch : (number + 1) * recipe.batch]
@@ -193,10 +196,10 @@ def validate(run: Run, monitor: Monitor | None) -> None:
 def draw(
     monitor: Monitor,
     number: int,
-    ready: Ready,
+    ready: ReadySample,
     reading: SampleReading,
     truth: SampleTruth,
-    outcome: Outcome,
+    outcome: HeadsOutput,
 ) -> None:
     """A picture of one sample: attention, predicted masks, true masks."""
     picture = sheet(load_rgb(ready.sample), reading, truth, outcome.refined[0])
@@ -204,7 +207,7 @@ def draw(
     monitor.picture(number, "attention, predicted, true", picture, f"{truth.key}: {words}")
 
 
-def finish(run: Run, console: Console) -> None:
+def finish(run: TrainingRun, console: Console) -> None:
     """Writes the heads and a model file that a grounder takes."""
     with measured_weights(run):
         write_heads(run.bare.heads, run.recipe, LAST, run.done, run.measured)
@@ -218,7 +221,7 @@ def finish(run: Run, console: Console) -> None:
     console.print(f"heads: {chosen} of step {run.best_step or run.done}; use them: model={path}")
 
 
-def _monitor(run: Run) -> Monitor:
+def _monitor(run: TrainingRun) -> Monitor:
     return Monitor(
         Path(run.recipe.out),
         run.done,
@@ -228,28 +231,25 @@ def _monitor(run: Run) -> Monitor:
     )
 
 
-def _due(run: Run, every: int) -> bool:
+def _due(run: TrainingRun, every: int) -> bool:
     return every > 0 and run.done % every == 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 0, or 1 with a message on what to do."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.train",
-        description="Trains heads on a frozen language model.",
-        epilog="settings: "
-        + "; ".join(f"{f.name}: {f.metadata['doc']}" for f in dataclasses.fields(Recipe)),
-    )
-    parser.add_argument("recipe", help="a file of config/training, or its name")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="replaces a line of it")
-    given = parser.parse_intermixed_args(arguments)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m training.train`; returns the exit status."""
+    return run_app(one_command(_train), argv, "python -m training.train")
+
+
+def _train(
+    recipe: Annotated[str, typer.Argument(help="A file of config/training, or its name.")],
+    settings: Annotated[
+        list[str],
+        typer.Argument(metavar="[KEY=VALUE]...", help=f"Replaces a line of it. {SETTINGS_HELP}"),
+    ] = [],  # noqa: B006  Typer copies it
+) -> None:
+    """Train heads on a frozen language model; run it again to go on after an interruption."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        train(load_recipe(given.recipe, given.settings))
-    except FlmmError as error:
-        Console(stderr=True).print(f"[bold]{error.code}[/]: {error}", markup=True)
-        return 1
-    return 0
+    train(load_recipe(recipe, settings))
 
 
 if __name__ == "__main__":

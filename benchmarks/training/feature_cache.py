@@ -4,16 +4,14 @@
     python -m benchmarks.training.feature_cache config/training/tabletop.yaml --random-model
 
 Both runs begin with the same heads and take the same samples in the same order; they take turns
-block by block, so that a machine's moods meet both. Then both are measured on the validation data,
-and so is a third run, from the disk with another seed: how far apart runs are anyway. With
---random-model the frozen parts cost what real ones do, in proportion to the heads, and the measures
-mean nothing.
-Does not know about: how anything is trained or kept.
+block by block, so that a change of the machine's speed affects both. Then both are measured on the
+validation data, and so is a third run, from the disk with another seed: how far apart runs are
+anyway. With --random-model the frozen parts cost what real ones do, in proportion to the heads, and
+the measures mean nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import statistics
 import sys
@@ -22,17 +20,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.training.random_model import write_random_model
-from flmm_ros.engine.errors import FlmmError
+from flmm_ros.cli.command_line import one_command, run_app
 from training.features.build import make
 from training.features.packing import size_text
 from training.loop.report import progress_bar
-from training.loop.run import Run, prepare
-from training.recipe import Recipe, load_recipe
+from training.loop.run import TrainingRun, prepare
+from training.recipe import SETTINGS_HELP, Recipe, load_recipe
 from training.train import forwards, step, validate
 
 BLOCKS = 4  # an epoch is cut into
@@ -67,7 +67,7 @@ class Blocks:
     """A run that goes on a block of steps at a time."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.run: Run = prepare(recipe)
+        self.run: TrainingRun = prepare(recipe)
         self._left = forwards(self.run)
 
     def go(self, steps: int) -> float:
@@ -140,31 +140,29 @@ def told(found: Paired) -> Table:
     return table
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 0, or 1 with a message."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training.feature_cache",
-        description="Compares epochs with the frozen parts with epochs from a feature cache.",
-    )
-    parser.add_argument("recipe", help="a file of config/training, or its name")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="replaces a line of it")
-    parser.add_argument("--epochs", type=int, default=2, help="of each run (default: 2)")
-    parser.add_argument(
-        "--random-model", action="store_true", help="frozen parts that cost what real ones do"
-    )
-    given = parser.parse_intermixed_args(arguments)
-    console = Console(stderr=True)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            settings = [*given.settings, f"out={folder}/run"]
-            if given.random_model:
-                settings.append(f"model={write_random_model(Path(folder) / 'model')}")
-            found = paired(load_recipe(given.recipe, settings), given.epochs, console)
-    except FlmmError as error:
-        console.print(f"[bold]{error.code}[/]: {error}", markup=True)
-        return 1
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m benchmarks.training.feature_cache`; returns the exit status."""
+    return run_app(one_command(_feature_cache), argv, "python -m benchmarks.training.feature_cache")
+
+
+def _feature_cache(
+    recipe: Annotated[str, typer.Argument(help="A file of config/training, or its name.")],
+    settings: Annotated[
+        list[str],
+        typer.Argument(metavar="[KEY=VALUE]...", help=f"Replaces a line of it. {SETTINGS_HELP}"),
+    ] = [],  # noqa: B006  Typer copies it
+    epochs: Annotated[int, typer.Option(min=1, help="Of each run.")] = 2,
+    is_random: Annotated[
+        bool, typer.Option("--random-model", help="Frozen parts that cost what real ones do.")
+    ] = False,
+) -> None:
+    """Compare epochs with the frozen parts with epochs from a feature cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        replaced = [*settings, f"out={folder}/run"]
+        if is_random:
+            replaced.append(f"model={write_random_model(Path(folder) / 'model')}")
+        found = paired(load_recipe(recipe, replaced), epochs)
     Console().print(told(found))
-    return 0
 
 
 if __name__ == "__main__":

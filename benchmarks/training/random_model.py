@@ -3,7 +3,6 @@
 A LLaVA of 576 image tokens, a ViT as the refiner's image encoder, and small heads. With 6 phrases a
 sample the frozen parts do 26 times the arithmetic of the heads' forward and backward; with
 LLaVA-1.5-7B and SAM's ViT-L it is 51 times.
-Does not know about: data, training.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from transformers import (
 
 from flmm_ros.engine.config import find_model
 from flmm_ros.engine.heads.checkpoint import save_heads
-from flmm_ros.engine.heads.mask_refiner import RefinerShape, SamVitShape
+from flmm_ros.engine.heads.refiner_shape import RefinerShape, SamVitShape
 from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
 
 LAYERS, ATTENTION_HEADS, WIDTH = 8, 8, 512

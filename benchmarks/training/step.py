@@ -2,17 +2,15 @@
 
     python -m benchmarks.training.step --device cuda                   # LLaVA-1.5-7B, SAM's ViT-L
     python -m benchmarks.training.step --device cuda --model llava_next_7b --batches 1,2
-    python -m benchmarks.training.step --quick                         # tiny, on a CPU: whether it runs
+    python -m benchmarks.training.step --quick                         # tiny, on a CPU
 
 Time and memory follow from shapes, so the weights are random and the photos noise of 640x480 with
 six phrases each, as RefCOCO's. The frozen parts, the heads forward and backward, and the optimizer
 are timed apart: what a feature cache leaves is the last two.
-Does not know about: files of data sets, how samples are loaded, several GPUs.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import statistics
@@ -21,10 +19,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -32,12 +31,15 @@ from benchmarks.engine.benchmark import NAMES, shape_of
 from benchmarks.engine.measure import IMAGE_HW, picture
 from benchmarks.engine.models import PHRASES, PROMPT, build
 from benchmarks.engine.report import describe_machine
-from training.data.samples import ReadyInput
+from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.engine.errors import ConfigError
 from training.features.frozen import FrozenReader
 from training.features.readings import SampleTruth
-from training.heads.objective import Objective, Weights
+from training.features.ready_samples import FrozenInput
+from training.heads.objective import LossWeights, Objective
 
 PHRASES_A_PHOTO = 6
+MODELS = tuple(name for group in NAMES.values() for name in group)
 WARM_UP = 2  # steps that are not counted
 
 
@@ -84,7 +86,7 @@ class Stopwatch:
         return time.perf_counter()
 
 
-class Bench:
+class StepBenchmark:
     """A model of random weights and what trains its heads."""
 
     def __init__(self, name: str, device: str, *, is_quick: bool) -> None:
@@ -99,11 +101,11 @@ class Bench:
         self.heads.requires_grad_(True)
         refiner.image_encoder.requires_grad_(False)
         on_gpu = self.device.type == "cuda"
-        self.objective = Objective(self.heads, Weights(), bfloat16=on_gpu)  # type: ignore[arg-type]
+        self.objective = Objective(self.heads, LossWeights(), bfloat16=on_gpu)  # type: ignore[arg-type]
         self.trained = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, 1e-4)
 
-    def given(self, number: int) -> ReadyInput:
+    def given(self, number: int) -> FrozenInput:
         """A photo of noise and its phrases in one answer, ready for the frozen parts."""
         words = PHRASES[:PHRASES_A_PHOTO]
         text, spans = "", []
@@ -113,7 +115,7 @@ class Bench:
             text += phrase
         suffix = self.lmm.text().reading(PROMPT, text, [(0, len(text)), *spans])
         image = picture(number)
-        return ReadyInput(
+        return FrozenInput(
             self.lmm.prepare(image),
             self.reader.refiner.pixels([image])[0],
             IMAGE_HW,
@@ -148,7 +150,7 @@ class Bench:
         return StepCost(batch, lmm_s, encoder_s, heads_s, update_s, model_mib, peak_mib)
 
     def _step(
-        self, given: Sequence[ReadyInput], truths: Sequence[SampleTruth]
+        self, given: Sequence[FrozenInput], truths: Sequence[SampleTruth]
     ) -> tuple[float, float, float, float]:
         """Seconds of language model, image encoder, heads and update."""
         watch = Stopwatch(self.device)
@@ -192,41 +194,43 @@ def told(name: str, costs: Sequence[StepCost]) -> Table:
     return table
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 0, or 2 with a message."""
-    names = [name for group in NAMES.values() for name in group]
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training.step",
-        description="Seconds and memory of a training step, with random weights.",
-    )
-    parser.add_argument("--model", choices=names, default="llava_7b")
-    parser.add_argument("--batches", default="1,4", help="photos a step (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=8, help="of each, two more before them")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    parser.add_argument("--quick", action="store_true", help="a tiny model: only whether it runs")
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
-    args = parser.parse_args(arguments)
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        print("device: expected a GPU, got a machine without; use --device cpu", file=sys.stderr)
-        return 2
-    bench = Bench(args.model, args.device, is_quick=args.quick)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m benchmarks.training.step`; returns the exit status."""
+    return run_app(one_command(_step), argv, "python -m benchmarks.training.step")
+
+
+def _step(
+    model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = "llava_7b",
+    batches: Annotated[str, typer.Option(help="Photos a step.")] = "1,4",
+    steps: Annotated[int, typer.Option(help="Of each, two more before them.")] = 8,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    is_quick: Annotated[bool, typer.Option("--quick", help="A tiny model: does it run?")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Where to write the numbers.")
+    ] = None,
+) -> None:
+    """Measure seconds and memory of a training step, with random weights."""
+    if model not in MODELS:
+        raise ConfigError(f"--model: expected one of {', '.join(MODELS)}, got {model!r}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("device: expected a GPU, got a machine without; use --device cpu")
+    bench = StepBenchmark(model, device, is_quick=is_quick)
     costs = []
-    for batch in map(int, args.batches.split(",")):
+    for batch in map(int, batches.split(",")):
         try:
-            costs.append(bench.cost(batch, args.steps))
+            costs.append(bench.cost(batch, steps))
         except torch.OutOfMemoryError as error:  # what is measured already is still worth telling
             print(f"batch {batch}: {str(error).splitlines()[0]}", file=sys.stderr)
             break
-    Console(width=100).print(told(args.model, costs))
-    if args.json:
+    Console(width=100).print(told(model, costs))
+    if json_file:
         content = {
-            "machine": describe_machine(args.device),
-            "settings": {"model": args.model, "steps": args.steps, "quick": args.quick},
+            "machine": describe_machine(device),
+            "settings": {"model": model, "steps": steps, "quick": is_quick},
             "costs": [dataclasses.asdict(cost) for cost in costs],
         }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return 0
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

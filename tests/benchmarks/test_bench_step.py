@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.training.step import PHRASES_A_PHOTO, Bench, StepCost, main, told
+from benchmarks.training.step import PHRASES_A_PHOTO, StepBenchmark, StepCost, main, told
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def one_thread() -> None:
 
 
 def test_a_step_changes_the_heads_and_nothing_frozen() -> None:
-    bench = Bench("llava_next_7b", "cpu", is_quick=True)
+    bench = StepBenchmark("llava_next_7b", "cpu", is_quick=True)
     before = {n: p.clone() for n, p in bench.objective.named_parameters()}
     frozen = {n: p.clone() for n, p in bench.lmm.model.named_parameters()}
     cost = bench.cost(2, 1)
@@ -29,7 +29,7 @@ def test_a_step_changes_the_heads_and_nothing_frozen() -> None:
 
 
 def test_a_photo_has_its_phrases() -> None:
-    bench = Bench("llava_7b", "cpu", is_quick=True)
+    bench = StepBenchmark("llava_7b", "cpu", is_quick=True)
     given, truth = bench.given(0), bench.truth(0)
     assert len(given.spans) == PHRASES_A_PHOTO == len(truth.masks)
     text = bench.lmm.text()

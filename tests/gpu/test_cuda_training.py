@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from benchmarks.training import step as bench_step
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
-from training.evaluation.benchmark import Request, run_benchmark
-from training.evaluation.measuring import Reader
-from training.evaluation.processes import Process
+from training.evaluation.benchmark import BenchmarkRequest, run_benchmark
+from training.evaluation.measuring import SampleReader
+from training.evaluation.processes import EvaluationProcess
 from training.evaluation.retention import check_retention
 from training.features.build import make
 from training.loop.monitor import read_log
@@ -146,8 +146,10 @@ def test_evaluation_measures_what_the_cpu_measures(
 ) -> None:
     scores = []
     for name, grounder in (("cpu", on_cpu), ("device", on_device)):
-        request = Request("refcoco", data_root, "val", tmp_path / name)
-        measured, data = run_benchmark(request, Reader(grounder, "apart"), Process())
+        request = BenchmarkRequest("refcoco", data_root, "val", tmp_path / name)
+        measured, data = run_benchmark(
+            request, SampleReader(grounder, "apart"), EvaluationProcess()
+        )
         assert len(data) == 2 and not measured.skipped
         scores.append(measured.scores)
     record_property("scores", str(scores[1]))

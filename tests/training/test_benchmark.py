@@ -24,14 +24,14 @@ from training.data.registry import open_data
 from training.data.rle import Rle
 from training.data.sample import GroundingSample, PhraseTruth, load_rgb
 from training.evaluate import main
-from training.evaluation.benchmark import Request, run_benchmark, title_of, write_results
-from training.evaluation.measuring import Found, Reader, cases_of
+from training.evaluation.benchmark import BenchmarkRequest, run_benchmark, title_of, write_results
+from training.evaluation.measuring import PhraseResult, SampleReader, cases_of
 from training.evaluation.pages.scenes import SceneRange, sample_of, write_scene_page
-from training.evaluation.processes import Process
-from training.evaluation.records import Records
+from training.evaluation.processes import EvaluationProcess
+from training.evaluation.records import CaseRecords
 
 ROOT = Path(__file__).resolve().parents[2]
-ALONE = Process()
+ALONE = EvaluationProcess()
 PHOTOS = 5  # of the split that is shared out: uneven for two
 
 
@@ -47,8 +47,8 @@ def grounder() -> Grounder:
     return Grounder.from_config(GrounderConfig("tabletop", device="cpu"))
 
 
-def request_for(data: Path, out: Path, name: str = "refcoco", **more: object) -> Request:
-    base = Request(data=name, root=data, split="train", out=out, limit=PHOTOS, shown=1)
+def request_for(data: Path, out: Path, name: str = "refcoco", **more: object) -> BenchmarkRequest:
+    base = BenchmarkRequest(data=name, root=data, split="train", out=out, limit=PHOTOS, shown=1)
     return dataclasses.replace(base, **more)
 
 
@@ -67,7 +67,10 @@ def test_a_case_holds_what_the_data_set_says() -> None:
     there = PhraseTruth((4, 11), Rle.encode(truth), is_thing=True, is_plural=False)
     missing = PhraseTruth((0, 11), Rle.empty((4, 6)), is_absent=True)
     sample = one_sample(there, missing, is_sentence=True)
-    found = [Found(grounding(mask, is_present=True)), Found(grounding(mask, is_present=False))]
+    found = [
+        PhraseResult(grounding(mask, is_present=True)),
+        PhraseResult(grounding(mask, is_present=False)),
+    ]
     one, other = cases_of(3, sample, found)
     assert (one.intersection_px, one.union_px, one.words) == (2, 6, "red mug")
     assert (one.is_thing, one.is_plural, one.is_sentence) == (True, False, True)
@@ -79,7 +82,7 @@ def test_words_a_model_refuses_are_wrong_either_way() -> None:
     there = PhraseTruth((4, 11), Rle.encode(np.ones((4, 6), bool)))
     missing = PhraseTruth((0, 11), Rle.empty((4, 6)), is_absent=True)
     blank = grounding(np.zeros((4, 6), bool), is_present=False)
-    refused = Found(blank, refused="expected words this model knows")
+    refused = PhraseResult(blank, refused="expected words this model knows")
     one, other = cases_of(0, one_sample(there, missing), [refused, refused])
     assert one.said_absent and not other.said_absent
     assert one.iou == other.iou == 0
@@ -94,9 +97,9 @@ def test_a_phrase_that_cannot_be_read_does_not_spoil_the_others(
     text = sample.text[: spans[1][0]] + "дирижабль"
     unknown = PhraseTruth((spans[1][0], len(text)), sample.phrases[1].mask)
     changed = dataclasses.replace(sample, text=text, phrases=(sample.phrases[0], unknown))
-    known, refused = Reader(grounder, "apart").ground(changed, rgb)
+    known, refused = SampleReader(grounder, "apart").ground(changed, rgb)
     assert not known.refused and "дирижабль" in refused.refused
-    alone = Reader(grounder, "apart").ground(sample, rgb)[0]
+    alone = SampleReader(grounder, "apart").ground(sample, rgb)[0]
     np.testing.assert_allclose(known.grounding.soft_mask, alone.grounding.soft_mask, atol=1e-4)
     assert not refused.grounding.mask.any()
 
@@ -109,28 +112,28 @@ def test_phrases_joined_know_each_other_and_apart_do_not(data: Path, grounder: G
     by_engine = grounder.open(rgb).trace(
         grounder.lmm.text().reading(sample.prompt, words, [(0, len(words))])
     )
-    apart = Reader(grounder, "apart").ground(sample, rgb)[-1].grounding.soft_mask
-    joined = Reader(grounder, "joined").ground(sample, rgb)[-1].grounding.soft_mask
+    apart = SampleReader(grounder, "apart").ground(sample, rgb)[-1].grounding.soft_mask
+    joined = SampleReader(grounder, "joined").ground(sample, rgb)[-1].grounding.soft_mask
     np.testing.assert_allclose(apart, by_engine.refined_logits[0].sigmoid(), atol=1e-3)
     assert np.abs(joined - apart).max() > 0.01
-    assert Reader(grounder, "auto").is_joined is (grounder.model.reading == "joined")
+    assert SampleReader(grounder, "auto").is_joined is (grounder.model.reading == "joined")
 
 
 def test_a_question_is_answered_and_the_answer_is_the_mask(data: Path, grounder: Grounder) -> None:
     questions = open_data("reasonseg", data, "train")
     sample = next(s for s in (questions[i] for i in range(len(questions))) if s.is_sentence)
-    (found,) = Reader(grounder).ground(sample, load_rgb(sample))
+    (found,) = SampleReader(grounder).ground(sample, load_rgb(sample))
     asked = grounder.open(load_rgb(sample)).ask(sample.question)
     present = [g for g in asked.objects if g.is_present]
     assert found.answer == asked.text and present
     np.testing.assert_array_equal(found.grounding.mask, np.any([g.mask for g in present], axis=0))
-    (read,) = Reader(grounder, answers=False).ground(sample, load_rgb(sample))
+    (read,) = SampleReader(grounder, answers=False).ground(sample, load_rgb(sample))
     assert read.answer == "" and read.grounding.phrase == sample.text
 
 
 def test_results_are_files_that_stand_alone(data: Path, grounder: Grounder, tmp_path: Path) -> None:
     request = request_for(data, tmp_path, "grefcoco", limit=2)
-    reader = Reader(grounder, "apart")
+    reader = SampleReader(grounder, "apart")
     measured, opened = run_benchmark(request, reader, ALONE)
     write_results(request, reader, measured, opened, 1)
     found = json.loads((tmp_path / "evaluation.json").read_text())
@@ -147,20 +150,22 @@ def test_results_are_files_that_stand_alone(data: Path, grounder: Grounder, tmp_
 def test_an_evaluation_goes_on_where_it_was_cut_off(
     data: Path, grounder: Grounder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader = Reader(grounder, "apart")
+    reader = SampleReader(grounder, "apart")
     whole, _ = run_benchmark(request_for(data, tmp_path / "a", limit=3), reader, ALONE)
     request = request_for(data, tmp_path / "b", limit=3)
     run_benchmark(dataclasses.replace(request, limit=2), reader, ALONE)
     path = tmp_path / "b" / "cases" / "0.jsonl"
     path.write_text(path.read_text()[:-40])  # killed while it wrote the second sample
     read: list[str] = []
-    ground = Reader.ground
+    ground = SampleReader.ground
 
-    def counting(self: Reader, sample: GroundingSample, rgb: np.ndarray) -> list[Found]:
+    def counting(
+        self: SampleReader, sample: GroundingSample, rgb: np.ndarray
+    ) -> list[PhraseResult]:
         read.append(sample.key)
         return ground(self, sample, rgb)
 
-    monkeypatch.setattr(Reader, "ground", counting)
+    monkeypatch.setattr(SampleReader, "ground", counting)
     again, opened = run_benchmark(request, reader, ALONE)
     assert read == [opened[1].key, opened[2].key]
     assert again.cases == whole.cases and again.scores == whole.scores
@@ -172,7 +177,7 @@ def test_an_evaluation_goes_on_where_it_was_cut_off(
     retrained.text_proj.bias.data += 1e-3
     model = Grounder(grounder.config, grounder.model, grounder.lmm, retrained)
     with pytest.raises(ConfigError, match="weights"):
-        run_benchmark(request, Reader(model, "apart"), ALONE)
+        run_benchmark(request, SampleReader(model, "apart"), ALONE)
 
 
 def test_broken_images_are_named_and_left_out(
@@ -182,7 +187,7 @@ def test_broken_images_are_named_and_left_out(
     sample = open_data("refcoco", tmp_path / "data", "train")[0]
     sample.image_path.write_bytes(b"no picture")
     request = request_for(tmp_path / "data", tmp_path / "out")
-    measured, opened = run_benchmark(request, Reader(grounder, "apart"), ALONE)
+    measured, opened = run_benchmark(request, SampleReader(grounder, "apart"), ALONE)
     assert [s.key for s in measured.skipped] == [sample.key]
     assert {c.key for c in measured.cases} == {opened[i].key for i in range(1, len(opened))}
 
@@ -193,7 +198,7 @@ def test_two_processes_give_the_numbers_of_one(
     data: Path, grounder: Grounder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = request_for(data, tmp_path / "one")
-    alone, _ = run_benchmark(request, Reader(grounder, "joined"), ALONE)
+    alone, _ = run_benchmark(request, SampleReader(grounder, "joined"), ALONE)
     arguments = ["--data", "refcoco", "--root", str(data), "--split", "train", "--device", "cpu"]
     arguments += ["--out", str(tmp_path / "two"), "--limit", str(PHOTOS), "--shown", "1"]
     with socket.socket() as probe:
@@ -219,7 +224,7 @@ def test_two_processes_give_the_numbers_of_one(
     assert found["phrases"] == len(alone.cases)
     files = sorted((tmp_path / "two" / "cases").glob("*.jsonl"))
     assert [len(f.read_text().splitlines()) for f in files] == [3, 2]
-    both = Records(tmp_path / "two" / "cases", {}, "2").open()
+    both = CaseRecords(tmp_path / "two" / "cases", {}, "2").open()
     for one, other in zip(sorted(both, key=lambda c: c.place), alone.cases, strict=True):
         # The processes need not have equally many threads, so the last bits may differ.
         assert abs(one.intersection_px - other.intersection_px) <= 3
@@ -230,7 +235,7 @@ def test_two_processes_give_the_numbers_of_one(
 
 
 def test_shares_are_whole_and_uneven() -> None:
-    shares = [Process(rank, 3).share(range(8)) for rank in range(3)]
+    shares = [EvaluationProcess(rank, 3).share(range(8)) for rank in range(3)]
     assert [len(share) for share in shares] == [3, 3, 2]
     assert sorted(i for share in shares for i in share) == list(range(8))
 
@@ -243,13 +248,12 @@ def test_what_is_wrong_with_a_command_is_said(
     assert main(["--data", "nowhere", "--root", str(data)]) == 2
     assert "known are: grefcoco" in capsys.readouterr().err
     for wrong in (["--limit", "0"], ["--option", "expressions"]):
-        with pytest.raises(SystemExit):
-            main(["--data", "refcoco", "--root", str(data), *wrong])
+        assert main(["--data", "refcoco", "--root", str(data), *wrong]) == 2
         assert "expected" in capsys.readouterr().err
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(FlmmError, match="torchrun"):
-        Process.from_environment()
+        EvaluationProcess.from_environment()
 
 
 def test_a_part_of_a_publication_is_called_one(tmp_path: Path) -> None:

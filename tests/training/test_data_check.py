@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from training.data.__main__ import main
-from training.data.check import Finding, check
+from training.data.check import DataFinding, check
 from training.data.make import make
 from training.data.registry import open_data, published
 from training.data.rle import DataError
@@ -40,7 +40,7 @@ def root(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "data"))
 
 
-def problems(found: list[Finding]) -> dict[str, Finding]:
+def problems(found: list[DataFinding]) -> dict[str, DataFinding]:
     return {f.what: f for f in found if f.is_problem}
 
 
@@ -171,8 +171,8 @@ def test_the_command_says_it_and_ends_with_a_status(root: Path, tmp_path: Path) 
     states = {f["what"]: f["state"] for f in json.loads(listed.read_text())}
     assert states["refcocog/instances.json"] == "missing"
     nowhere = run("check", str(tmp_path / "nowhere"))
-    assert nowhere.returncode == 1
-    assert "nowhere: expected the folder that holds the data sets" in nowhere.stdout
+    assert nowhere.returncode == 2
+    assert "nowhere: expected the folder that holds the data sets" in nowhere.stderr
     assert run("check").returncode == 2
 
 
@@ -191,8 +191,8 @@ def test_a_sample_is_drawn_with_its_masks_in_colour(
     assert main(options) == 0
     with Image.open(out) as image:
         assert image.width > 600
-    assert main([*options, "--first", "7"]) == 1
-    assert "png/val has samples 0 to 0; got --first 7" in capsys.readouterr().out
+    assert main([*options, "--first", "7"]) == 2
+    assert "png/val has samples 0 to 0; got --first 7" in capsys.readouterr().err
 
 
 def test_speed_counts_what_was_read(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,7 +203,7 @@ def test_speed_counts_what_was_read(whole: Path, capsys: pytest.CaptureFixture[s
     assert 0 < found.processor_s < found.clock_s * 1.5 and found.open_s > 0
     assert main(["speed", str(whole), "--set", "png", "--count", "3"]) == 0
     assert "3 samples with" in capsys.readouterr().out
-    assert main(["speed", str(whole), "--set", "png", "--count", "0"]) == 1
+    assert main(["speed", str(whole), "--set", "png", "--count", "0"]) == 2
 
 
 def test_make_and_list_as_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,7 +212,7 @@ def test_make_and_list_as_commands(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in published())
-    assert main(["check", str(tmp_path), "--sets", "ade20k"]) == 1
-    assert "'ade20k' is unknown" in capsys.readouterr().out
+    assert main(["check", str(tmp_path), "--sets", "ade20k"]) == 2
+    assert "'ade20k' is unknown" in capsys.readouterr().err
     with pytest.raises(DataError, match="unknown"):
         check(tmp_path, ["ade20k"])

@@ -22,7 +22,7 @@ from training.data import sets
 from training.data.check import check
 from training.data.make.polygons import has_hole, trace
 from training.data.make.referring import run_lengths
-from training.data.packed import Packed
+from training.data.packed import PackedList
 from training.data.pickles import read_pickle
 from training.data.registry import open_data
 from training.data.rle import DataError, Rle
@@ -135,7 +135,7 @@ def test_any_mask_comes_back_from_polygons_and_run_lengths(bits: list[bool]) -> 
 
 def test_packed_samples_come_back_equal_and_are_small() -> None:
     items = [(n, f"narrative {n}", (n, n + 1)) for n in range(1000)]
-    packed = Packed(iter(items))
+    packed = PackedList(iter(items))
     assert list(packed) == items and len(packed) == 1000
     assert (packed[3], packed[-1], packed[5:7]) == (items[3], items[999], items[5:7])
     again = pickle.loads(pickle.dumps(packed))  # as a loader process gets it
@@ -143,7 +143,7 @@ def test_packed_samples_come_back_equal_and_are_small() -> None:
     assert len(pickle.dumps(packed)) < 100 * 1000
     with pytest.raises(IndexError):
         packed[1000]
-    assert list(Packed([])) == []
+    assert list(PackedList([])) == []
 
 
 def test_joined_expressions_have_their_spans() -> None:

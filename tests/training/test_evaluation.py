@@ -17,16 +17,17 @@ from flmm_ros.engine.masks.mask import tight_box
 from flmm_sim.tabletop.tabletop import SceneObject, TabletopScene
 from training.embedded.evaluation.conversation import (
     ALONE,
-    examine_answers,
-    examine_conversation,
+    evaluate_answers,
+    evaluate_conversation,
     plain,
     true_names,
 )
-from training.embedded.evaluation.evaluation import crowd_of, examine_crowds
-from training.embedded.evaluation.examination import Crowd, Examination
+from training.embedded.evaluation.report import rows_of, table_of
+from training.embedded.evaluation.results import AmbiguousPhrase, TabletopResults
+from training.embedded.evaluation.tabletop import ambiguous_phrase, evaluate_ambiguous
 from training.embedded.language.language import MAKERS
-from training.embedded.language.samples import Mention, Sample
-from training.evaluate import main, rows_of, table_of
+from training.embedded.language.samples import Mention, TextSample
+from training.evaluate import main
 from training.evaluation.metrics import ScoreBin
 from training.evaluation.pages.plots import draw_reliability
 
@@ -90,26 +91,28 @@ class Speaking:
 
 def test_a_crowd_counts_candidates_and_the_things_they_lie_on() -> None:
     truth = scene_of("cube", "cube", "cube")
-    assert crowd_of(candidates_at(truth, 1, 2, 3), truth, "cube") == Crowd(3, 3, 3)
-    assert crowd_of(candidates_at(truth, 1, 3), truth, "cube") == Crowd(3, 2, 2)
-    assert crowd_of(grounding(truth.labels == 2), truth, "cube") == Crowd(3, 0, 0)
+    assert ambiguous_phrase(candidates_at(truth, 1, 2, 3), truth, "cube") == AmbiguousPhrase(
+        3, 3, 3
+    )
+    assert ambiguous_phrase(candidates_at(truth, 1, 3), truth, "cube") == AmbiguousPhrase(3, 2, 2)
+    assert ambiguous_phrase(grounding(truth.labels == 2), truth, "cube") == AmbiguousPhrase(3, 0, 0)
     beside = grounding(truth.labels > 0, tuple(grounding(truth.labels == 0) for _ in range(3)))
-    assert crowd_of(beside, truth, "cube") == Crowd(3, 3, 0)
+    assert ambiguous_phrase(beside, truth, "cube") == AmbiguousPhrase(3, 3, 0)
 
 
 def test_only_kinds_of_which_several_lie_there_are_crowds() -> None:
     truth = scene_of("cube", "ball", "cube")
-    scene, notes = Pointing(candidates_at(truth, 1, 3)), Examination()
-    examine_crowds(notes, scene, truth)
+    scene, notes = Pointing(candidates_at(truth, 1, 3)), TabletopResults()
+    evaluate_ambiguous(notes, scene, truth)
     assert scene.asked == ["the cube"]
-    assert notes.crowds == [Crowd(2, 2, 2)]
-    examine_crowds(notes, scene, scene_of("cube", "ball", "mug"))
-    assert notes.crowds == [Crowd(2, 2, 2)]
+    assert notes.crowds == [AmbiguousPhrase(2, 2, 2)]
+    evaluate_ambiguous(notes, scene, scene_of("cube", "ball", "mug"))
+    assert notes.crowds == [AmbiguousPhrase(2, 2, 2)]
 
 
 def test_names_of_missing_things_are_no_names_to_find() -> None:
     there, missing = Mention((4, 15), (2,)), Mention((20, 33), ())
-    assert true_names(Sample("x", "?", "", (), (there, missing))) == [(4, 15)]
+    assert true_names(TextSample("x", "?", "", (), (there, missing))) == [(4, 15)]
 
 
 def test_spacing_case_and_the_final_stop_are_no_mistakes() -> None:
@@ -125,11 +128,11 @@ def test_answers_are_compared_with_the_truth() -> None:
             asked[command] = ""
             return super().ask(command, *rest, **more)
 
-    wrong, right = Examination(), Examination()
-    examine_answers(wrong, Listening({}), truth)
+    wrong, right = TabletopResults(), TabletopResults()
+    evaluate_answers(wrong, Listening({}), truth)
     assert set(wrong.answers) <= set(ALONE) and len(wrong.mistakes) == len(asked)
     true = {m.split("'")[1]: m.rsplit("not '")[1].rstrip("'") for m in wrong.mistakes}
-    examine_answers(right, Speaking(true), truth)
+    evaluate_answers(right, Speaking(true), truth)
     assert right.mistakes == []
     assert all(v == [True] for v in right.answers.values())
     assert all(v == [False] for v in wrong.answers.values())
@@ -140,20 +143,25 @@ def test_a_conversation_counts_the_turns_that_follow() -> None:
     rng = np.random.default_rng([truth.seed, 3])
     sample = next(s for s in (MAKERS["dialogue"][0](truth.objects, rng) for _ in range(20)) if s)
     turns = (*sample.before, sample)
-    scene, notes = Speaking({t.prompt: t.answer for t in turns}), Examination()
-    examine_conversation(notes, scene, truth)
+    scene, notes = Speaking({t.prompt: t.answer for t in turns}), TabletopResults()
+    evaluate_conversation(notes, scene, truth)
     assert notes.conversations == [[True] * len(sample.before)]
     assert [t.answer for t in scene.history] == [t.answer for t in sample.before]
     opening_only = Speaking({turns[0].prompt: turns[0].answer})
-    examine_conversation(notes, opening_only, truth)
+    evaluate_conversation(notes, opening_only, truth)
     assert notes.conversations[1] == [False] * len(sample.before)
     found = notes.summary()["conversations"]
     assert found == {"turns": 0.5, "whole": 0.5, "n": 2}
 
 
 def test_shares_of_crowds_and_false_alarms_by_hand() -> None:
-    notes = Examination()
-    notes.crowds += [Crowd(2, 2, 2), Crowd(3, 2, 2), Crowd(2, 2, 1), Crowd(2, 0, 0)]
+    notes = TabletopResults()
+    notes.crowds += [
+        AmbiguousPhrase(2, 2, 2),
+        AmbiguousPhrase(3, 2, 2),
+        AmbiguousPhrase(2, 2, 1),
+        AmbiguousPhrase(2, 0, 0),
+    ]
     notes.false_alarms += [True, False, False, False, False]
     found = notes.summary()["ambiguity"]
     assert found == {
@@ -163,7 +171,7 @@ def test_shares_of_crowds_and_false_alarms_by_hand() -> None:
 
 
 def test_the_table_leaves_out_what_was_not_examined() -> None:
-    notes = Examination()
+    notes = TabletopResults()
     mask = np.ones((4, 4), bool)
     notes.masks.add(mask, mask)
     notes.scores, notes.right = [0.9], [True]
@@ -235,8 +243,7 @@ def test_a_second_model_that_cannot_be_loaded_is_said_at_once(
 
 
 def test_nothing_to_examine_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--tabletop", "5:5"])
+    assert main(["--tabletop", "5:5"]) == 2
     assert "expected 0 <= FIRST < STOP" in capsys.readouterr().err
     assert main(["--tabletop", "0:1", "--model", "no_such_model"]) == 2
     assert "known:" in capsys.readouterr().err

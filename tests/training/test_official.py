@@ -62,7 +62,7 @@ def test_what_has_no_official_name_is_refused(
     heads = Heads.create(base.lmm, dataclasses.replace(base.config, selector=True))
     save_heads(tmp_path / "heads.safetensors", heads, {})
     words = [str(tmp_path / "heads.safetensors"), str(tmp_path / "flmm.pth")]
-    assert main(["export", *words]) == 1
+    assert main(["export", *words]) == 2
     assert "--without-selector" in capsys.readouterr().err
     assert not (tmp_path / "flmm.pth").exists()
     assert main(["export", *words, "--without-selector"]) == 0

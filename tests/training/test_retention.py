@@ -17,7 +17,7 @@ from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.lmm import LoadOptions, load_lmm
 from training.evaluate import main
 from training.evaluation import retention
-from training.evaluation.retention import Inputs, check_model, check_retention
+from training.evaluation.retention import RetentionInputs, check_model, check_retention
 
 CPU = GrounderConfig("tiny", device="cpu", max_new_tokens=4)
 SEEN = {"heads loaded", "recorder registered", "after grounding and speaking"}
@@ -44,7 +44,7 @@ def test_every_family_keeps_its_logits(family: str, tmp_path: Path) -> None:
 
 
 def test_one_changed_bit_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoil(grounder: Grounder, inputs: Inputs) -> None:
+    def spoil(grounder: Grounder, inputs: RetentionInputs) -> None:
         weight = grounder.lmm.model.get_output_embeddings().weight
         with torch.no_grad():
             weight.view(torch.int32)[3, 3] ^= 1 << 20

@@ -23,7 +23,7 @@ from training.embedded.language.vocabulary import (
     STRANGE,
     STRANGE_COLORS,
     SYNONYMS,
-    UNHEARD,
+    UNTRAINED_WORDS,
 )
 from training.embedded.stages import readings
 from training.embedded.stages.heads import targets_of
@@ -51,7 +51,7 @@ def _well_spelt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readings, "TYPOS_READ", 0.0)
 
 
-def samples(kind: str, count: int = 60) -> Iterator[language.Sample]:
+def samples(kind: str, count: int = 60) -> Iterator[language.TextSample]:
     rng = np.random.default_rng(5)
     for _ in range(count):
         sample = language.MAKERS[kind][0](OBJECTS, rng)
@@ -213,7 +213,7 @@ def test_a_conversation_is_packed_as_the_engine_asks_it() -> None:
 def test_tokens_to_select_by_value() -> None:
     packer = TurnPacker(TOKENIZER, 4)
     mentions = (Mention((5, 14), (1,)), Mention((19, 27), ()))
-    sample = language.Sample("x", "what?", "yes, a red mug and no ducks.", (), mentions)
+    sample = language.TextSample("x", "what?", "yes, a red mug and no ducks.", (), mentions)
     #        yes    ,      a     red   mug   and    no     ducks  .
     wanted = [False, False, True, True, True, False, False, False, False]
     assert labels_of(packer, sample) == wanted
@@ -235,7 +235,7 @@ def test_a_selector_learns_a_planted_direction() -> None:
 def test_given_names_are_not_learned() -> None:
     tokenizer = TOKENIZER
     packer = TurnPacker(tokenizer, 4)
-    sample = language.Sample("x", "what?", "the duck not here.", given=((0, 8),))
+    sample = language.TextSample("x", "what?", "the duck not here.", given=((0, 8),))
     ids, targets = packer.turn(sample)
     learned = tokenizer.convert_ids_to_tokens([t for t in targets if t >= 0])
     assert learned == ["not", "here", ".", "</s>"]
@@ -268,7 +268,7 @@ def test_known_words_are_whole_and_others_are_spelt() -> None:
         == "cafe zebra"
     )
     known = set(words_known())
-    assert known.isdisjoint({*UNHEARD, "banana", "seee", "thee"})
+    assert known.isdisjoint({*UNTRAINED_WORDS, "banana", "seee", "thee"})
     assert {"red", "plank", "biggest", "eight", "coffee"} <= known
     assert len(pieces()) == len(set(pieces())) > 200
 
@@ -279,12 +279,12 @@ def test_the_embedded_model_has_the_tokenizer_that_is_made_here() -> None:
 
 
 def test_unheard_words_are_in_no_text() -> None:
-    assert set(UNHEARD).isdisjoint(STRANGE)
+    assert set(UNTRAINED_WORDS).isdisjoint(STRANGE)
     rng = np.random.default_rng(3)
     said = " ".join(
         f"{s.prompt} {s.answer}" for s in (language.draw(OBJECTS, rng) for _ in range(3000))
     )
-    assert not set(UNHEARD) & set(said.replace("?", " ").replace(".", " ").split())
+    assert not set(UNTRAINED_WORDS) & set(said.replace("?", " ").replace(".", " ").split())
     assert len([word for word in STRANGE if f" {word}" in said]) > 50
 
 

@@ -10,11 +10,11 @@ from flmm_ros.engine.config import find_model
 from flmm_ros.engine.heads.checkpoint import load_heads
 from flmm_ros.engine.heads.trained import Heads
 from flmm_sim.tabletop.tabletop import ALL_KINDS, Tabletop
-from training.embedded.run import STAGES, Run
+from training.embedded.settings import STAGES, EmbeddedSettings
 from training.embedded.stages import scenes
 from training.embedded.stages.batches import ahead
 from training.embedded.stages.heads import PhraseDraws, start_from
-from training.embedded.stages.vision_encoder import TowerData, token_labels
+from training.embedded.stages.vision_encoder import VisionData, token_labels
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_batches_come_in_order_from_any_number_of_workers(workers: int) -> None:
 
 
 def test_a_mirrored_batch_has_mirrored_labels(few: scenes.SceneSet) -> None:
-    data = TowerData(few, lambda rgb: torch.from_numpy(rgb.copy()).permute(0, 3, 1, 2), 256, 16)
+    data = VisionData(few, lambda rgb: torch.from_numpy(rgb.copy()).permute(0, 3, 1, 2), 256, 16)
     plain, mirrored = data.drawn(0, 4, 3), data.drawn(0, 5, 3)
     index = np.random.default_rng([0, 5]).integers(0, len(few), 3)
     for row, i in enumerate(index):
@@ -87,9 +87,9 @@ def test_heads_start_from_others_but_for_eyes_and_selector() -> None:
 
 
 def test_every_stage_draws_for_itself() -> None:
-    run = Run(Path("x"))
+    run = EmbeddedSettings(Path("x"))
     stages = [stage for stage in STAGES if hasattr(run, f"{stage}_steps")]
     assert stages == ["tower", "lmm", "sight", "heads"]
-    paces = [run.pace(stage) for stage in stages]
-    assert len({pace.seed for pace in paces}) == 4
+    paces = [run.plan(stage) for stage in stages]
+    assert len({plan.seed for plan in paces}) == 4
     assert (paces[1].steps, paces[1].images, paces[1].peak_rate) == (7_000, 64, 1.5e-3)

@@ -22,7 +22,7 @@ from flmm_ros.engine.errors import FlmmError
 from flmm_ros.engine.grounder import Grounder
 from training.loop.assembly import assemble
 from training.loop.monitor import read_log
-from training.loop.order import Order
+from training.loop.order import SampleOrder
 from training.recipe import as_text
 from training.train import main, train
 
@@ -179,7 +179,7 @@ def test_broken_samples_are_named_counted_and_others_take_their_place(
 ) -> None:
     recipe = lines(tmp_path / "run", epochs=1, validation=[])
     parts = assemble(recipe, torch.device("cpu"))
-    index = Order(len(parts.train), recipe.batch, seed=recipe.seed).draws(0)[0][0][1]
+    index = SampleOrder(len(parts.train), recipe.batch, seed=recipe.seed).draws(0)[0][0][1]
     broken, after = (parts.train.sample((index + n) % len(parts.train)) for n in range(2))
     whole = broken.image_path.read_bytes()
     try:
@@ -199,7 +199,7 @@ def test_the_command_line_says_what_is_wrong(
 ) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(as_text(lines(tmp_path / "run")))
-    assert main([str(path), "data=[refcoco]"]) == 1
+    assert main([str(path), "data=[refcoco]"]) == 2
     assert "expected NAME:SPLIT" in " ".join(capsys.readouterr().err.split())
-    assert main([str(path), "start=sam"]) == 1
+    assert main([str(path), "start=sam"]) == 2
     assert "segment-anything checkpoint" in " ".join(capsys.readouterr().err.split())

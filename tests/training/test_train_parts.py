@@ -16,20 +16,20 @@ from flmm_ros.engine.errors import CheckpointError, ConfigError
 from flmm_ros.engine.masks.framing import crop_to_image
 from training.features.readings import SampleReading, SampleTruth
 from training.heads.losses import mask_loss, score_loss
-from training.heads.objective import Objective, Weights
-from training.heads.schedule import AveragedWeights, rate_at
+from training.heads.objective import LossWeights, Objective
 from training.loop.checkpoints import (
     Checkpoint,
-    chances_now,
     clear_unfinished,
     newest,
-    restore_chances,
+    restore_rng_states,
+    rng_states_now,
     write,
 )
 from training.loop.monitor import Monitor, read_log
-from training.loop.order import Order, StepRange
+from training.loop.order import SampleOrder, StepRange
 from training.loop.pictures import sheet, small
-from training.loop.validation import Tally, spread
+from training.loop.schedule import AveragedWeights, rate_at
+from training.loop.validation import ValidationSums, spread
 from training.recipe import Recipe, as_text, load_recipe, recipe_from
 
 CONFIG = tiny_training.ROOT / "config" / "training"
@@ -39,7 +39,7 @@ CONFIG = tiny_training.ROOT / "config" / "training"
 
 
 def test_an_epoch_gives_every_sample_to_one_process_only() -> None:
-    orders = [Order(26, 2, 2, processes=3, rank=rank, seed=5) for rank in range(3)]
+    orders = [SampleOrder(26, 2, 2, processes=3, rank=rank, seed=5) for rank in range(3)]
     assert orders[0].steps_an_epoch == 2
     for epoch in range(2):
         steps = range(epoch * 2, epoch * 2 + 2)
@@ -53,14 +53,16 @@ def test_an_epoch_gives_every_sample_to_one_process_only() -> None:
 
 def test_a_step_is_the_same_set_for_any_number_of_processes() -> None:
     def step(batch: int, accumulate: int, processes: int) -> set[tuple[int, int]]:
-        orders = [Order(40, batch, accumulate, processes, r, seed=1) for r in range(processes)]
+        orders = [
+            SampleOrder(40, batch, accumulate, processes, r, seed=1) for r in range(processes)
+        ]
         return {draw for o in orders for forward in o.draws(3) for draw in forward}
 
     assert step(8, 1, 1) == step(2, 2, 2) == step(1, 1, 8) == step(1, 4, 2)
 
 
 def test_going_on_from_a_step_takes_what_would_have_come() -> None:
-    order = Order(10, 2, 2, seed=3)
+    order = SampleOrder(10, 2, 2, seed=3)
     whole = list(StepRange(order, 0, 6))
     assert list(StepRange(order, 4, 6)) == whole[8:]
     assert len(StepRange(order, 4, 6)) == 4
@@ -68,7 +70,7 @@ def test_going_on_from_a_step_takes_what_would_have_come() -> None:
 
 def test_too_little_data_for_a_step_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 16 samples.*got 15"):
-        Order(15, 2, 2, processes=4)
+        SampleOrder(15, 2, 2, processes=4)
 
 
 def test_validation_samples_are_spread_and_shared_out() -> None:
@@ -171,7 +173,7 @@ def _sample(
 
 
 def _objective(**weights: float) -> Objective:
-    return Objective(tiny_training.tiny_heads().requires_grad_(True), Weights(**weights))
+    return Objective(tiny_training.tiny_heads().requires_grad_(True), LossWeights(**weights))
 
 
 def test_losses_are_those_of_each_image_alone_with_equal_weight() -> None:
@@ -241,7 +243,7 @@ def test_a_tally_counts_present_and_absent_phrases() -> None:
     found = torch.full((3, 4, 4), -1.0)
     found[0, :2, :2], found[1, 0] = 1, 1  # half of the first, all of the second
     outcome = type("Outcome", (), {"refined": [found], "score": [torch.tensor([0.9, 0.2, 0.1])]})()
-    tally = Tally.empty(torch.device("cpu"))
+    tally = ValidationSums.empty(torch.device("cpu"))
     tally.add(outcome, [SampleTruth("k", ("a", "b", "c"), masks)])
     got = tally.summary()
     assert got["cIoU"] == pytest.approx(8 / 12)
@@ -273,7 +275,7 @@ def test_a_picture_shows_attention_prediction_and_truth() -> None:
 
 def _checkpoint(step: int) -> Checkpoint:
     return Checkpoint(
-        step, {"w": torch.full((2,), float(step))}, {}, {"best": 0.5}, [chances_now()]
+        step, {"w": torch.full((2,), float(step))}, {}, {"best": 0.5}, [rng_states_now()]
     )
 
 
@@ -302,10 +304,10 @@ def test_chance_goes_on_as_it_would_have() -> None:
     def roll() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(()))
 
-    state = chances_now()
+    state = rng_states_now()
     first = roll()
     roll()
-    restore_chances(state)
+    restore_rng_states(state)
     assert roll() == first
 
 

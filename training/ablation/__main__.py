@@ -9,79 +9,89 @@ Goes on where it was cut off. Scores are measured on scenes that no training saw
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from flmm_ros.cli.command_line import one_command, run_app
 from flmm_ros.engine.config import GrounderConfig
-from flmm_ros.engine.errors import ConfigError, FlmmError
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
 from training.ablation.prepared import prepare, trained_heads
 from training.ablation.report import draw, fill_in, markdown, write_json
-from training.ablation.runs import Bench, Budget, Result, run_variant
+from training.ablation.runs import AblationData, TrainingBudget, VariantResult, run_variant
 from training.ablation.variants import VARIANTS, Variant
 from training.evaluation.fingerprint import fingerprint
 
 log = logging.getLogger("training.ablation")
+NAMES = "Variants: " + ", ".join(variant.name for variant in VARIANTS)
 FIRST_SEED, FIRST_UNSEEN = 0, 1_000_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line. Returns the exit status."""
-    args = build_parser().parse_args(argv)
+    """Entry point of `python -m training.ablation`; returns the exit status."""
+    return run_app(one_command(_ablation), argv, "python -m training.ablation")
+
+
+@dataclass(frozen=True)
+class AblationOptions:
+    """What is compared, on how much, and where the results go."""
+
+    model: str
+    out: Path
+    docs: Path | None
+    scenes: int
+    unseen: int
+    budget: TrainingBudget
+    device: str
+    variants: tuple[Variant, ...]
+    has_plot: bool
+
+
+def _ablation(  # noqa: PLR0913  options of a program
+    model: Annotated[str, typer.Option(help="Model name, YAML or directory.")] = "tabletop",
+    out: Annotated[Path, typer.Option(help="Working directory.")] = Path("out/ablation"),
+    docs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also fill in DIR/training.md.")
+    ] = None,
+    scenes: Annotated[int, typer.Option(min=1, help="Training scenes.")] = 800,
+    unseen: Annotated[int, typer.Option(min=1, help="Scenes to measure on.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Of every variant.")] = 300,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Of weights and draws.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    is_scratch: Annotated[
+        bool,
+        typer.Option(
+            "--scratch", help="SAM's prompt encoder and mask decoder start from nothing, too."
+        ),
+    ] = False,
+    only: Annotated[
+        list[str], typer.Option(metavar="VARIANT", help=f"Only these; may be repeated. {NAMES}")
+    ] = [],  # noqa: B006  Typer copies it
+    is_without_plot: Annotated[
+        bool, typer.Option("--no-plot", help="Do without matplotlib.")
+    ] = False,
+) -> None:
+    """Train small variants of the heads with one budget and compare them."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        run(args)
-    except FlmmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """All options."""
-    parser = argparse.ArgumentParser(
-        description="Train small variants of the heads with one budget and compare them.",
-        epilog="Variants: " + ", ".join(v.name for v in VARIANTS),
-    )
-    parser.add_argument("--model", default="tabletop", help="model name, YAML or directory")
-    parser.add_argument("--out", type=Path, default=Path("out/ablation"), help="working directory")
-    parser.add_argument("--docs", type=Path, metavar="DIR", help="also fill DIR/training.md")
-    parser.add_argument("--scenes", type=at_least_one, default=800, help="training scenes")
-    parser.add_argument("--unseen", type=at_least_one, default=200, help="scenes to measure on")
-    parser.add_argument("--steps", type=at_least_one, default=300, help="of every variant")
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--scratch",
-        action="store_true",
-        help="SAM's prompt encoder and mask decoder start from nothing, too",
-    )
-    parser.add_argument(
-        "--only", action="append", metavar="VARIANT", help="only this one; may be repeated"
-    )
-    parser.add_argument("--no-plot", action="store_true", help="do without matplotlib")
-    return parser
-
-
-def at_least_one(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
+    budget = TrainingBudget(steps, seed, rate, is_scratch)
+    variants = chosen(only)
+    has_plot = not is_without_plot
+    run(AblationOptions(model, out, docs, scenes, unseen, budget, device, variants, has_plot))
 
 
 def chosen(names: Sequence[str] | None) -> tuple[Variant, ...]:
-    """The variants of these names; all for None.
+    """The variants of these names; all where none is given.
 
     Raises:
         ConfigError: a name that is none.
@@ -92,13 +102,12 @@ def chosen(names: Sequence[str] | None) -> tuple[Variant, ...]:
         raise ConfigError(
             f"--only: expected one of {', '.join(map(repr, known))}; got {unknown[0]!r}"
         )
-    return tuple(v for v in VARIANTS if names is None or v.name in names)
+    return tuple(v for v in VARIANTS if not names or v.name in names)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: AblationOptions) -> None:
     """Prepares, trains, measures, writes."""
     start = time.monotonic()
-    variants = chosen(args.only)
     grounder = Grounder.from_config(GrounderConfig(args.model, device=args.device))
     scenes = (FIRST_SEED, FIRST_SEED + args.scenes)
     unseen = (FIRST_UNSEEN, FIRST_UNSEEN + args.unseen)
@@ -107,13 +116,13 @@ def run(args: argparse.Namespace) -> None:
     image_hw = (train.masks.shape[1], train.masks.shape[2])
     device = grounder.lmm.model.device
     train, tested = train.to(device), tested.to(device)
-    bench = Bench(train, tested, grounder.lmm.views(image_hw)[-1], trained_heads(grounder))
-    budget = Budget(args.steps, args.seed, args.rate, args.scratch)
-    results = run_all(variants, bench, budget, args.out)
-    start_of_refiner = "from nothing" if args.scratch else "from the model's own, as from SAM"
+    bench = AblationData(train, tested, grounder.lmm.views(image_hw)[-1], trained_heads(grounder))
+    budget = args.budget
+    results = run_all(args.variants, bench, budget, args.out)
+    start_of_refiner = "from nothing" if budget.scratch else "from the model's own, as from SAM"
     facts = (
-        f"Each variant: {args.steps} steps on {len(train)} phrases in {args.scenes} scenes, seed "
-        f"{args.seed}; measured on {len(tested)} phrases in {args.unseen} unseen scenes (seeds "
+        f"Each variant: {budget.steps} steps on {len(train)} phrases in {args.scenes} scenes, seed "
+        f"{budget.seed}; measured on {len(tested)} phrases in {args.unseen} unseen scenes (seeds "
         f"from {FIRST_UNSEEN}); the refiner starts {start_of_refiner}."
     )
     about = {
@@ -128,18 +137,18 @@ def run(args: argparse.Namespace) -> None:
     table = markdown(results, facts)
     write_json(results, about, args.out / "ablation.json")
     (args.out / "ablation.md").write_text(table, encoding="utf-8")
-    if not args.no_plot:
+    if args.has_plot:
         draw(results, args.out / "ablation.png")
     if args.docs:
-        fill_in(args.docs / "training.md", table, "" if args.no_plot else "ablation.png")
-        if not args.no_plot:
+        fill_in(args.docs / "training.md", table, "ablation.png" if args.has_plot else "")
+        if args.has_plot:
             draw(results, args.docs / "ablation.png")
     print(table)
 
 
 def run_all(
-    variants: Sequence[Variant], bench: Bench, budget: Budget, folder: Path
-) -> list[Result]:
+    variants: Sequence[Variant], bench: AblationData, budget: TrainingBudget, folder: Path
+) -> list[VariantResult]:
     """All variants one after another, with one bar for all of them."""
     results = []
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())

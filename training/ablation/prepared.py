@@ -4,7 +4,6 @@ Scenes are rendered, every phrase is read apart as the engine does it, once with
 its tokens, and the refiner's image features are kept: the language model and the image encoder are
 frozen, so no variant needs to run them again. Phrases are "the <colour> <kind>" of what lies there
 and, a third, of what does not.
-Does not know about: variants, training.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.lmm.tokens import branched
 from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
-from training.embedded.evaluation.evaluation import absent_names
+from training.embedded.evaluation.tabletop import absent_names
 from training.evaluation.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ THERE, ABSENT = 4, 2  # phrases of a scene, at most
 
 
 @dataclass(frozen=True)
-class Phrases:
+class AblationPhrases:
     """P phrases in B scenes. maps: by way to merge, fp16 [P, C, h, w]. states: fp16 [P, L, T, D],
     zero after `lengths` [P]. scene int [P]. masks uint8 [P, H, W], all zero where absent. features
     fp16 [B, hidden, g, g] of the refiner's image encoder."""
@@ -51,18 +50,18 @@ class Phrases:
     def __len__(self) -> int:
         return len(self.scene)
 
-    def to(self, device: torch.device) -> Phrases:
+    def to(self, device: torch.device) -> AblationPhrases:
         """The same on a device."""
         maps = {merge: part.to(device) for merge, part in self.maps.items()}
         rest = (self.states, self.lengths, self.scene, self.masks, self.features)
-        return Phrases(maps, *(part.to(device) for part in rest))
+        return AblationPhrases(maps, *(part.to(device) for part in rest))
 
     def states_of(self, index: torch.Tensor) -> list[torch.Tensor]:
         """The words' states [L, T, D] of some phrases, each with its own T."""
         return [self.states[i, :, : int(self.lengths[i])].float() for i in index.tolist()]
 
 
-def prepare(grounder: Grounder, first: int, stop: int, path: Path) -> Phrases:
+def prepare(grounder: Grounder, first: int, stop: int, path: Path) -> AblationPhrases:
     """Phrases of the scenes first..stop-1; from `path` where they were prepared before.
 
     Raises:
@@ -86,7 +85,7 @@ def prepare(grounder: Grounder, first: int, stop: int, path: Path) -> Phrases:
             f"{path}: expected phrases that this model read in scenes {first}:{stop}, got others; "
             "delete the file, or give another --out"
         )
-    return Phrases(**content)
+    return AblationPhrases(**content)
 
 
 def trained_heads(grounder: Grounder) -> Heads:
@@ -114,7 +113,7 @@ def phrases_of(truth: TabletopScene) -> list[tuple[str, NDArray[np.bool_]]]:
 
 
 @torch.inference_mode()
-def _read_scenes(grounder: Grounder, seeds: Sequence[int]) -> Phrases:
+def _read_scenes(grounder: Grounder, seeds: Sequence[int]) -> AblationPhrases:
     heads = trained_heads(grounder)
     maps: dict[str, list[torch.Tensor]] = {merge: [] for merge in MERGES}
     states: list[torch.Tensor] = []
@@ -136,7 +135,7 @@ def _read_scenes(grounder: Grounder, seeds: Sequence[int]) -> Phrases:
             features.append(heads.mask_refiner.see(truth.rgb).half().cpu())
             if number % 100 == 99:
                 log.info("read %d of %d scenes", number + 1, len(seeds))
-    return Phrases(
+    return AblationPhrases(
         {merge: torch.cat(parts) for merge, parts in maps.items()},
         _padded(states),
         torch.tensor([s.shape[1] for s in states]),

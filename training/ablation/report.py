@@ -1,7 +1,4 @@
-"""The ablation as a table, a plot, and a part of docs/training.md between two marks.
-
-Does not know about: how results came about.
-"""
+"""The ablation as a table, a plot, and a part of docs/training.md between two marks."""
 
 from __future__ import annotations
 
@@ -12,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from flmm_ros.engine.errors import ConfigError
-from training.ablation.runs import Result
+from training.ablation.runs import VariantResult
 from training.ablation.variants import COMPLETE
 
 BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
 _GROUPS = {"prompts": "tab:blue", "merge": "tab:orange", "layers": "tab:green"}
 
 
-def markdown(results: Sequence[Result], facts: str) -> str:
+def markdown(results: Sequence[VariantResult], facts: str) -> str:
     """A Markdown table; `facts` says what it was made with."""
     lines = [
         "| variant | cIoU | mIoU | P@0.5 | P@0.9 | absent F1 | trained weights |",
@@ -32,7 +29,7 @@ def markdown(results: Sequence[Result], facts: str) -> str:
     return "\n".join([*lines, "", facts, ""])
 
 
-def draw(results: Sequence[Result], path: Path) -> None:
+def draw(results: Sequence[VariantResult], path: Path) -> None:
     """A bar a variant: cIoU and P@0.5, as PNG.
 
     Raises:
@@ -66,7 +63,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def write_json(results: Sequence[Result], about: Mapping[str, Any], path: Path) -> None:
+def write_json(results: Sequence[VariantResult], about: Mapping[str, Any], path: Path) -> None:
     """Everything as JSON; scores are shares of one."""
     content = {**about, "results": [asdict(r) for r in results]}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """Trains and measures one variant: the same phrases, steps, seed and losses for each of them.
 
 Resumable: a checkpoint every few steps, and a result file at the end, after which the variant is
-not trained again. Does not know about: how variants differ, tables.
+not trained again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.lmm.view import View
 from flmm_ros.engine.masks.framing import crop_to_image
-from training.ablation.prepared import Phrases
+from training.ablation.prepared import AblationPhrases
 from training.ablation.variants import Ablated, Variant
 from training.embedded.stages.checkpoints import resume, save
 from training.evaluation.metrics import absence_f1
@@ -35,7 +35,7 @@ SAVED_EVERY = 50
 
 
 @dataclass(frozen=True)
-class Budget:
+class TrainingBudget:
     """What every variant gets. scratch: the refiner starts from nothing instead of trained."""
 
     steps: int
@@ -45,7 +45,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Result:
+class VariantResult:
     """What a variant reached on unseen scenes; shares of one. weights: how many it trained."""
 
     variant: str
@@ -61,11 +61,11 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Bench:
+class AblationData:
     """What variants are trained and measured on."""
 
-    train: Phrases
-    unseen: Phrases
+    train: AblationPhrases
+    unseen: AblationPhrases
     view: View
     trained: Heads
 
@@ -78,11 +78,11 @@ class Bench:
 
 def run_variant(
     variant: Variant,
-    bench: Bench,
-    budget: Budget,
+    bench: AblationData,
+    budget: TrainingBudget,
     folder: Path,
     advance: Callable[[int], None] = lambda steps: None,
-) -> Result:
+) -> VariantResult:
     """The result of a variant; trains it unless `folder` has its result for this budget.
 
     advance: told how many steps were made.
@@ -99,7 +99,7 @@ def run_variant(
                 "delete the folder's JSON and checkpoints, or give another --out"
             )
         advance(budget.steps)
-        return Result(**content)
+        return VariantResult(**content)
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     torch.manual_seed(budget.seed)
@@ -110,7 +110,7 @@ def run_variant(
     ablated.to(bench.train.scene.device)
     train(ablated, bench, budget, folder / f"{variant.slug}.ckpt", advance)
     found = measure(ablated, bench.unseen, bench)
-    result = Result(
+    result = VariantResult(
         variant.name,
         variant.group,
         **found,
@@ -127,8 +127,8 @@ def run_variant(
 
 def train(
     ablated: Ablated,
-    bench: Bench,
-    budget: Budget,
+    bench: AblationData,
+    budget: TrainingBudget,
     checkpoint: Path,
     advance: Callable[[int], None],
 ) -> None:
@@ -168,7 +168,7 @@ def train(
 
 
 def forward(
-    ablated: Ablated, phrases: Phrases, index: torch.Tensor, bench: Bench
+    ablated: Ablated, phrases: AblationPhrases, index: torch.Tensor, bench: AblationData
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Coarse logits, logits at image size and score of the phrases `index`."""
     maps = ablated.last_maps(phrases.maps[ablated.variant.merge][index].float())
@@ -179,7 +179,7 @@ def forward(
 
 
 @torch.no_grad()
-def measure(ablated: Ablated, phrases: Phrases, bench: Bench) -> dict[str, Any]:
+def measure(ablated: Ablated, phrases: AblationPhrases, bench: AblationData) -> dict[str, Any]:
     """cIoU, mIoU and precisions of what is there, F1 of calling the rest absent."""
     ablated.eval()
     intersections, unions, ious, said, absent = [], [], [], [], []

@@ -2,7 +2,6 @@
 
 The first four follow the paper's table of the refiner (none, + mask, + box, + text); every other
 variant differs from the complete one in one respect.
-Does not know about: data, training, tables.
 """
 
 from __future__ import annotations

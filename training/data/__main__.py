@@ -9,57 +9,60 @@ python -m training.data make out/data --scenes 24 # small ones in the same forma
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 from rich.logging import RichHandler
 from rich.table import Table
 
-from flmm_ros.engine.errors import FlmmError
-from training.data import check, show, speed
+from flmm_ros.cli.command_line import run_app
+from training.data.check import check_command
 from training.data.registry import published
+from training.data.show import show_command
+from training.data.speed import speed_command
+from training.data.tables import console
+
+app = typer.Typer(
+    help="Data sets: list, check, show, speed, make. Exit status 1: something is missing.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("check")(check_command)
+app.command("show")(show_command)
+app.command("speed")(speed_command)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; exit status 0: all is well, 1: the data is not, 2: wrong usage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.data", description="Data sets: list, check, show, speed, make."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="the data sets, their files and where they are published")
-    check.add_arguments(commands.add_parser("check", help="what is missing or corrupt, by file"))
-    show.add_arguments(commands.add_parser("show", help="a picture of samples with their masks"))
-    speed.add_arguments(commands.add_parser("speed", help="how fast samples come from disk"))
-    maker = commands.add_parser("make", help="small data sets in the published formats")
-    maker.add_argument("root", type=Path, help="folder to write to")
-    maker.add_argument("--scenes", type=int, default=24, help="photos (default: 24)")
-    maker.add_argument("--first-seed", type=int, default=0, help="of the scenes")
-    maker.add_argument("--sets", default="", help="names, with commas (default: all)")
-    options = parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    try:
-        if options.command in RUN:
-            return RUN[options.command](options, console)
-        console.print(_table_of_sets())
-        return 0
-    except FlmmError as error:
-        console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
-        return 1
+@app.command("list")
+def list_command() -> None:
+    """List the data sets, their files and where they are published."""
+    console().print(_table_of_sets())
 
 
-def _make(options: argparse.Namespace, console: Console) -> int:
+@app.command("make")
+def make_command(
+    root: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    scenes: Annotated[int, typer.Option(min=1, help="Photos.")] = 24,
+    first_seed: Annotated[int, typer.Option(min=0, help="Of the scenes.")] = 0,
+    sets: Annotated[str, typer.Option(help="Names, with commas; by default all.")] = "",
+) -> None:
+    """Make small data sets in the published formats."""
     from training.data.make import MAKERS, make
 
-    seeds = range(options.first_seed, options.first_seed + options.scenes)
-    sets = tuple(options.sets.split(",")) if options.sets else tuple(MAKERS)
-    make(options.root, seeds, sets)
-    console.print(f"{len(seeds)} scenes as {', '.join(sets)} in {options.root}")
-    return 0
+    chosen = tuple(sets.split(",")) if sets else tuple(MAKERS)
+    make(root, range(first_seed, first_seed + scenes), chosen)
+    print(f"{scenes} scenes as {', '.join(chosen)} in {root}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m training.data`: 0 all is well, 1 the data is not, 2 an error."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    return run_app(app, argv, "python -m training.data")
 
 
 def _table_of_sets() -> Table:
@@ -73,8 +76,6 @@ def _table_of_sets() -> Table:
         table.add_section()
     return table
 
-
-RUN = {"check": check.run, "show": show.run, "speed": speed.run, "make": _make}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,12 +3,10 @@
 Three steps, each only where the one before found nothing: are the files there and whole to the last
 byte; do the annotations fit each other and the photos (by opening every split with its own reader);
 are the images whole (their header and their end; with `deep` every pixel is decoded).
-Does not know about: what a data set's annotations look like.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,16 +14,18 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from PIL import Image
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from training.data.registry import Need, Published, find, published
+from training.data.registry import PublishedDataSet, RequiredFile, find, published
 from training.data.rle import DataError
 from training.data.sample import DataSet, Skipped
+from training.data.tables import console
 
 ENDS = {"json": (b"]", b"}"), "pickle": (b".",)}  # the last byte of a whole file
 IMAGE_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # by first bytes
@@ -35,7 +35,7 @@ COLOURS = {"ok": "green", "missing": "red", "corrupt": "red", "left out": "yello
 
 
 @dataclass(frozen=True)
-class Finding:
+class DataFinding:
     """The state of one file, or of one sample that cannot be used.
 
     state: "ok"; "missing" or "corrupt"; "left out" for a sample whose annotation is broken in the
@@ -56,7 +56,7 @@ class Finding:
 
 def check(
     root: Path, names: Sequence[str], *, deep: bool = False, workers: int = 1
-) -> list[Finding]:
+) -> list[DataFinding]:
     """Checks data sets below `root`.
 
     deep: decode every image. workers: processes that look at images.
@@ -64,8 +64,8 @@ def check(
     Raises:
         DataError: an unknown name.
     """
-    found: list[Finding] = []
-    checked: dict[Need, Finding] = {}
+    found: list[DataFinding] = []
+    checked: dict[RequiredFile, DataFinding] = {}
     for name in names:
         data_set = find(name)
         for split in data_set.splits:
@@ -80,9 +80,9 @@ def check(
     return found
 
 
-def _check_file(root: Path, name: str, need: Need) -> Finding:
+def _check_file(root: Path, name: str, need: RequiredFile) -> DataFinding:
     path = root / need.path
-    state = partial(Finding, name, need.path, page=need.page)
+    state = partial(DataFinding, name, need.path, page=need.page)
     if need.kind == "folder":
         if _folder_is_filled(root, need.path):
             return state("ok")
@@ -105,44 +105,48 @@ def _folder_is_filled(root: Path, folder: str) -> bool:
 
 
 def _check_split(
-    root: Path, data_set: Published, split: str, *, deep: bool, workers: int
-) -> list[Finding]:
+    root: Path, data_set: PublishedDataSet, split: str, *, deep: bool, workers: int
+) -> list[DataFinding]:
     title, needs = f"split {split}", data_set.needs(split)
     try:
         data = data_set.open(root, split=split)
     except DataError as error:
         need = _need_of(str(error), needs)
         what, page = (need.path, need.page) if need else (title, needs[0].page)
-        return [Finding(data_set.name, what, "corrupt", str(error), page)]
+        return [DataFinding(data_set.name, what, "corrupt", str(error), page)]
     found = _left_out(data_set.name, data.skipped, needs)
     progress = f"{data_set.name} {title}"
     for path, reason in _broken_images(_image_files(data), deep, workers, progress):
         file = str(path.relative_to(root))
-        found.append(Finding(data_set.name, file, "corrupt", reason, _page_of(file, needs)))
+        found.append(DataFinding(data_set.name, file, "corrupt", reason, _page_of(file, needs)))
     expected = data_set.images.get(split)
     images = len({data[i].image_path for i in range(len(data))}) if expected else 0
     if expected and images < expected:
-        found.append(Finding(data_set.name, title, "part", f"{images:,} of {expected:,} images"))
+        found.append(
+            DataFinding(data_set.name, title, "part", f"{images:,} of {expected:,} images")
+        )
     elif not any(f.is_problem for f in found):
-        found.append(Finding(data_set.name, title, "ok", f"{len(data):,} samples"))
+        found.append(DataFinding(data_set.name, title, "ok", f"{len(data):,} samples"))
     return found
 
 
-def _left_out(name: str, skipped: Sequence[Skipped], needs: Sequence[Need]) -> list[Finding]:
+def _left_out(
+    name: str, skipped: Sequence[Skipped], needs: Sequence[RequiredFile]
+) -> list[DataFinding]:
     """Samples that their reader left out: missing files once each, and what is broken."""
     files = dict.fromkeys(s.missing_file for s in skipped if s.missing_file)
-    missing = [Finding(name, f, "missing", "no such file", _page_of(f, needs)) for f in files]
+    missing = [DataFinding(name, f, "missing", "no such file", _page_of(f, needs)) for f in files]
     return missing + [
-        Finding(name, s.key, "left out", s.reason) for s in skipped if not s.missing_file
+        DataFinding(name, s.key, "left out", s.reason) for s in skipped if not s.missing_file
     ]
 
 
-def _need_of(text: str, needs: Sequence[Need]) -> Need | None:
+def _need_of(text: str, needs: Sequence[RequiredFile]) -> RequiredFile | None:
     """The file or folder that a text speaks of."""
     return next((need for need in needs if need.path in text), None)
 
 
-def _page_of(text: str, needs: Sequence[Need]) -> str:
+def _page_of(text: str, needs: Sequence[RequiredFile]) -> str:
     """Where the file that a text speaks of is published."""
     return (_need_of(text, needs) or needs[0]).page
 
@@ -193,7 +197,7 @@ def _last_bytes(path: Path) -> bytes:
         return file.read()
 
 
-def table_of(found: Sequence[Finding], shown: int = SHOWN) -> Table:
+def table_of(found: Sequence[DataFinding], shown: int = SHOWN) -> Table:
     """Findings as a table; of a set's problems only the first `shown` rows of a kind."""
     table = Table("data set", title="check")
     table.add_column("state", no_wrap=True)
@@ -215,34 +219,42 @@ def table_of(found: Sequence[Finding], shown: int = SHOWN) -> Table:
     return table
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of the command `check`."""
-    recipe = ",".join(name for name, data_set in published().items() if data_set.recipe)
-    parser.add_argument("root", type=Path, help="the folder with annotations/, train2014/, ...")
-    parser.add_argument(
-        "--sets", default=recipe, help=f"names with commas, or all (default: {recipe})"
-    )
-    parser.add_argument(
-        "--deep", action="store_true", help="decode every image: hours, not minutes"
-    )
-    parser.add_argument("--workers", type=int, default=4, help="processes that look at images")
-    parser.add_argument("--list", type=Path, help="write all findings there, as JSON")
-
-
-def run(options: argparse.Namespace, console: Console) -> int:
-    """The command: prints the table; exit status 1 where something is missing or corrupt."""
-    if not options.root.is_dir():
-        raise DataError(f"{options.root}: expected the folder that holds the data sets")
-    names = tuple(published()) if options.sets == "all" else tuple(options.sets.split(","))
-    found = check(options.root, names, deep=options.deep, workers=options.workers)
-    console.print(table_of(found))
-    if options.list:
-        options.list.parent.mkdir(parents=True, exist_ok=True)
-        options.list.write_text(json.dumps([asdict(f) for f in found], indent=1))
+def check_command(
+    root: Annotated[Path, typer.Argument(help="The folder with annotations/, train2014/, ...")],
+    sets: Annotated[
+        str, typer.Option(help="Names with commas, or all; by default those of the paper.")
+    ] = "",
+    is_deep: Annotated[
+        bool, typer.Option("--deep", help="Decode every image: hours, not minutes.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that look at images.")] = 4,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", help="Write all findings there, as JSON.")
+    ] = None,
+) -> int:
+    """Say what is missing or corrupt, by file; exit status 1 where something is."""
+    if not root.is_dir():
+        raise DataError(f"{root}: expected the folder that holds the data sets")
+    names = names_of(sets)
+    found = check(root, names, deep=is_deep, workers=workers)
+    out = console()
+    out.print(table_of(found))
+    if list_file:
+        list_file.parent.mkdir(parents=True, exist_ok=True)
+        list_file.write_text(json.dumps([asdict(f) for f in found], indent=1))
     problems = sum(f.is_problem for f in found)
     left_out = sum(f.state == "left out" for f in found)
-    console.print(
+    out.print(
         f"{problems} missing or corrupt, {left_out} left out"
         + ("" if problems else ": ready to train")
     )
     return 1 if problems else 0
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Names with commas; "all" for all data sets, "" for those of the paper's recipe."""
+    if text == "all":
+        return tuple(published())
+    if not text:
+        return tuple(name for name, data_set in published().items() if data_set.recipe)
+    return tuple(text.split(","))

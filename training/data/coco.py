@@ -2,7 +2,6 @@
 
 The photos of the releases of 2014 and 2017 are the same under other names
 (`COCO_train2014_000000000009.jpg`, `000000000009.jpg`), so that either folder will do.
-Does not know about: phrases.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 A list of a hundred thousand samples keeps the memory of the whole JSON it came from in pieces, and
 every loader process that looks at it gets a copy of its own, page by page. One block does neither.
-Does not know about: what the objects are.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any, Generic, TypeVar, overload
 T = TypeVar("T")
 
 
-class Packed(Sequence[T], Generic[T]):
+class PackedList(Sequence[T], Generic[T]):
     """A sequence that is written once; every look at it makes the object anew."""
 
     def __init__(self, items: Iterable[T]) -> None:

@@ -3,7 +3,6 @@
 RefCOCO is published as pickles (`refs(unc).p`), and a pickle is a program: loading one may run
 anything. This reader knows no function and no class but a few containers, so that a file with
 anything else in it is refused before it does something.
-Does not know about: what the containers mean.
 """
 
 from __future__ import annotations

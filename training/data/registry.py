@@ -1,7 +1,6 @@
 """The data sets by name. Each is one file in `training/data/sets`; nothing else knows their names.
 
 A file there that defines `PUBLISHED` is found by itself: adding a data set is adding a file.
-Does not know about: formats.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ NAMED = 3  # broken samples that a warning names; the check names all
 
 
 @dataclass(frozen=True)
-class Need:
+class RequiredFile:
     """A file or folder below the root, and the name of the page where it is published.
 
     kind: "json", "pickle" or "folder".
@@ -35,7 +34,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedDataSet:
     """A data set as it is published.
 
     open: (root, split=..., further options) -> DataSet. needs: split -> what must be there.
@@ -47,16 +46,16 @@ class Published:
     title: str
     splits: tuple[str, ...]
     open: Callable[..., DataSet]
-    needs: Callable[[str], tuple[Need, ...]]
+    needs: Callable[[str], tuple[RequiredFile, ...]]
     images: Mapping[str, int] = field(default_factory=dict)
     recipe: bool = False
 
 
-def published() -> dict[str, Published]:
+def published() -> dict[str, PublishedDataSet]:
     """All data sets by name."""
     from training.data import sets
 
-    found: dict[str, Published] = {}
+    found: dict[str, PublishedDataSet] = {}
     for module in pkgutil.iter_modules(sets.__path__):
         loaded = importlib.import_module(f"{sets.__name__}.{module.name}")
         for data_set in getattr(loaded, "PUBLISHED", ()):
@@ -64,7 +63,7 @@ def published() -> dict[str, Published]:
     return dict(sorted(found.items()))
 
 
-def find(name: str) -> Published:
+def find(name: str) -> PublishedDataSet:
     """One data set by name.
 
     Raises:

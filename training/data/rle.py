@@ -2,7 +2,6 @@
 
 COCO publishes masks in three forms: polygons, run lengths as a list of counts ("uncompressed", used
 for crowds) and run lengths as a string. All become one `Rle` here, through pycocotools.
-Does not know about: files, phrases.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 The training loop, the feature cache and the evaluation know only this file. A data set is an object
 with a name, a length and samples by number (`DataSet`); what cannot be used is left out and named.
-Does not know about: file formats, models, tokenizers.
 """
 
 from __future__ import annotations

@@ -1,20 +1,18 @@
 """Draws samples as the loop will see them, every phrase with its mask: look before you train.
 
-    python -m training.data show data/coco --set png --split val --first 0 --count 4 --out png.png
-
-Does not know about: file formats.
+python -m training.data show data/coco --set png --split val --first 0 --count 4 --out png.png
 """
 
 from __future__ import annotations
 
-import argparse
 import textwrap
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from rich.console import Console
 
 from flmm_ros.engine.masks.overlay import color_of
 from training.data.registry import open_data
@@ -67,37 +65,32 @@ def _panel(rgb: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
     return np.asarray(canvas)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of the command `show`."""
-    parser.add_argument("root", type=Path, help="the folder with annotations/, train2014/, ...")
-    parser.add_argument("--set", required=True, help="name of the data set")
-    parser.add_argument("--split", default="train", help="default: train")
-    parser.add_argument("--first", type=int, default=0, help="number of the first sample")
-    parser.add_argument("--count", type=int, default=4, help="samples, one a row (default: 4)")
-    parser.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write")
-
-
-def run(options: argparse.Namespace, console: Console) -> int:
-    """The command: writes the picture, prints what was left out."""
-    data = open_data(options.set, options.root, options.split)
-    stop = min(options.first + options.count, len(data))
-    if not 0 <= options.first < stop:
+def show_command(
+    root: Annotated[Path, typer.Argument(help="The folder with annotations/, train2014/, ...")],
+    name: Annotated[str, typer.Option("--set", help="Name of the data set.")],
+    split: Annotated[str, typer.Option(help="Split of it.")] = "train",
+    first: Annotated[int, typer.Option(help="Number of the first sample.")] = 0,
+    count: Annotated[int, typer.Option(help="Samples, one a row.")] = 4,
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("samples.png"),
+) -> None:
+    """Draw samples with their masks, and print what was left out."""
+    data = open_data(name, root, split)
+    stop = min(first + count, len(data))
+    if not 0 <= first < stop:
         raise DataError(
-            f"{options.set}/{options.split} has samples 0 to {len(data) - 1}; "
-            f"got --first {options.first} --count {options.count}"
+            f"{name}/{split} has samples 0 to {len(data) - 1}; got --first {first} --count {count}"
         )
     rows = []
-    for index in range(options.first, stop):
+    for index in range(first, stop):
         read = read_sample(data, index)
         if read is not None:
             rows.append(draw_sample(*read))
     for skipped in data.skipped[:10]:
-        console.print(f"left out {skipped.key}: {skipped.reason}", highlight=False, markup=False)
+        print(f"left out {skipped.key}: {skipped.reason}")
     if not rows:
         raise DataError("none of these samples can be read")
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)), "maximum") for r in rows]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(padded)).save(options.out)
-    console.print(f"{len(data):,} samples, {len(data.skipped):,} left out; drawn: {options.out}")
-    return 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(padded)).save(out)
+    print(f"{len(data):,} samples, {len(data.skipped):,} left out; drawn: {out}")

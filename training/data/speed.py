@@ -1,18 +1,16 @@
 """How fast samples come from disk: tells when the loader, and not the GPU, will be the limit.
 
-    python -m training.data speed data --set png --split val --count 500
-
-Does not know about: file formats, models.
+python -m training.data speed data --set png --split val --count 500
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 from rich.progress import track
 
 from training.data.registry import open_data
@@ -21,7 +19,7 @@ from training.data.sample import read_sample
 
 
 @dataclass(frozen=True)
-class Speed:
+class LoadingSpeed:
     """Of one process: seconds to open the split; then per sample, with its image and its masks
     decoded, seconds on the clock and of the processor, and phrases."""
 
@@ -32,7 +30,7 @@ class Speed:
     phrases: float
 
 
-def measure(root: Path, name: str, split: str, count: int) -> Speed:
+def measure(root: Path, name: str, split: str, count: int) -> LoadingSpeed:
     """Reads `count` samples, spread over the split; a small split several times.
 
     Raises:
@@ -53,7 +51,7 @@ def measure(root: Path, name: str, split: str, count: int) -> Speed:
             samples += 1
     if samples == 0:
         raise DataError(f"{name}/{split}: none of {count} samples can be read")
-    return Speed(
+    return LoadingSpeed(
         samples,
         open_s,
         (time.perf_counter() - clock) / samples,
@@ -62,23 +60,18 @@ def measure(root: Path, name: str, split: str, count: int) -> Speed:
     )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of the command `speed`."""
-    parser.add_argument("root", type=Path, help="the folder with annotations/, train2014/, ...")
-    parser.add_argument("--set", required=True, help="name of the data set")
-    parser.add_argument("--split", default="train", help="default: train")
-    parser.add_argument("--count", type=int, default=200, help="samples to read (default: 200)")
-
-
-def run(options: argparse.Namespace, console: Console) -> int:
-    """The command: prints what one process manages."""
-    if options.count < 1:
-        raise DataError(f"--count: expected 1 or more, got {options.count}")
-    speed = measure(options.root, options.set, options.split, options.count)
-    console.print(
+def speed_command(
+    root: Annotated[Path, typer.Argument(help="The folder with annotations/, train2014/, ...")],
+    name: Annotated[str, typer.Option("--set", help="Name of the data set.")],
+    split: Annotated[str, typer.Option(help="Split of it.")] = "train",
+    count: Annotated[int, typer.Option(help="Samples to read.")] = 200,
+) -> None:
+    """Measure how fast samples come from disk in one process."""
+    if count < 1:
+        raise DataError(f"--count: expected 1 or more, got {count}")
+    speed = measure(root, name, split, count)
+    print(
         f"opened in {speed.open_s:.1f} s; {speed.samples:,} samples with {speed.phrases:.1f} "
         f"phrases each: {speed.clock_s * 1e3:.1f} ms a sample ({speed.processor_s * 1e3:.1f} ms of "
-        f"the processor), {1 / speed.clock_s:.0f} samples a second and process",
-        highlight=False,
+        f"the processor), {1 / speed.clock_s:.0f} samples a second and process"
     )
-    return 0

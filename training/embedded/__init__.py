@@ -1,1 +1,1 @@
-"""The embedded model, from nothing: scenes, vision tower, text-only language model, mask heads."""
+"""The embedded model, from random weights: scenes, vision encoder, language model, mask heads."""

@@ -1,7 +1,5 @@
 """Writes the embedded model in the form every model has: a Hugging Face directory, heads,
 model.yaml.
-
-Does not know about: training.
 """
 
 from __future__ import annotations

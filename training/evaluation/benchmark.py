@@ -1,7 +1,4 @@
-"""One model on one split of a published data set: measure, reduce, write table, JSON and page.
-
-Does not know about: the command line, file formats of data sets.
-"""
+"""One model on one split of a published data set: measure, reduce, write table, JSON and page."""
 
 from __future__ import annotations
 
@@ -19,13 +16,13 @@ from training.data.registry import find, open_data
 from training.data.sample import DataSet, Skipped, load_rgb, read_sample
 from training.evaluation.cases import Case
 from training.evaluation.fingerprint import fingerprint
-from training.evaluation.measuring import Reader, cases_of
+from training.evaluation.measuring import SampleReader, cases_of
 from training.evaluation.metrics import calibration_error, score_bins
 from training.evaluation.pages.page import ShownCase, choose, render_page
 from training.evaluation.pages.tables import ScoreTable, score_table
-from training.evaluation.processes import Process, in_order
+from training.evaluation.processes import EvaluationProcess, in_order
 from training.evaluation.published import published_for
-from training.evaluation.records import Records
+from training.evaluation.records import CaseRecords
 from training.evaluation.scores import (
     Measure,
     Scores,
@@ -61,7 +58,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 @dataclass(frozen=True)
-class Request:
+class BenchmarkRequest:
     """What is to be measured. options: of the data set, over the benchmark's own. limit: only the
     first so many samples. shown: cases of each sort on the page."""
 
@@ -85,7 +82,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Measured:
+class BenchmarkResult:
     """Everything one evaluation found, the same in every process."""
 
     cases: tuple[Case, ...]
@@ -94,7 +91,9 @@ class Measured:
     seconds: float
 
 
-def run_benchmark(request: Request, reader: Reader, process: Process) -> tuple[Measured, DataSet]:
+def run_benchmark(
+    request: BenchmarkRequest, reader: SampleReader, process: EvaluationProcess
+) -> tuple[BenchmarkResult, DataSet]:
     """Measures this process's share and gathers everybody's.
 
     Raises:
@@ -102,7 +101,9 @@ def run_benchmark(request: Request, reader: Reader, process: Process) -> tuple[M
     """
     data = open_data(request.data, request.root, request.split, **request.all_options)
     start = time.monotonic()
-    records = Records(request.out / "cases", about(request, reader, len(data)), f"{process.rank}")
+    records = CaseRecords(
+        request.out / "cases", about(request, reader, len(data)), f"{process.rank}"
+    )
     before = records.open()
     process.gather([0])  # nobody writes before everybody has read
     done = {case.index for case in before}
@@ -125,7 +126,7 @@ def run_benchmark(request: Request, reader: Reader, process: Process) -> tuple[M
         records.close()
     cases = in_order([*(c for c in before if c.index < count), *process.gather(own)])
     skipped = {s.key: s for s in process.gather(data.skipped)}
-    return Measured(
+    return BenchmarkResult(
         tuple(cases),
         tuple(skipped[key] for key in sorted(skipped)),
         request.benchmark.measure(cases),
@@ -133,7 +134,7 @@ def run_benchmark(request: Request, reader: Reader, process: Process) -> tuple[M
     ), data
 
 
-def about(request: Request, reader: Reader, samples: int) -> dict[str, Any]:
+def about(request: BenchmarkRequest, reader: SampleReader, samples: int) -> dict[str, Any]:
     """What the cases in a folder belong to."""
     grounder = reader.grounder
     return {
@@ -153,7 +154,7 @@ def about(request: Request, reader: Reader, samples: int) -> dict[str, Any]:
     }
 
 
-def measure_sample(data: DataSet, index: int, reader: Reader) -> list[Case]:
+def measure_sample(data: DataSet, index: int, reader: SampleReader) -> list[Case]:
     """The cases of one sample; none where it is broken, which the data set then names."""
     found = read_sample(data, index)
     if found is None:
@@ -163,7 +164,11 @@ def measure_sample(data: DataSet, index: int, reader: Reader) -> list[Case]:
 
 
 def write_results(
-    request: Request, reader: Reader, measured: Measured, data: DataSet, processes: int
+    request: BenchmarkRequest,
+    reader: SampleReader,
+    measured: BenchmarkResult,
+    data: DataSet,
+    processes: int,
 ) -> ScoreTable:
     """Writes evaluation.json, evaluation.md and index.html into `request.out`."""
     published = published_for(request.data, request.split)
@@ -189,7 +194,7 @@ def write_results(
     return table
 
 
-def title_of(request: Request, samples: int) -> str:
+def title_of(request: BenchmarkRequest, samples: int) -> str:
     """The data set and split, and what it is only a part of."""
     published = find(request.data)
     title, whole = f"{published.title} {request.split}", published.images.get(request.split)
@@ -200,7 +205,9 @@ def title_of(request: Request, samples: int) -> str:
     return title if measured == samples else f"{title}, only {measured} of {samples} samples"
 
 
-def summary(request: Request, reader: Reader, measured: Measured, samples: int) -> dict[str, Any]:
+def summary(
+    request: BenchmarkRequest, reader: SampleReader, measured: BenchmarkResult, samples: int
+) -> dict[str, Any]:
     """What the JSON says; scores are shares of one."""
     cases = measured.cases
     refused = [case for case in cases if case.refused]
@@ -232,7 +239,7 @@ def _facts(found: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     return facts + ([("data options", options)] if options else [])
 
 
-def _shown(case: Case, data: DataSet, reader: Reader) -> ShownCase:
+def _shown(case: Case, data: DataSet, reader: SampleReader) -> ShownCase:
     """A case with its pictures, read again."""
     sample = data[case.index]
     rgb = load_rgb(sample)

@@ -1,7 +1,7 @@
 """One phrase that was measured: pixels shared with the truth, score, and what the data set says.
 
 A case holds counts and no masks, so that a million of them are gathered from many processes and
-every metric is exact whatever the order. Does not know about: models, files, metrics.
+every metric is exact whatever the order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tells one trained model from another, in a second also where it has billions of weights.
 
 What was computed with a model and kept (measured cases, readings) must never be taken for another's
-that has the same name. Does not know about: what is kept.
+that has the same name.
 """
 
 from __future__ import annotations

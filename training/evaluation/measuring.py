@@ -3,7 +3,6 @@
 Every phrase counts with its whole mask at full image resolution: what the node makes of an
 ambiguous phrase is a matter of conversation and no part of a benchmark. Words the model refuses
 count as a wrong, empty mask and are named.
-Does not know about: files, processes, metrics.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ READINGS = ("auto", "joined", "apart")
 
 
 @dataclass(frozen=True)
-class Found:
+class PhraseResult:
     """What a model made of one phrase; `refused` says why it would not read it. answer: what it
     said, where it was asked."""
 
@@ -39,7 +38,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Reader:
+class SampleReader:
     """How a model is asked about a sample.
 
     joined: all phrases in the text they stand in. apart: each as the only answer to the prompt.
@@ -58,7 +57,7 @@ class Reader:
         chosen = self.grounder.model.reading if self.reading == "auto" else self.reading
         return chosen == "joined"
 
-    def ground(self, sample: GroundingSample, rgb: NDArray[np.uint8]) -> list[Found]:
+    def ground(self, sample: GroundingSample, rgb: NDArray[np.uint8]) -> list[PhraseResult]:
         """One result a phrase of the sample. rgb: its image, uint8 [H, W, 3]."""
         scene = self.grounder.open(rgb)
         if sample.question and self.answers:
@@ -73,15 +72,17 @@ class Reader:
 
     def _read_or_refuse(
         self, scene: Scene, sample: GroundingSample, group: list[Phrase]
-    ) -> list[Found]:
+    ) -> list[PhraseResult]:
         try:
             return self._read(scene, sample, [group])
         except PromptError as error:
-            return [Found(_nothing(phrase.text, sample.size_hw), str(error)) for phrase in group]
+            return [
+                PhraseResult(_nothing(phrase.text, sample.size_hw), str(error)) for phrase in group
+            ]
 
     def _read(
         self, scene: Scene, sample: GroundingSample, groups: Sequence[list[Phrase]]
-    ) -> list[Found]:
+    ) -> list[PhraseResult]:
         """Phrases of each group in one text, all groups in one forward.
 
         Raises:
@@ -97,7 +98,7 @@ class Reader:
             mask_threshold=grounder.config.mask_threshold,
             score_threshold=grounder.score_threshold,
         )
-        return [Found(grounding) for grounding in found]
+        return [PhraseResult(grounding) for grounding in found]
 
     def _suffix(self, sample: GroundingSample, group: list[Phrase]) -> Suffix:
         tokens = self.grounder.lmm.text()
@@ -106,15 +107,15 @@ class Reader:
         (phrase,) = group
         return tokens.reading(sample.prompt, phrase.text, [(0, len(phrase.text))])
 
-    def _answer(self, scene: Scene, sample: GroundingSample) -> Found:
+    def _answer(self, scene: Scene, sample: GroundingSample) -> PhraseResult:
         """The model answers the question; everything its answer points at is the mask."""
         try:
             answer = scene.ask(sample.question, Intent.ANSWER_AND_GROUND)
         except PromptError as error:
-            return Found(_nothing(sample.question, sample.size_hw), str(error))
+            return PhraseResult(_nothing(sample.question, sample.size_hw), str(error))
         present = [g for g in answer.objects if g.is_present]
         if not present:
-            return Found(_nothing(sample.question, sample.size_hw), answer=answer.text)
+            return PhraseResult(_nothing(sample.question, sample.size_hw), answer=answer.text)
         best = max(present, key=lambda g: g.score)
         mask = np.any([g.mask for g in present], axis=0)
         soft = np.max([g.soft_mask for g in present], axis=0)
@@ -127,10 +128,10 @@ class Reader:
             candidates=(),
             is_ambiguous=False,
         )
-        return Found(whole, answer=answer.text)
+        return PhraseResult(whole, answer=answer.text)
 
 
-def cases_of(index: int, sample: GroundingSample, found: Sequence[Found]) -> list[Case]:
+def cases_of(index: int, sample: GroundingSample, found: Sequence[PhraseResult]) -> list[Case]:
     """The results for sample number `index` against its truth."""
     cases = []
     for number, (phrase, one) in enumerate(zip(sample.phrases, found, strict=True)):

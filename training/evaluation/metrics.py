@@ -3,7 +3,6 @@
 cIoU is the sum of intersections over the sum of unions (also "overall IoU"), gIoU/mIoU the mean of
 the IoUs, P@t the share of IoUs above t. Expected calibration error is over equal-width bins of the
 score.
-Does not know about: models, data sets.
 """
 
 from __future__ import annotations

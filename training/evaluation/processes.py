@@ -3,7 +3,7 @@
 Started by `torchrun --nproc-per-node N -m training.evaluate ...`. Samples are dealt out like cards,
 so that shards may be uneven; cases are gathered whole and put into the data set's order, so that N
 processes give the numbers of one to the last bit. Gathering goes over gloo: a few counts a phrase
-need no GPU. Does not know about: models, what a case is measured from.
+need no GPU.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PATIENCE = timedelta(hours=6)  # the fastest process waits for the slowest shar
 
 
 @dataclass(frozen=True)
-class Process:
+class EvaluationProcess:
     """This one of `count` processes; `local` is its number on this machine."""
 
     rank: int = 0
@@ -33,7 +33,7 @@ class Process:
     local: int = 0
 
     @classmethod
-    def from_environment(cls) -> Process:
+    def from_environment(cls) -> EvaluationProcess:
         """What torchrun says; a single process without it.
 
         Raises:
@@ -65,7 +65,7 @@ class Process:
         """This process's part of `indices`: every `count`-th one."""
         return list(indices[self.rank :: self.count])
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> EvaluationProcess:
         if self.count > 1:
             distributed.init_process_group("gloo", timeout=_PATIENCE)
         return self

@@ -2,7 +2,6 @@
 
 Sources: F-LMM (Wu et al., CVPR 2025) and the tables it quotes for rivals; HiMTok and Sa2VA from
 their own papers; localisation heads from Kang et al., CVPR 2025. RefCOCO's splits are val.
-Does not know about: how anything is measured.
 """
 
 from __future__ import annotations

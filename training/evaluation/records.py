@@ -2,7 +2,7 @@
 
 A folder holds what was asked for (`about.json`) and one file a process, one line a sample. A run
 with any number of processes goes on with what all files hold; a line that was cut off is measured
-again. Does not know about: models, data sets, metrics.
+again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from training.evaluation.cases import Case
 log = logging.getLogger(__name__)
 
 
-class Records:
+class CaseRecords:
     """The cases of one evaluation; `name` is this process's file."""
 
     def __init__(self, folder: Path, about: Mapping[str, Any], name: str) -> None:

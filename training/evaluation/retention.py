@@ -5,8 +5,6 @@ the heads loaded and the engine's attention function registered, while a recorde
 after the model has grounded and spoken, and by transformers alone, with its own SDPA attention and
 nothing of this package. All must be equal bit by bit, and so must every weight. One model is in
 memory at a time.
-
-Does not know about: masks, data sets.
 """
 
 from __future__ import annotations
@@ -60,7 +58,7 @@ class Retention:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class RetentionInputs:
     """One image and text: what the model's forward takes, and where the image stands in it."""
 
     image: NDArray[np.uint8]
@@ -111,7 +109,7 @@ def check_model(model: ModelConfig, config: GrounderConfig) -> Retention:
 def compare(
     name: str,
     bare: PreTrainedModel,
-    inputs: Sequence[Inputs],
+    inputs: Sequence[RetentionInputs],
     seen: Mapping[str, Sequence[torch.Tensor]],
     weights: Mapping[str, str],
 ) -> Retention:
@@ -143,7 +141,7 @@ def pictures() -> list[NDArray[np.uint8]]:
     return [rng.integers(0, 256, (*size_hw, 3), np.uint8) for size_hw in SIZES_HW]
 
 
-def make_inputs(lmm: Lmm, image: NDArray[np.uint8]) -> Inputs:
+def make_inputs(lmm: Lmm, image: NDArray[np.uint8]) -> RetentionInputs:
     """The model's prompt about an image, followed by words at random."""
     image_hw = (image.shape[0], image.shape[1])
     question = lmm.text().question(lmm.config.prompt).ids
@@ -158,11 +156,11 @@ def make_inputs(lmm: Lmm, image: NDArray[np.uint8]) -> Inputs:
     if positions is not None:
         arguments["position_ids"] = positions
     columns = (ids[0] == lmm.image_token_id).nonzero()[:, 0]
-    return Inputs(image, words, ids, arguments, columns)
+    return RetentionInputs(image, words, ids, arguments, columns)
 
 
 @torch.inference_mode()
-def logits_of(model: PreTrainedModel, inputs: Inputs, recorded: int = 0) -> torch.Tensor:
+def logits_of(model: PreTrainedModel, inputs: RetentionInputs, recorded: int = 0) -> torch.Tensor:
     """The logits [S, vocabulary] on the CPU; the last `recorded` tokens travel with a recorder."""
     more: dict[str, Any] = {}
     if recorded:
@@ -176,7 +174,7 @@ def logits_of(model: PreTrainedModel, inputs: Inputs, recorded: int = 0) -> torc
     return logits
 
 
-def use(grounder: Grounder, inputs: Inputs) -> None:
+def use(grounder: Grounder, inputs: RetentionInputs) -> None:
     """Everything a command does: encode, read, decode, refine, speak."""
     count = len(inputs.words)
     scene = grounder.open(inputs.image)

@@ -15,8 +15,6 @@ generalised (gRefCOCO): N-acc is the share of no-target phrases reported absent,
     pixels then count in no union), otherwise 0 with all its pixels in the union. A phrase with
     targets that was reported absent has no intersection; its union stays. P@t: IoU >= t, targets
     only.
-
-Does not know about: models, data sets, processes.
 """
 
 from __future__ import annotations

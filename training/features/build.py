@@ -5,12 +5,10 @@
 
 Says first how much disk it takes and refuses where there is less. May be stopped and started again,
 with any number of processes: what is there stays, what is missing or has changed is made.
-Does not know about: losses, how records lie on the disk.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import logging
 import math
@@ -19,28 +17,36 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
-from flmm_ros.engine.errors import ConfigError, FlmmError, PromptError
+from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.engine.errors import ConfigError, PromptError
 from training.data.sample import BrokenSampleError
-from training.data.samples import FrozenSource, Ready, ReadySamples, opened, usable_phrases
 from training.features.cached import about_model, digest_of
 from training.features.disk import require_disk
 from training.features.frozen import FrozenReader
 from training.features.packing import Precision, packed, size_text
+from training.features.ready_samples import (
+    FrozenSource,
+    ReadySample,
+    ReadySamples,
+    opened,
+    usable_phrases,
+)
 from training.features.store import FeatureError, FeatureStore, FeatureWriter
 from training.loop.assembly import accelerator_of, assemble
 from training.loop.report import progress_bar
-from training.recipe import Recipe, load_recipe
+from training.recipe import SETTINGS_HELP, Recipe, load_recipe
 
 SHOWN = 10  # samples that were left out
 
 
-class Missing(Dataset[Any]):
+class MissingSamples(Dataset[Any]):
     """Samples a store does not have yet, ready by number; others are None, broken ones (key,
     reason)."""
 
@@ -50,7 +56,7 @@ class Missing(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Ready | tuple[str, str] | None:
+    def __getitem__(self, index: int) -> ReadySample | tuple[str, str] | None:
         try:
             sample = self.samples.sample(index)
         except BrokenSampleError as error:
@@ -76,7 +82,7 @@ def _tell_whole(console: Console, store: FeatureStore) -> None:
 
 
 @dataclass(frozen=True)
-class Made:
+class CacheBuild:
     """Records written by one process, samples left out, bytes and seconds."""
 
     records: int
@@ -85,7 +91,7 @@ class Made:
     seconds: float
 
 
-def make(recipe: Recipe, console: Console | None = None) -> Made:
+def make(recipe: Recipe, console: Console | None = None) -> CacheBuild:
     """Makes what is missing of a recipe's cache.
 
     Raises:
@@ -112,7 +118,9 @@ def make(recipe: Recipe, console: Console | None = None) -> Made:
         folder, about_model(recipe, parts.model, source.lmm, heads.mask_refiner)
     )
     samples = ReadySamples(data, source, parts.train.drawing)
-    made = _write(accelerator, recipe, Missing(samples, source, store), reader, kept, console)
+    made = _write(
+        accelerator, recipe, MissingSamples(samples, source, store), reader, kept, console
+    )
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         _tell_whole(console, FeatureStore.open(folder))
@@ -123,11 +131,11 @@ def make(recipe: Recipe, console: Console | None = None) -> Made:
 def _write(
     accelerator: Any,
     recipe: Recipe,
-    missing: Missing,
+    missing: MissingSamples,
     reader: FrozenReader,
     kept: Precision,
     console: Console,
-) -> Made:
+) -> CacheBuild:
     """This process's share."""
     rank, processes = accelerator.process_index, accelerator.num_processes
     mine = list(range(rank, len(missing), processes))
@@ -141,14 +149,14 @@ def _write(
         multiprocessing_context="fork" if recipe.workers else None,
     )
     records = skipped = written = 0
-    spare: list[Ready] = []
+    spare: list[ReadySample] = []
     started = time.perf_counter()
     with (
         FeatureWriter(missing.store, rank) as writer,
         progress_bar(console, "reading", 0, rounds, shown=accelerator.is_main_process) as tell,
     ):
         for number, found in enumerate(loader):
-            ready = [each for each in found if isinstance(each, Ready)]
+            ready = [each for each in found if isinstance(each, ReadySample)]
             for key, reason in (each for each in found if isinstance(each, tuple)):
                 writer.skip(key, reason)
                 skipped += 1
@@ -159,12 +167,12 @@ def _write(
             for each, size in _written(writer, reader, ready, kept):
                 spare, records, written = [each], records + 1, written + size
             tell(number + 1, f"reading, {size_text(written)}")
-    return Made(records, skipped, written, time.perf_counter() - started)
+    return CacheBuild(records, skipped, written, time.perf_counter() - started)
 
 
 def _written(
-    writer: FeatureWriter, reader: FrozenReader, ready: Sequence[Ready], kept: Precision
-) -> list[tuple[Ready, int]]:
+    writer: FeatureWriter, reader: FrozenReader, ready: Sequence[ReadySample], kept: Precision
+) -> list[tuple[ReadySample, int]]:
     """Reads samples in one forward and writes their records; each with its bytes."""
     given = [each.given for each in ready if each.given is not None]
     if not given:
@@ -177,7 +185,7 @@ def _written(
     return done
 
 
-def _any_ready(missing: Missing) -> Ready:
+def _any_ready(missing: MissingSamples) -> ReadySample:
     """Some sample that can be read, whether or not the store has it."""
     for index in range(len(missing)):
         try:
@@ -207,31 +215,34 @@ def verify(folder: Path, *, repair: bool, console: Console | None = None) -> int
     return len(damaged)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 0, or 1 with a message, or with the number of damaged records."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.features", description="Makes or checks a feature cache."
-    )
-    parser.add_argument("recipe", help="a file of config/training, or its name")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="replaces a line of it")
-    parser.add_argument("--verify", action="store_true", help="compare all checksums, make nothing")
-    parser.add_argument(
-        "--repair", action="store_true", help="like --verify, and forget what is damaged"
-    )
-    given = parser.parse_intermixed_args(arguments)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m training.features`; returns the exit status."""
+    return run_app(one_command(_features), argv, "python -m training.features")
+
+
+def _features(
+    recipe: Annotated[str, typer.Argument(help="A file of config/training, or its name.")],
+    settings: Annotated[
+        list[str],
+        typer.Argument(metavar="[KEY=VALUE]...", help=f"Replaces a line of it. {SETTINGS_HELP}"),
+    ] = [],  # noqa: B006  Typer copies it
+    is_verified: Annotated[
+        bool, typer.Option("--verify", help="Compare all checksums, make nothing.")
+    ] = False,
+    is_repaired: Annotated[
+        bool, typer.Option("--repair", help="Like --verify, and forget what is damaged.")
+    ] = False,
+) -> int:
+    """Make a feature cache, or check one."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     console = Console(stderr=True)
-    try:
-        recipe = load_recipe(given.recipe, given.settings)
-        if not (given.verify or given.repair):
-            make(recipe, console)
-            return 0
-        damaged = verify(Path(recipe.cache), repair=given.repair, console=console)
-    except FlmmError as error:
-        console.print(f"[bold]{error.code}[/]: {error}", markup=True)
-        return 1
+    found = load_recipe(recipe, settings)
+    if not (is_verified or is_repaired):
+        make(found, console)
+        return 0
+    damaged = verify(Path(found.cache), repair=is_repaired, console=console)
     console.print(f"{damaged} damaged records")
-    return 1 if damaged and not given.repair else 0
+    return 1 if damaged and not is_repaired else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""Readings from a feature cache instead of from the frozen parts.
-
-Does not know about: how records lie on the disk, losses.
-"""
+"""Readings from a feature cache instead of from the frozen parts."""
 
 from __future__ import annotations
 
@@ -18,9 +15,9 @@ from flmm_ros.engine.heads.mask_refiner import MaskRefiner
 from flmm_ros.engine.heads.trained import LmmShape
 from flmm_ros.engine.lmm import Lmm
 from training.data.sample import BrokenSampleError, GroundingSample
-from training.data.samples import Ready, truth_of
 from training.features.packing import unpacked
 from training.features.readings import SampleReading
+from training.features.ready_samples import ReadySample, truth_of
 from training.features.store import FeatureError, FeatureStore
 from training.recipe import Recipe
 
@@ -33,8 +30,8 @@ class CachedSource:
 
     store: FeatureStore
 
-    def ready(self, sample: GroundingSample, phrases: Sequence[int]) -> Ready:
-        """As `Source`.
+    def ready(self, sample: GroundingSample, phrases: Sequence[int]) -> ReadySample:
+        """As `ReadingSource`.
 
         Raises:
             BrokenSampleError: it was left out when the cache was made.
@@ -48,7 +45,9 @@ class CachedSource:
                 f"{self.store.folder}: expected the text of {sample.key!r} as it was read, got "
                 "another; run python -m training.features, it reads what has changed"
             )
-        return Ready(sample, truth_of(sample, phrases), reading=self._reading(record, phrases))
+        return ReadySample(
+            sample, truth_of(sample, phrases), reading=self._reading(record, phrases)
+        )
 
     def _reading(self, record: dict[str, torch.Tensor], phrases: Sequence[int]) -> SampleReading:
         rows = {int(phrase): n for n, phrase in enumerate(record["phrases"])}

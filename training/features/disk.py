@@ -1,7 +1,4 @@
-"""How much disk a feature cache takes, told before anything is made.
-
-Does not know about: how records are made or lie on the disk.
-"""
+"""How much disk a feature cache takes, told before anything is made."""
 
 from __future__ import annotations
 
@@ -15,8 +12,8 @@ from rich.table import Table
 
 from flmm_ros.engine.errors import PromptError
 from training.data.sample import BrokenSampleError, DataSet
-from training.data.samples import FrozenSource, usable_phrases
 from training.features.packing import Precision, ReadingShape, size_text
+from training.features.ready_samples import FrozenSource, usable_phrases
 from training.features.store import FeatureError
 from training.recipe import Recipe
 
@@ -24,7 +21,7 @@ LOOKED_AT = 200  # samples of a data set that it is reckoned from
 
 
 @dataclass(frozen=True)
-class Estimate:
+class DiskEstimate:
     """Disk for one data set: name, samples, mean phrases, mean tokens of a sample's phrases, mean
     tokens of its answer, and bytes in all."""
 
@@ -38,7 +35,7 @@ class Estimate:
 
 def estimated(
     data: DataSet, source: FrozenSource, shape: ReadingShape, kept: Precision
-) -> Estimate:
+) -> DiskEstimate:
     """What a data set will take, from some of its samples."""
     count = min(len(data), LOOKED_AT)
     found: list[tuple[int, int, int]] = []
@@ -56,7 +53,7 @@ def estimated(
         raise FeatureError(f"{data.name}: expected usable samples, got none among {count}")
     total = sum(shape.bytes_of(*each, kept) for each in found)
     phrases_mean, words_mean, tokens = (sum(each) / len(found) for each in zip(*found, strict=True))
-    return Estimate(
+    return DiskEstimate(
         f"{data.name}:{data.split}",
         len(data),
         phrases_mean,
@@ -82,7 +79,7 @@ def shape_of(source: FrozenSource, recipe: Recipe) -> ReadingShape:
 
 
 def told(
-    estimates: Sequence[Estimate], shape: ReadingShape, kept: Precision, folder: Path
+    estimates: Sequence[DiskEstimate], shape: ReadingShape, kept: Precision, folder: Path
 ) -> Table:
     """The arithmetic for people."""
     table = Table(title=f"feature cache {folder}")

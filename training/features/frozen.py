@@ -2,7 +2,6 @@
 
 Several images of any sizes are one padded forward of each. A language model that does not fit one
 GPU can be sharded: every process keeps a part of each layer and they meet layer by layer.
-Does not know about: losses, optimizers, files of data sets.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import open_lmm
 from flmm_ros.engine.heads.mask_refiner import MaskRefiner
 from flmm_ros.engine.lmm import Lmm, LmmReading, joined_arguments
-from training.data.samples import ReadyInput
 from training.features.readings import SampleReading
+from training.features.ready_samples import FrozenInput
 from training.recipe import Recipe
 
 
@@ -81,7 +80,7 @@ class FrozenReader:
     see_images: bool = True
 
     @torch.no_grad()
-    def read(self, given: Sequence[ReadyInput]) -> list[SampleReading]:
+    def read(self, given: Sequence[FrozenInput]) -> list[SampleReading]:
         """One forward of each frozen part for all samples."""
         arguments = joined_arguments([each.image_args for each in given])
         readings = self.lmm.read_batch(
@@ -101,7 +100,7 @@ class FrozenReader:
     def _reading(
         self,
         n: int,
-        given: ReadyInput,
+        given: FrozenInput,
         read: LmmReading,
         pixels: torch.Tensor,
         features: torch.Tensor | None,

@@ -3,7 +3,6 @@
 Maps are positive and most of a map is far below its maximum: their 8 bits are spent on the square
 root, so that small values keep two digits. Hidden states have a few huge channels: every token of
 every layer has a scale of its own.
-Does not know about: files, samples.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 A reading is all that the heads get to see of a sample, whether the frozen parts made it just now or
 a cache kept it.
-Does not know about: models, files, losses.
 """
 
 from __future__ import annotations

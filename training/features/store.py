@@ -3,7 +3,6 @@
 A writer appends records to a data file of its own, and one line to an index only after the record
 is there. So a store can be killed at any time: what the index names is complete. Each record is a
 safetensors block; reading one compares its CRC-32.
-Does not know about: what the records mean.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class FeatureError(FlmmError):
 
 
 @dataclass(frozen=True)
-class Place:
+class RecordLocation:
     """Where a record lies: its data file, the range of bytes, and their CRC-32. digest: of what it
     was made from."""
 
@@ -54,7 +53,7 @@ class FeatureStore:
         self.folder = folder
         self.about = dict(about)
         self.skipped: dict[str, str] = {}
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, RecordLocation] = {}
         self._files: dict[tuple[int, str], int] = {}
         self._read_indices()
 
@@ -176,7 +175,7 @@ class FeatureStore:
                     self.skipped[line[0]] = line[1]
                 else:
                     key, offset, length, crc, digest = line
-                    self._places[key] = Place(part, offset, length, crc, digest)
+                    self._places[key] = RecordLocation(part, offset, length, crc, digest)
 
     def _file(self, part: str) -> int:
         """A descriptor of this process's own: a forked one would share nothing but trouble."""

@@ -1,7 +1,4 @@
-"""What the heads begin as: new ones on a segment-anything refiner, or ones trained before.
-
-Does not know about: data, losses.
-"""
+"""What the heads begin as: new ones on a segment-anything refiner, or ones trained before."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Source: F-LMM, section 3.3 (BCE + DICE with epsilon 1, weight 1 each, on coarse and refined logits).
 The predicted IoU, unsupervised in the original, is trained here by squared error, as SAM trains its
-own. Does not know about: models, data sets.
+own.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 One forward of the U-Net for all maps of a size, one of SAM's decoder for all phrases of a length,
 whatever image they belong to. Every sample weighs the same, whatever number of phrases it has, as
 in the original, where a sample is a batch; so the mean over processes is the mean over samples.
-Does not know about: language models, files, optimizers.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ LOSSES = ("coarse", "refined", "score", "selector")
 
 
 @dataclass(frozen=True)
-class Weights:
+class LossWeights:
     """How much each loss counts; 0 switches it off."""
 
     coarse: float = 1.0
@@ -34,7 +33,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class HeadsOutput:
     """losses: the mean of each over samples, with gradients. Of each sample, without: coarse logits
     [N, h, w], refined logits [N, H, W] and predicted IoU [N]."""
 
@@ -51,7 +50,7 @@ class Objective(nn.Module):
     losses stay in float32.
     """
 
-    def __init__(self, heads: Heads, weights: Weights, *, bfloat16: bool = False) -> None:
+    def __init__(self, heads: Heads, weights: LossWeights, *, bfloat16: bool = False) -> None:
         super().__init__()
         self.in_bfloat16 = bfloat16
         self.heads = heads
@@ -67,7 +66,9 @@ class Objective(nn.Module):
             encoder.eval()
         return self
 
-    def forward(self, readings: Sequence[SampleReading], truths: Sequence[SampleTruth]) -> Outcome:
+    def forward(
+        self, readings: Sequence[SampleReading], truths: Sequence[SampleTruth]
+    ) -> HeadsOutput:
         """Losses of B samples."""
         device = truths[0].masks.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.in_bfloat16):
@@ -76,7 +77,7 @@ class Objective(nn.Module):
         upscale = self.heads.mask_refiner.upscale
         refined = [upscale(one, t.image_hw) for one, t in zip(low, truths, strict=True)]
         losses = self._losses(readings, truths, coarse, refined, score)
-        return Outcome(
+        return HeadsOutput(
             losses,
             tuple(c.detach() for c in coarse),
             tuple(r.detach() for r in refined),
@@ -170,7 +171,7 @@ class Objective(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, reading.groundable, reduction="none")
 
 
-def freeze_unused(heads: Heads, weights: Weights) -> None:
+def freeze_unused(heads: Heads, weights: LossWeights) -> None:
     """Leaves gradients only to what some loss reaches, so that every process waits for the same
     ones; everything else stays as it is."""
     refiner = heads.mask_refiner

@@ -1,20 +1,20 @@
 """Heads to and from the official key format, strictly: every key is accounted for.
 
-    python -m training.heads.official export out/run/heads_best.safetensors flmm.pth
-    python -m training.heads.official import flmm.pth sam_vit_l.pth heads.safetensors
-
-Does not know about: how heads are trained.
+python -m training.heads.official export out/run/heads_best.safetensors flmm.pth
+python -m training.heads.official import flmm.pth sam_vit_l.pth heads.safetensors
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from flmm_ros.engine.errors import FlmmError
+import typer
+
+from flmm_ros.cli.command_line import run_app
 from flmm_ros.engine.heads.checkpoint import (
     load_heads,
     load_official_heads,
@@ -48,31 +48,42 @@ def imported(official: Path, sam: Path, ours: Path) -> int:
     return len(heads.state_dict())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 0, or 1 with a message."""
-    parser = argparse.ArgumentParser(prog="python -m training.heads.official", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    export = verbs.add_parser("export", help="ours to official")
-    export.add_argument("ours", type=Path)
-    export.add_argument("official", type=Path)
-    export.add_argument("--without-selector", action="store_true")
-    import_ = verbs.add_parser("import", help="official to ours")
-    import_.add_argument("official", type=Path)
-    import_.add_argument("sam", type=Path, help="the segment-anything checkpoint it belongs to")
-    import_.add_argument("ours", type=Path)
-    given = parser.parse_args(arguments)
+app = typer.Typer(
+    help="Heads to and from the official key format; every key is accounted for.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.command("export")
+def export_heads(
+    ours: Annotated[Path, typer.Argument(help="One of our head files.")],
+    official: Annotated[Path, typer.Argument(help="File to write, in the official format.")],
+    is_without_selector: Annotated[
+        bool, typer.Option("--without-selector", help="Leave the phrase selector out.")
+    ] = False,
+) -> None:
+    """Write our heads in the official format."""
+    count = exported(ours, official, without_selector=is_without_selector)
+    print(f"{official}: {count} tensors")
+
+
+@app.command("import")
+def import_heads(
+    official: Annotated[Path, typer.Argument(help="Official heads.")],
+    sam: Annotated[Path, typer.Argument(help="The segment-anything checkpoint they belong to.")],
+    ours: Annotated[Path, typer.Argument(help="Head file to write.")],
+) -> None:
+    """Write official heads as one of our head files."""
+    count = imported(official, sam, ours)
+    print(f"{ours}: {count} tensors")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m training.heads.official`; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if given.verb == "export":
-            count = exported(given.ours, given.official, without_selector=given.without_selector)
-            print(f"{given.official}: {count} tensors")
-        else:
-            count = imported(given.official, given.sam, given.ours)
-            print(f"{given.ours}: {count} tensors")
-    except FlmmError as error:
-        print(f"{error.code}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_app(app, argv, "python -m training.heads.official")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """What a run is put together from: processes, model, data, heads. Used by training and by the
 feature cache.
-
-Does not know about: steps, losses, checkpoints.
 """
 
 from __future__ import annotations
@@ -16,18 +14,18 @@ from flmm_ros.engine.config.model_search import locate_model
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import usable_device
 from flmm_ros.engine.heads.trained import Heads
-from training.data.samples import (
-    Drawing,
-    FrozenSource,
-    Ready,
-    ReadySamples,
-    Source,
-    opened,
-    ready_on,
-)
 from training.features.cached import CachedSource, about_recipe, fingerprint, lmm_shape
 from training.features.frozen import FrozenReader, open_frozen_lmm
 from training.features.readings import SampleReading
+from training.features.ready_samples import (
+    FrozenSource,
+    PhraseSampling,
+    ReadingSource,
+    ReadySample,
+    ReadySamples,
+    opened,
+    ready_on,
+)
 from training.features.store import FeatureStore
 from training.heads.initial_heads import first_heads
 from training.recipe import Recipe
@@ -51,7 +49,7 @@ def accelerator_of(recipe: Recipe) -> Any:
 
 
 @dataclass(frozen=True)
-class Parts:
+class TrainingParts:
     """model: its file. heads: to be trained, not on a device yet. train, validation: samples that
     get ready. reader: the frozen parts; None where a cache has their readings."""
 
@@ -61,7 +59,7 @@ class Parts:
     validation: ReadySamples
     reader: FrozenReader | None
 
-    def readings(self, batch: list[Ready], device: torch.device) -> list[SampleReading]:
+    def readings(self, batch: list[ReadySample], device: torch.device) -> list[SampleReading]:
         """What the heads get to see of ready samples, on a device."""
         kept = [ready_on(each, device).reading for each in batch]
         given = [each.given for each in batch if each.given is not None]
@@ -70,7 +68,7 @@ class Parts:
         return [each for each in kept if each is not None]
 
 
-def assemble(recipe: Recipe, device: torch.device) -> Parts:
+def assemble(recipe: Recipe, device: torch.device) -> TrainingParts:
     """Opens data, model and heads; with a cache the language model is not even loaded.
 
     Raises:
@@ -78,7 +76,7 @@ def assemble(recipe: Recipe, device: torch.device) -> Parts:
     """
     data, validation = (opened(n, recipe.data_root) for n in (recipe.data, recipe.validation))
     model = locate_model(recipe.model, download=recipe.download)
-    source: Source
+    source: ReadingSource
     if recipe.cache:
         store = FeatureStore.open(recipe.cache)
         store.require(about_recipe(recipe, model))
@@ -100,9 +98,9 @@ def assemble(recipe: Recipe, device: torch.device) -> Parts:
             with_answers=recipe.selector_weight > 0,
             see_images=recipe.encoder == "frozen",
         )
-    drawing = Drawing(recipe.max_phrases, recipe.absent, recipe.seed)
-    every = Drawing(recipe.max_phrases, True, recipe.seed)
-    return Parts(
+    drawing = PhraseSampling(recipe.max_phrases, recipe.absent, recipe.seed)
+    every = PhraseSampling(recipe.max_phrases, True, recipe.seed)
+    return TrainingParts(
         model,
         heads,
         ReadySamples(data, source, drawing),

@@ -2,7 +2,6 @@
 
 A checkpoint is a folder, written under another name and renamed when every byte of it is on the
 disk. The newest few are kept, and the heads of the best step as a file of their own.
-Does not know about: what is trained.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ Tensors = dict[str, torch.Tensor]
 @dataclass(frozen=True)
 class Checkpoint:
     """step: how many are done. weights: trained ones; averaged: their average, {} where there is
-    none. state: optimizer and counters. chances: the random generators of every process."""
+    none. state: optimizer and counters. rng_states: the random generators of every process."""
 
     step: int
     weights: Mapping[str, torch.Tensor]
     averaged: Mapping[str, torch.Tensor]
     state: Mapping[str, Any]
-    chances: Sequence[Mapping[str, Any]]
+    rng_states: Sequence[Mapping[str, Any]]
 
 
 def write(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -51,7 +50,7 @@ def write(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     rest = {
         "step": checkpoint.step,
         "state": dict(checkpoint.state),
-        "chances": [dict(each) for each in checkpoint.chances],
+        "chances": [dict(each) for each in checkpoint.rng_states],
     }
     torch.save(rest, unfinished / "state.pt")
     for path in [*unfinished.iterdir(), unfinished]:
@@ -97,7 +96,7 @@ def clear_unfinished(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def chances_now() -> dict[str, Any]:
+def rng_states_now() -> dict[str, Any]:
     """The random generators of this process: Python's, NumPy's, torch's, and the GPU's."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
@@ -112,7 +111,7 @@ def chances_now() -> dict[str, Any]:
     return state
 
 
-def restore_chances(state: Mapping[str, Any]) -> None:
+def restore_rng_states(state: Mapping[str, Any]) -> None:
     """Sets this process's random generators."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))

@@ -2,7 +2,6 @@
 
 The log is the run's memory: after a restart it is cut back to the step the run goes on from, so
 that it reads as if nothing had happened. Only the first process writes.
-Does not know about: what the numbers mean.
 """
 
 from __future__ import annotations

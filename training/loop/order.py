@@ -4,7 +4,6 @@ Each epoch is a permutation drawn from the seed; a step takes the next `batch * 
 processes` of it. Nothing is remembered between steps, so a run goes on from any step exactly, and
 no process sees what another one does in the same epoch. What an epoch leaves over is less than a
 step and differs from epoch to epoch.
-Does not know about: data sets, models.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Draw = tuple[int, int]  # epoch, index of a sample
 
 
 @dataclass(frozen=True)
-class Order:
+class SampleOrder:
     """The order of `count` samples. batch: samples a process and forward; accumulate: forwards a
     step; processes, rank: how many there are, and which one this is."""
 
@@ -63,7 +62,7 @@ class Order:
 class StepRange:
     """The forwards of steps first..stop one after another: a batch sampler of a DataLoader."""
 
-    def __init__(self, order: Order, first: int, stop: int) -> None:
+    def __init__(self, order: SampleOrder, first: int, stop: int) -> None:
         self.order, self.first, self.stop = order, first, stop
 
     def __len__(self) -> int:

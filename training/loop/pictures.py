@@ -1,7 +1,4 @@
-"""Pictures of the way: what the words looked at, what was drawn, and what is right.
-
-Does not know about: where pictures go.
-"""
+"""Pictures of the way: what the words looked at, what was drawn, and what is right."""
 
 from __future__ import annotations
 
@@ -35,8 +32,8 @@ def sheet(
             _tinted(rgb, (refined[n] > 0).cpu().numpy(), RED),
             _tinted(rgb, truth.masks[n].cpu().numpy(), GREEN),
         ]
-        rows.append(_beside(tiles, axis=1))
-    return _beside(rows, axis=0)
+        rows.append(_side_by_side(tiles, axis=1))
+    return _side_by_side(rows, axis=0)
 
 
 def _warm(rgb: Picture, heat: torch.Tensor) -> Picture:
@@ -54,7 +51,7 @@ def _tinted(rgb: Picture, mask: NDArray[np.bool_], colour: tuple[int, int, int])
     return out.astype(np.uint8)
 
 
-def _beside(tiles: list[Picture], axis: int) -> Picture:
+def _side_by_side(tiles: list[Picture], axis: int) -> Picture:
     """Tiles of one size next to each other, with a gap."""
     shape = list(tiles[0].shape)
     shape[axis] = GAP_PX

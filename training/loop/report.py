@@ -1,7 +1,4 @@
-"""What a run says before it starts, and once it knows its own pace: parameters, memory, hours.
-
-Does not know about: losses, files.
-"""
+"""What a run says before it starts, and once it knows its own pace: parameters, memory, hours."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ from rich.table import Table
 from torch import nn
 
 from training.features.packing import size_text
-from training.loop.order import Order
+from training.loop.order import SampleOrder
 
 PACE_STEPS = 5  # after which memory and pace are reported; the first step is left out
 
@@ -48,7 +45,7 @@ def beginning(
     console: Console,
     heads: nn.Module,
     lmm: nn.Module | None,
-    order: Order,
+    order: SampleOrder,
     steps: int,
     averaged: bool,
 ) -> None:
@@ -73,7 +70,7 @@ def beginning(
 
 
 @dataclass
-class Pace:
+class PaceReport:
     """Measures steps and tells once what the run will take."""
 
     console: Console

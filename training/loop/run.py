@@ -1,7 +1,4 @@
-"""A run and its memory: what changes while it goes on, how that is kept, and how it comes back.
-
-Does not know about: the order of things in a step, logs, pictures.
-"""
+"""A run and its memory: what changes while it goes on, how that is kept, and how it comes back."""
 
 from __future__ import annotations
 
@@ -16,23 +13,23 @@ from typing import Any
 import torch
 
 from flmm_ros.engine.errors import FlmmError
-from training.heads.objective import Objective, Weights
-from training.heads.schedule import AveragedWeights, rate_at
-from training.loop.assembly import Parts, accelerator_of, assemble
+from training.heads.objective import LossWeights, Objective
+from training.loop.assembly import TrainingParts, accelerator_of, assemble
 from training.loop.checkpoints import (
     Checkpoint,
-    chances_now,
     clear_unfinished,
     newest,
-    restore_chances,
+    restore_rng_states,
+    rng_states_now,
     write,
 )
-from training.loop.order import Order
+from training.loop.order import SampleOrder
+from training.loop.schedule import AveragedWeights, rate_at
 from training.recipe import Recipe
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """Everything that changes while a run goes on, and what it runs on.
 
     objective: prepared, on this process's device. done: steps. best: the highest measure of the
@@ -43,10 +40,10 @@ class Run:
 
     recipe: Recipe
     accelerator: Any
-    parts: Parts
+    parts: TrainingParts
     objective: Any
     optimizer: Any
-    order: Order
+    order: SampleOrder
     steps: int
     average: AveragedWeights | None
     done: int = 0
@@ -75,11 +72,11 @@ class Run:
         return Path(self.recipe.out) / "checkpoints"
 
 
-def prepare(recipe: Recipe) -> Run:
+def prepare(recipe: Recipe) -> TrainingRun:
     """Puts a run together; nothing is trained yet."""
     accelerator = accelerator_of(recipe)
     parts = assemble(recipe, accelerator.device)
-    weights = Weights(
+    weights = LossWeights(
         recipe.coarse_weight, recipe.refined_weight, recipe.score_weight, recipe.selector_weight
     )
     on_gpu = accelerator.device.type != "cpu"
@@ -91,7 +88,7 @@ def prepare(recipe: Recipe) -> Run:
     )
     # The data is shared out by Order, not by accelerate: the same for any number of processes.
     objective, optimizer = accelerator.prepare(objective, optimizer)
-    order = Order(
+    order = SampleOrder(
         len(parts.train),
         recipe.batch,
         recipe.accumulate,
@@ -102,20 +99,20 @@ def prepare(recipe: Recipe) -> Run:
     steps = recipe.epochs * order.steps_an_epoch
     if recipe.max_steps:
         steps = min(steps, recipe.max_steps)
-    run = Run(recipe, accelerator, parts, objective, optimizer, order, steps, None)
+    run = TrainingRun(recipe, accelerator, parts, objective, optimizer, order, steps, None)
     if recipe.ema:
         run.average = AveragedWeights(run.bare, recipe.ema)
     return run
 
 
-def rate_of(run: Run, number: int) -> float:
+def rate_of(run: TrainingRun, number: int) -> float:
     """The learning rate of a step, counted from 0."""
     recipe = run.recipe
     return rate_at(number, run.steps, peak=recipe.peak_rate, warmup=recipe.warmup)
 
 
 @contextlib.contextmanager
-def measured_weights(run: Run) -> Iterator[None]:
+def measured_weights(run: TrainingRun) -> Iterator[None]:
     """The heads as they are used: the averaged weights where there are such, and nothing that only
     training does."""
     with run.average.used_by(run.bare) if run.average else contextlib.nullcontext():
@@ -126,11 +123,11 @@ def measured_weights(run: Run) -> Iterator[None]:
             run.bare.train()
 
 
-def save(run: Run) -> None:
+def save(run: TrainingRun) -> None:
     """A checkpoint of all processes; the first one writes it."""
     from accelerate.utils import gather_object
 
-    chances = gather_object([chances_now()])
+    rng_states = gather_object([rng_states_now()])
     for found in gather_object([run.left_out]):
         run.left_out.update(found)
     if run.accelerator.is_main_process:
@@ -148,13 +145,13 @@ def save(run: Run) -> None:
         }
         write(
             run.checkpoints,
-            Checkpoint(run.done, trained, average, state, chances),
+            Checkpoint(run.done, trained, average, state, rng_states),
             run.recipe.keep,
         )
     run.accelerator.wait_for_everyone()
 
 
-def resume(run: Run) -> None:
+def resume(run: TrainingRun) -> None:
     """Goes on from the newest checkpoint, where there is one.
 
     Raises:
@@ -178,14 +175,14 @@ def resume(run: Run) -> None:
     run.optimizer.load_state_dict(found.state["optimizer"])
     if run.average is not None:
         run.average.restore(found.state["updates"], found.averaged)
-    restore_chances(found.chances[run.accelerator.process_index])
+    restore_rng_states(found.rng_states[run.accelerator.process_index])
     run.done, run.measured = found.step, dict(found.state["measured"])
     run.left_out = dict(found.state["left_out"])
     run.best, run.best_step = found.state["best"], found.state["best_step"]
 
 
 @contextlib.contextmanager
-def stopped_by_signal(run: Run) -> Iterator[None]:
+def stopped_by_signal(run: TrainingRun) -> Iterator[None]:
     """SIGTERM, as a cluster sends it before it takes a machine back, ends the run after a step."""
 
     def ask(*_: object) -> None:

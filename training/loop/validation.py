@@ -2,7 +2,6 @@
 
 The processes share the samples, whatever their number, and add their sums. The whole evaluation
 with all published numbers is training.evaluate.
-Does not know about: optimizers, files.
 """
 
 from __future__ import annotations
@@ -14,24 +13,24 @@ import torch
 
 from training.features.readings import SampleTruth
 from training.heads.losses import iou
-from training.heads.objective import Outcome
+from training.heads.objective import HeadsOutput
 
 PRESENT = 0.5  # a score above it calls a phrase present
 
 
 @dataclass
-class Tally:
+class ValidationSums:
     """Sums over phrases; those of several processes may be added."""
 
     sums: torch.Tensor
 
     @classmethod
-    def empty(cls, device: torch.device) -> Tally:
+    def empty(cls, device: torch.device) -> ValidationSums:
         """No phrase yet."""
         return cls(torch.zeros(7, dtype=torch.float64, device=device))
 
     @torch.no_grad()
-    def add(self, outcome: Outcome, truths: Sequence[SampleTruth]) -> None:
+    def add(self, outcome: HeadsOutput, truths: Sequence[SampleTruth]) -> None:
         """Counts the phrases of some samples."""
         for logits, score, truth in zip(outcome.refined, outcome.score, truths, strict=True):
             masks, found = truth.masks, logits > 0

@@ -1,7 +1,4 @@
-"""Makes PNG from tabletop scenes: narratives, panoptic JSON and panoptic PNGs.
-
-Does not know about: how they are read.
-"""
+"""Makes PNG from tabletop scenes: narratives, panoptic JSON and panoptic PNGs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """From masks to the polygons COCO would publish: along the edges of the pixels, so that drawing
 them gives the very same mask again.
-
-Does not know about: files, data sets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Makes ReasonSeg from tabletop scenes: what a thing is for, and its outline.
-
-Does not know about: how it is read.
-"""
+"""Makes ReasonSeg from tabletop scenes: what a thing is for, and its outline."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Makes RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO from tabletop scenes.
-
-Does not know about: how they are read.
-"""
+"""Makes RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO from tabletop scenes."""
 
 from __future__ import annotations
 

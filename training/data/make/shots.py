@@ -1,7 +1,4 @@
-"""Tabletop scenes as photos with numbers: the common ground of all data sets that are made.
-
-Does not know about: formats of annotations.
-"""
+"""Tabletop scenes as photos with numbers: the common ground of all data sets that are made."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data.coco import read_json, whole_number
-from training.data.registry import Need, Published
+from training.data.registry import PublishedDataSet, RequiredFile
 from training.data.rle import DataError, Rle
 from training.data.sets.refcoco import PHOTOS, Expression, RefCoco
 
@@ -52,16 +52,16 @@ class GRefCoco(RefCoco):
         return Expression("", Rle.union(masks), is_plural=len(objects) > 1)
 
 
-def _needs(split: str) -> tuple[Need, ...]:
+def _needs(split: str) -> tuple[RequiredFile, ...]:
     return (
-        Need("grefcoco/grefs(unc).json", "json", PAGE),
-        Need("grefcoco/instances.json", "json", PAGE),
-        Need("train2014", "folder", PHOTOS),
+        RequiredFile("grefcoco/grefs(unc).json", "json", PAGE),
+        RequiredFile("grefcoco/instances.json", "json", PAGE),
+        RequiredFile("train2014", "folder", PHOTOS),
     )
 
 
 PUBLISHED = (
-    Published(
+    PublishedDataSet(
         name="grefcoco",
         title="gRefCOCO",
         splits=("train", "val", "testA", "testB"),

@@ -32,8 +32,8 @@ from training.data.coco import (
     records_of,
     whole_number,
 )
-from training.data.packed import Packed
-from training.data.registry import Need, Published
+from training.data.packed import PackedList
+from training.data.registry import PublishedDataSet, RequiredFile
 from training.data.rle import DataError, MissingFileError, Rle
 from training.data.sample import BrokenSampleError, GroundingSample, PhraseTruth, Skipped
 
@@ -92,7 +92,7 @@ class Png:
         self._photos = CocoPhotos(root, f"{split}2017")
         self._masks = annotations / f"panoptic_{split}2017"
         self._mask_names = set(os.listdir(self._masks)) if self._masks.is_dir() else set()
-        self._narratives = Packed(self._all_narratives(narratives))
+        self._narratives = PackedList(self._all_narratives(narratives))
         del self._segments, self._sizes, self._photos, self._mask_names  # only this is kept
 
     def __len__(self) -> int:
@@ -267,17 +267,17 @@ def _things(infos: list[Any], is_thing: Mapping[int, bool]) -> dict[int, bool]:
     return found
 
 
-def _needs(split: str) -> tuple[Need, ...]:
+def _needs(split: str) -> tuple[RequiredFile, ...]:
     return (
-        Need(f"annotations/png_coco_{split}2017.json", "json", PAGE),
-        Need(f"annotations/panoptic_{split}2017.json", "json", PANOPTIC),
-        Need(f"annotations/panoptic_{split}2017", "folder", PANOPTIC),
-        Need(f"{split}2017", "folder", PHOTOS.format(part=split.capitalize())),
+        RequiredFile(f"annotations/png_coco_{split}2017.json", "json", PAGE),
+        RequiredFile(f"annotations/panoptic_{split}2017.json", "json", PANOPTIC),
+        RequiredFile(f"annotations/panoptic_{split}2017", "folder", PANOPTIC),
+        RequiredFile(f"{split}2017", "folder", PHOTOS.format(part=split.capitalize())),
     )
 
 
 PUBLISHED = (
-    Published(
+    PublishedDataSet(
         name="png",
         title="Panoptic Narrative Grounding",
         splits=("train", "val"),

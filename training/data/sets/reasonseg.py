@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
-from training.data.registry import Need, Published
+from training.data.registry import PublishedDataSet, RequiredFile
 from training.data.rle import DataError, MissingFileError, Rle
 from training.data.sample import GroundingSample, PhraseTruth, Skipped
 
@@ -162,12 +162,12 @@ def draw(record: Mapping[str, Any], size_hw: tuple[int, int]) -> NDArray[np.uint
     return labels
 
 
-def _needs(split: str) -> tuple[Need, ...]:
-    return (Need(str(FOLDER / split), "folder", PAGE),)
+def _needs(split: str) -> tuple[RequiredFile, ...]:
+    return (RequiredFile(str(FOLDER / split), "folder", PAGE),)
 
 
 PUBLISHED = (
-    Published(
+    PublishedDataSet(
         name="reasonseg",
         title="ReasonSeg",
         splits=("train", "val", "test"),

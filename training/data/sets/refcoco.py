@@ -21,9 +21,9 @@ import numpy as np
 from rich.progress import track
 
 from training.data.coco import CocoPhotos, Instances, whole_number
-from training.data.packed import Packed
+from training.data.packed import PackedList
 from training.data.pickles import read_pickle
-from training.data.registry import Need, Published
+from training.data.registry import PublishedDataSet, RequiredFile
 from training.data.rle import DataError, Rle
 from training.data.sample import GroundingSample, PhraseTruth, Skipped, joined
 
@@ -78,7 +78,7 @@ class RefCoco:
         refs = self._refs_of(self._read_refs(refs_path), refs_path)
         self._instances = Instances(folder / "instances.json")
         self._photos = CocoPhotos(root, "train2014")
-        self._samples = Packed(self._all_samples(refs, phrases_a_sample))
+        self._samples = PackedList(self._all_samples(refs, phrases_a_sample))
         del self._instances, self._photos  # only samples are kept: workers get a copy of this
 
     def __len__(self) -> int:
@@ -202,15 +202,15 @@ def words_of(sentence: Any) -> str:
     return ""
 
 
-def _needs(name: str, split_by: str, split: str) -> tuple[Need, ...]:
+def _needs(name: str, split_by: str, split: str) -> tuple[RequiredFile, ...]:
     return (
-        Need(f"{name}/refs({split_by}).p", "pickle", PAGE),
-        Need(f"{name}/instances.json", "json", PAGE),
-        Need("train2014", "folder", PHOTOS),
+        RequiredFile(f"{name}/refs({split_by}).p", "pickle", PAGE),
+        RequiredFile(f"{name}/instances.json", "json", PAGE),
+        RequiredFile("train2014", "folder", PHOTOS),
     )
 
 
-def _published(name: str, split_by: str, title: str, images: Mapping[str, int]) -> Published:
+def _published(name: str, split_by: str, title: str, images: Mapping[str, int]) -> PublishedDataSet:
     usual = split_by == USUAL[name]
 
     def opens(
@@ -230,7 +230,7 @@ def _published(name: str, split_by: str, title: str, images: Mapping[str, int]) 
             seed=seed,
         )
 
-    return Published(
+    return PublishedDataSet(
         name=name if usual else f"{name}-{split_by}",
         title=title,
         splits=tuple(images),

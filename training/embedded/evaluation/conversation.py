@@ -3,8 +3,6 @@
 One question of every kind and a description (exact answer), one conversation in which later turns
 depend on earlier ones, and the phrases of true answers as the phrase selector and the grammar rules
 find them.
-
-Does not know about: masks.
 """
 
 from __future__ import annotations
@@ -22,15 +20,15 @@ from flmm_ros.engine.language.phrases import find_phrases
 from flmm_ros.engine.lmm.tokens import Span
 from flmm_ros.engine.scene import Scene
 from flmm_sim.tabletop.tabletop import TabletopScene
-from training.embedded.evaluation.examination import Examination
+from training.embedded.evaluation.results import TabletopResults
 from training.embedded.language.language import FURTHER_KINDS, MAKERS, QUESTION_KINDS
-from training.embedded.language.samples import Objects, Sample
+from training.embedded.language.samples import Objects, TextSample
 
 # Kinds of question that stand for themselves.
 ALONE = tuple(kind for kind in (*QUESTION_KINDS, *FURTHER_KINDS) if kind != "dialogue")
 
 
-def examine_answers(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+def evaluate_answers(notes: TabletopResults, scene: Scene, truth: TabletopScene) -> None:
     """One question of every kind."""
     rng = np.random.default_rng([truth.seed, 2])
     for kind in ALONE:
@@ -41,7 +39,7 @@ def examine_answers(notes: Examination, scene: Scene, truth: TabletopScene) -> N
         notes.answers[kind].append(_is_right(notes, truth.seed, sample, said))
 
 
-def examine_conversation(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+def evaluate_conversation(notes: TabletopResults, scene: Scene, truth: TabletopScene) -> None:
     """A conversation of two or three turns, with the model's own earlier answers behind it."""
     sample = _drawn("dialogue", truth.objects, np.random.default_rng([truth.seed, 3]))
     if sample is None:
@@ -49,10 +47,12 @@ def examine_conversation(notes: Examination, scene: Scene, truth: TabletopScene)
     chat = scene.chat()
     turns = (*sample.before, sample)
     right = [_is_right(notes, truth.seed, t, _said(chat.say, t.prompt)) for t in turns]
-    notes.conversations.append(right[1:])  # what the first asks is examined above
+    notes.conversations.append(right[1:])  # what the first asks is evaluated above
 
 
-def examine_phrases(notes: Examination, grounder: Grounder, truth: TabletopScene) -> None:
+def evaluate_phrase_finding(
+    notes: TabletopResults, grounder: Grounder, truth: TabletopScene
+) -> None:
     """The names in one true answer of every kind, as tokens: by rules, and by the phrase selector
     where the heads have one."""
     rng = np.random.default_rng([truth.seed, 4])
@@ -76,7 +76,7 @@ def examine_phrases(notes: Examination, grounder: Grounder, truth: TabletopScene
                 notes.selector.add(selected_spans(probabilities), true)
 
 
-def true_names(sample: Sample) -> list[Span]:
+def true_names(sample: TextSample) -> list[Span]:
     """Characters of the answer that name things of the scene, not things that are missing."""
     return [mention.text_span for mention in sample.mentions if mention.labels]
 
@@ -96,7 +96,7 @@ def _said(ask: Callable[[str, Intent], Answer], prompt: str) -> str:
         return f"(refused: {error})"
 
 
-def _is_right(notes: Examination, seed: int, sample: Sample, said: str) -> bool:
+def _is_right(notes: TabletopResults, seed: int, sample: TextSample, said: str) -> bool:
     right = plain(said) == plain(sample.answer)
     if not right:
         asked: Sequence[str] = [turn.prompt for turn in (*sample.before, sample)]
@@ -104,7 +104,7 @@ def _is_right(notes: Examination, seed: int, sample: Sample, said: str) -> bool:
     return right
 
 
-def _drawn(kind: str, objects: Objects, rng: np.random.Generator) -> Sample | None:
+def _drawn(kind: str, objects: Objects, rng: np.random.Generator) -> TextSample | None:
     for _ in range(20):
         sample = MAKERS[kind][0](objects, rng)
         if sample is not None:

@@ -1,9 +1,8 @@
 """What can be said about a tabletop: questions with answers, descriptions, commands, and how often.
 
 Everything the embedded language model ever learns from is text made here and in the files it calls
-from the list of objects (kind, colour, place), never from masks. A `Sample` is one turn: prompt,
-answer, and which words of the answer are given.
-Does not know about: pixels, tensors, tokenizers.
+from the list of objects (kind, colour, place), never from masks. A `TextSample` is one turn:
+prompt, answer, and which words of the answer are given.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import dataclasses
 import numpy as np
 
 from flmm_sim.tabletop.tabletop import ALL_KINDS, COLORS, SceneObject
-from training.embedded.language.neighbours import beside, converse
+from training.embedded.language.neighbours import converse, neighbour_question
 from training.embedded.language.references import (
     count_of,
     kind_word,
@@ -24,8 +23,8 @@ from training.embedded.language.samples import (
     MARGIN_PX,
     Maker,
     Objects,
-    Sample,
     Text,
+    TextSample,
     article,
     left_to_right,
     pick,
@@ -60,10 +59,10 @@ COMMANDS = (
 )  # fmt: skip
 NOTHING = "there is nothing like that here."
 STRANGE_SHARE = 0.08  # of questions about one thing: it is one that no table has
-TYPOS = 0.06  # share of prompts with a slip of the finger
+TYPOS = 0.06  # share of prompts with a typo
 
 
-def draw(objects: Objects, rng: np.random.Generator) -> Sample:
+def draw(objects: Objects, rng: np.random.Generator) -> TextSample:
     """One random turn about these objects."""
     names = list(MAKERS)
     weights = np.array([MAKERS[n][1] for n in names])
@@ -77,13 +76,13 @@ def draw(objects: Objects, rng: np.random.Generator) -> Sample:
         return dataclasses.replace(sample, prompt=misspelt(sample.prompt, rng, TYPOS))
 
 
-def describe(objects: Objects, rng: np.random.Generator) -> Sample:
+def describe(objects: Objects, rng: np.random.Generator) -> TextSample:
     """All objects, from left to right."""
     prompt = DESCRIBE if rng.random() < 0.3 else pick(rng, DESCRIPTIONS)
     return _listing(left_to_right(objects)).sample("description", prompt)
 
 
-def color_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
+def color_of(objects: Objects, rng: np.random.Generator) -> TextSample | None:
     """The colour of the only object of a kind."""
     alone = [o for o in objects if count_of(objects, kind=o.kind) == 1]
     if not alone:
@@ -102,7 +101,7 @@ def color_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
     return Text().name(f"the {o.kind}", [o.label]).add(f" is {o.color}.").sample("color", prompt)
 
 
-def kind_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
+def kind_of(objects: Objects, rng: np.random.Generator) -> TextSample | None:
     """What the only object of a colour is."""
     alone = [o for o in objects if count_of(objects, color=o.color) == 1]
     if not alone:
@@ -121,7 +120,7 @@ def kind_of(objects: Objects, rng: np.random.Generator) -> Sample | None:
     return Text().name(f"the {o.name}", [o.label]).add(".").sample("kind", prompt)
 
 
-def is_there(objects: Objects, rng: np.random.Generator) -> Sample:
+def is_there(objects: Objects, rng: np.random.Generator) -> TextSample:
     """Whether an object is on the table; half the questions name one that is not."""
     color, kind, labels = maybe_absent(objects, rng, absent=0.5)
     name = f"{color} {kind_word(kind, rng, 0.2)}"
@@ -148,7 +147,7 @@ def is_there(objects: Objects, rng: np.random.Generator) -> Sample:
     return text.sample("yes_no", prompt)
 
 
-def how_many(objects: Objects, rng: np.random.Generator) -> Sample:
+def how_many(objects: Objects, rng: np.random.Generator) -> TextSample:
     """How many objects, of a kind, of a colour, or in all."""
     choice = rng.random()
     if choice < 0.35:
@@ -174,7 +173,7 @@ def how_many(objects: Objects, rng: np.random.Generator) -> Sample:
     return Text().add(f"{NUMBERS[number]}.").sample("count", prompt)
 
 
-def extreme(objects: Objects, rng: np.random.Generator) -> Sample | None:
+def extreme(objects: Objects, rng: np.random.Generator) -> TextSample | None:
     """Which object is leftmost, rightmost, nearest or farthest."""
     axis, sign, prompts = _EXTREMES[rng.integers(len(_EXTREMES))]
     ordered = sorted(objects, key=lambda o: sign * o.center_px[axis])
@@ -196,7 +195,7 @@ _EXTREMES: tuple[tuple[int, int, tuple[str, ...]], ...] = (
 )  # fmt: skip
 
 
-def compare(objects: Objects, rng: np.random.Generator) -> Sample | None:
+def compare(objects: Objects, rng: np.random.Generator) -> TextSample | None:
     """Whether one object is left or right of, before or behind another."""
     a, b = _two(objects, rng)
     axis = int(rng.integers(2))
@@ -221,7 +220,7 @@ def compare(objects: Objects, rng: np.random.Generator) -> Sample | None:
     return text.sample("relation", prompt)
 
 
-def use(objects: Objects, rng: np.random.Generator) -> Sample:
+def use(objects: Objects, rng: np.random.Generator) -> TextSample:
     """What an object is good for; all that fit, from left to right."""
     kind = pick(rng, objects).kind if rng.random() < 0.8 else pick(rng, ALL_KINDS)
     question = pick(rng, USE_QUESTIONS)
@@ -234,7 +233,7 @@ def use(objects: Objects, rng: np.random.Generator) -> Sample:
     return _listing(fitting, "the").sample("use", question)
 
 
-def where(objects: Objects, rng: np.random.Generator) -> Sample:
+def where(objects: Objects, rng: np.random.Generator) -> TextSample:
     """Where an object is, as an answer."""
     color, kind, labels = maybe_absent(objects, rng, absent=0.25)
     asked = pick(
@@ -250,7 +249,7 @@ def where(objects: Objects, rng: np.random.Generator) -> Sample:
     return Text().name(f"the {color} {kind}", labels).add(f" is {at}.").sample("where", prompt)
 
 
-def command(objects: Objects, rng: np.random.Generator) -> Sample:
+def command(objects: Objects, rng: np.random.Generator) -> TextSample:
     """What is to be done with a thing: the answer names it, or says that it is not there."""
     color, kind, labels = maybe_absent(objects, rng, absent=0.3)
     asked = pick(rng, COMMANDS)
@@ -263,9 +262,9 @@ def command(objects: Objects, rng: np.random.Generator) -> Sample:
     return Text().name(f"the {color} {kind}", labels).add(".").sample("command", prompt)
 
 
-def dialogue(objects: Objects, rng: np.random.Generator) -> Sample | None:
+def dialogue(objects: Objects, rng: np.random.Generator) -> TextSample | None:
     """A conversation of two or three turns."""
-    return converse(objects, rng, (use, extreme, kind_of, where, is_there, beside))
+    return converse(objects, rng, (use, extreme, kind_of, where, is_there, neighbour_question))
 
 
 # name -> (maker, share of the turns)
@@ -281,7 +280,7 @@ MAKERS: dict[str, tuple[Maker, float]] = {
     "use": (use, 0.12),
     "where": (where, 0.04),
     "command": (command, 0.04),
-    "beside": (beside, 0.11),
+    "beside": (neighbour_question, 0.11),
     "dialogue": (dialogue, 0.12),
 }
 QUESTION_KINDS = ("color", "kind", "yes_no", "count", "place", "use")
@@ -291,7 +290,7 @@ FURTHER_KINDS = (
     "beside",
     "dialogue",
     "command",
-)  # examined too, but reported apart
+)  # evaluated too, but reported separately
 
 
 def _listing(objects: Objects, determiner: str = "") -> Text:

@@ -1,9 +1,7 @@
-"""What stands beside what, and conversations in which one thing leads to the next.
+"""Questions about neighbours, and conversations in which one object leads to the next.
 
 "what is left of the red mug?", "the mug left of the blue cube", and after "what can I drink from?"
 a second question about "it". Left, right, in front and behind are those of the picture.
-
-Does not know about: pixels, tensors, tokenizers.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from flmm_sim.tabletop.tabletop import ALL_KINDS, SceneObject
 from training.embedded.language.samples import (
     MARGIN_PX,
     Objects,
-    Sample,
     Text,
+    TextSample,
     article,
     pick,
     place,
@@ -33,7 +31,7 @@ SIDES: dict[str, tuple[int, int]] = {
     "in front of": (1, 1),
 }
 NEXT_TO = "next to"
-FollowUp = tuple[Sample, SceneObject | None]  # and what "it" is from then on
+FollowUp = tuple[TextSample, SceneObject | None]  # and what "it" is from then on
 
 
 def neighbour(
@@ -67,7 +65,7 @@ def is_clear(objects: Objects, anchor: SceneObject, side: str) -> bool:
     )
 
 
-def beside(objects: Objects, rng: np.random.Generator) -> Sample | None:
+def neighbour_question(objects: Objects, rng: np.random.Generator) -> TextSample | None:
     """What is left of, right of, behind, in front of or next to an object."""
     anchor, side = pick(rng, objects), pick(rng, (*SIDES, NEXT_TO))
     prompt = pick(
@@ -111,8 +109,8 @@ def related_phrase(
 
 
 def converse(
-    objects: Objects, rng: np.random.Generator, openings: Sequence[Callable[..., Sample | None]]
-) -> Sample | None:
+    objects: Objects, rng: np.random.Generator, openings: Sequence[Callable[..., TextSample | None]]
+) -> TextSample | None:
     """Two or three turns: an opening that names one object, then questions about "it"."""
     opening = pick(rng, openings)(objects, rng)
     if opening is None:
@@ -166,7 +164,7 @@ _FOLLOW_UPS = (_color, _kind, _where, _beside, _beside, _beside)
 
 def _neighbour_answer(
     objects: Objects, anchor: SceneObject, side: str, prompt: str, kind: str
-) -> Sample | None:
+) -> TextSample | None:
     if not is_clear(objects, anchor, side):
         return None
     found = neighbour(objects, anchor, side)

@@ -1,7 +1,4 @@
-"""Words that mean things of a scene: "the red mug", "the cubes", "the mug left of the blue ball".
-
-Does not know about: questions, answers, pixels, tokenizers.
-"""
+"""Words for objects of a scene: "the red mug", "the cubes", "the mug left of the blue ball"."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One turn of a conversation as text: prompt, answer, which words are phrases and what they mean.
-
-Does not know about: what is asked, pixels, tokenizers.
-"""
+"""One turn of a conversation as text: prompt, answer, its phrases and the objects they mean."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ class Mention:
 
 
 @dataclass(frozen=True)
-class Sample:
+class TextSample:
     """One turn. `given` are spans of characters of the answer that are read, not learned; `before`
     the turns of the same conversation that came first."""
 
@@ -34,12 +31,12 @@ class Sample:
     answer: str
     given: tuple[tuple[int, int], ...] = ()
     mentions: tuple[Mention, ...] = ()
-    before: tuple[Sample, ...] = ()
+    before: tuple[TextSample, ...] = ()
 
 
 T = TypeVar("T")
 Objects = Sequence[SceneObject]
-Maker = Callable[[Objects, np.random.Generator], Sample | None]
+Maker = Callable[[Objects, np.random.Generator], TextSample | None]
 
 
 class Text:
@@ -67,8 +64,8 @@ class Text:
         self.given.append((start, len(self.text)))
         return self
 
-    def sample(self, kind: str, prompt: str) -> Sample:
-        return Sample(kind, prompt, self.text, tuple(self.given), tuple(self.mentions))
+    def sample(self, kind: str, prompt: str) -> TextSample:
+        return TextSample(kind, prompt, self.text, tuple(self.given), tuple(self.mentions))
 
 
 def place(o: SceneObject) -> str:

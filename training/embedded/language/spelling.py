@@ -1,7 +1,4 @@
-"""Words as people write them in a hurry, and words that nobody knows.
-
-Does not know about: what words mean, sentences, tokenizers.
-"""
+"""Typos, and made-up words."""
 
 from __future__ import annotations
 

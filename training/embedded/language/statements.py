@@ -1,10 +1,8 @@
-"""Statements: names that are read, followed by what is learned of them, where they are or that they
-are not here.
+"""Sentences that name objects and say where each is, or that it is not there.
 
 Given words are read but not learned as output: "the green duck is" can be read in a scene without a
 duck, and only "not here" is learned, so that reading a name makes the model look for the object,
 while free descriptions stay truthful.
-Does not know about: questions, pixels, tensors, tokenizers.
 """
 
 from __future__ import annotations
@@ -12,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from training.embedded.language.references import KIND_WORDS, SEVERAL, reference
-from training.embedded.language.samples import Objects, Sample, Text, left_to_right, place
+from training.embedded.language.samples import Objects, Text, TextSample, left_to_right, place
 from training.embedded.language.spelling import misspelt
 
 DESCRIBE = "Please give me a description of the image."  # the engine's own prompt
-TYPOS_READ = 0.04  # share of names with a slip of the finger
+TYPOS_READ = 0.04  # share of names with a typo
 
 
-def statement(objects: Objects, rng: np.random.Generator) -> Sample:
+def statement(objects: Objects, rng: np.random.Generator) -> TextSample:
     """One or several named objects, present or not, each said to be somewhere or not here.
 
     The names are given, the places are learned: so the model looks for an object as it reads its
@@ -38,7 +36,7 @@ def statement(objects: Objects, rng: np.random.Generator) -> Sample:
         # Without the verb the word after the name already tells place or absence, so that they must
         # be known when the last word of the name is read.
         if len(labels) > 1 or is_plural:
-            text.give(words, labels, "").add(_told_apart(objects, labels, is_plural, is_kind))
+            text.give(words, labels, "").add(_distinguished(objects, labels, is_plural, is_kind))
             text.add(". " if i + 1 < count else ".")
             continue
         text.give(words, labels, "" if rng.random() < 0.6 else " is")
@@ -50,7 +48,9 @@ def statement(objects: Objects, rng: np.random.Generator) -> Sample:
     return text.sample("statement", DESCRIBE)
 
 
-def _told_apart(objects: Objects, labels: tuple[int, ...], is_plural: bool, is_kind: bool) -> str:
+def _distinguished(
+    objects: Objects, labels: tuple[int, ...], is_plural: bool, is_kind: bool
+) -> str:
     """What goes on after "the cubes" or, of several, "the cube": " are red and blue", " is red or
     blue", from left to right."""
     if not labels:

@@ -2,7 +2,6 @@
 left", "the nearest cube".
 
 Left, right, near and far are those of the picture; size is the area that is seen of a thing.
-Does not know about: pixels, tensors, tokenizers.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ of pieces.
 WordPiece, lower case, accents taken off. A word it was never told ("zebra") is spelt in pieces of
 one to three letters, so that every word of a Latin alphabet can be read, slips of the finger too;
 only other scripts are unknown to it.
-Does not know about: models, training.
 """
 
 from __future__ import annotations

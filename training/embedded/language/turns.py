@@ -2,7 +2,6 @@
 
 Several turns about one image share one forward: each sees the image and itself only (a block mask),
 with the positions it would have alone.
-Does not know about: models, training.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from flmm_sim.tabletop.tabletop import SceneObject
 from training.embedded.language.language import draw
-from training.embedded.language.samples import Sample
+from training.embedded.language.samples import TextSample
 
 PREFIX_TEXT = "USER: <image>"  # the LLaVA-1.5 template, cut after the image
 TURN_TEXT = "\n{prompt} ASSISTANT:"
@@ -59,14 +58,14 @@ class TurnPacker:
         ids = tokenizer(PREFIX_TEXT).input_ids
         self.prefix = ids[:-1] + ids[-1:] * image_tokens
 
-    def lead_ids(self, sample: Sample) -> list[int]:
+    def lead_ids(self, sample: TextSample) -> list[int]:
         """Tokens between the image and the answer: the turns before, and the prompt."""
         ids: list[int] = []
         for turn in sample.before:
             ids += self._prompt_ids(turn, bool(ids)) + self._answer(turn)[0]
         return ids + self._prompt_ids(sample, bool(ids))
 
-    def turn(self, sample: Sample) -> Tokens:
+    def turn(self, sample: TextSample) -> Tokens:
         """The conversation that ends with a sample, as tokens."""
         ids: list[int] = []
         wanted: list[int] = []
@@ -78,12 +77,12 @@ class TurnPacker:
             wanted += [t if keep else -100 for t, keep in zip(answer, learned, strict=True)]
         return ids, [*wanted[1:], -100]
 
-    def _prompt_ids(self, sample: Sample, is_later: bool) -> list[int]:
+    def _prompt_ids(self, sample: TextSample, is_later: bool) -> list[int]:
         text = (NEXT_TURN_TEXT if is_later else TURN_TEXT).format(prompt=sample.prompt)
         ids: list[int] = self._text.encode(text, add_special_tokens=False).ids
         return ids
 
-    def _answer(self, sample: Sample) -> tuple[list[int], list[bool]]:
+    def _answer(self, sample: TextSample) -> tuple[list[int], list[bool]]:
         """Tokens of the answer with the end token, and which are learned."""
         encoded = self._text.encode(sample.answer, add_special_tokens=False)
         learned = [not any(a <= start < b for a, b in sample.given) for start, _ in encoded.offsets]
@@ -107,7 +106,7 @@ class TurnPacker:
                 return turns
             turns.append(turn)
 
-    def pack(self, turns: Sequence[Sequence[Sample]]) -> Batch:
+    def pack(self, turns: Sequence[Sequence[TextSample]]) -> Batch:
         """One row an image; every turn sees the prefix and itself."""
         return self.packed([[self.turn(s) for s in samples] for samples in turns])
 

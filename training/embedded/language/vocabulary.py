@@ -1,9 +1,8 @@
 """The words of the tabletop's language: names, plurals, synonyms, uses, and words for what is never
 there.
 
-Strange words stand in phrases and questions about things that no table has, so that a name the
-model never heard means "not here" to it. `UNHEARD` ones are kept out of training, to measure that.
-Does not know about: sentences, tokenizers, pixels.
+Strange words stand in phrases and questions about things that no table has, so that an unknown
+name means "not here" to the model. `UNTRAINED_WORDS` are kept out of training, to measure that.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ STRANGE = (
     "child", "hand", "foot", "nose",
 )  # fmt: skip
 STRANGE_COLORS = ("pink", "brown", "gray", "grey", "golden", "silver", "cyan", "violet", "beige")
-UNHEARD = (
+UNTRAINED_WORDS = (
     "zebra", "pineapple", "stethoscope", "microwave", "penguin", "mango", "tractor", "toothbrush",
     "cactus", "headphones", "printer", "crocodile", "flashlight", "pretzel", "remote", "kangaroo",
     "broccoli", "calculator", "marker", "stool", "squirrel", "pepper", "tablet", "vase", "dolphin",

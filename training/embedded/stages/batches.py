@@ -1,7 +1,6 @@
 """Batches made ahead of the step that needs them, in worker processes, in order.
 
 A batch is a function of its step, so that a resumed run, and one with more workers, sees the same.
-Does not know about: what is in a batch.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Pace:
+class StagePlan:
     """How a stage trains: steps, images a step, the learning rate at its peak, the seed of its
     draws, and how many processes make batches ahead."""
 

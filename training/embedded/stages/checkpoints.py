@@ -1,7 +1,4 @@
-"""Checkpoints of a run that can be cut off at any time: written whole, replaced at once.
-
-Does not know about: what is trained.
-"""
+"""Checkpoints of a run that can be cut off at any time: written whole, replaced at once."""
 
 from __future__ import annotations
 

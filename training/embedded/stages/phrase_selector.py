@@ -3,8 +3,6 @@
 Answers of every kind are read by the frozen language model; a token is groundable where it belongs
 to a phrase that means an object of the scene. "the left", numbers, pronouns and things that are not
 there are not.
-
-Does not know about: masks, attention.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from transformers import LlavaForConditionalGeneration
 from flmm_ros.engine.heads.phrase_selector import THRESHOLD, PhraseSelector, selected_spans
 from flmm_sim.tabletop.tabletop import SceneObject
 from training.embedded.language.language import draw
-from training.embedded.language.samples import Sample
+from training.embedded.language.samples import TextSample
 from training.embedded.language.turns import TurnPacker
 from training.embedded.stages.lmm import FeatureSet, forward
 from training.evaluation.metrics import SpanMetrics
@@ -42,7 +40,7 @@ class TokenSet:
     lengths: tuple[int, ...]
 
 
-def labels_of(packer: TurnPacker, sample: Sample) -> list[bool]:
+def labels_of(packer: TurnPacker, sample: TextSample) -> list[bool]:
     """For each token of the answer whether it belongs to a phrase that means an object."""
     offsets = packer.offsets(sample.answer)
     spans = [m.text_span for m in sample.mentions if m.labels]
@@ -78,7 +76,7 @@ def read_answers(
     return TokenSet(torch.cat(states), torch.tensor(labels), tuple(lengths))
 
 
-def _answer(objects: Sequence[SceneObject], rng: np.random.Generator) -> Sample:
+def _answer(objects: Sequence[SceneObject], rng: np.random.Generator) -> TextSample:
     """A turn; no statement, which is a text to learn reading from and nobody's answer."""
     while True:
         sample = draw(objects, rng)

@@ -3,8 +3,6 @@
 Phrases are read as the engine reads them later: each alone, as the answer to the model's prompt, or
 inside a whole answer. What a phrase means is a set of objects: one, none, or, for "the cubes" and
 for "the cube" among several, all of them.
-
-Does not know about: heads, losses, masks.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from flmm_sim.tabletop.tabletop import SceneObject
 from training.embedded.language.language import MAKERS
 from training.embedded.language.neighbours import related_phrase
 from training.embedded.language.references import several, single
-from training.embedded.language.samples import Mention, Sample
+from training.embedded.language.samples import Mention, TextSample
 from training.embedded.language.spelling import misspelt
 from training.embedded.language.statements import DESCRIBE, TYPOS_READ
 from training.embedded.language.superlatives import superlative
@@ -61,7 +59,7 @@ class ReadingSet:
         return ReadingSet(*(part.to(device) for part in vars(self).values()))
 
 
-def phrase_alone(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> Sample:
+def phrase_alone(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> TextSample:
     """A phrase as the whole answer to the model's prompt."""
     choice = rng.random()
     compared = None
@@ -74,10 +72,10 @@ def phrase_alone(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> 
     else:
         words, labels = single(objects, rng, ABSENT)
     words = misspelt(words, rng, TYPOS_READ)
-    return Sample("phrase", DESCRIBE, words, (), (Mention((0, len(words)), labels),))
+    return TextSample("phrase", DESCRIBE, words, (), (Mention((0, len(words)), labels),))
 
 
-def turns_of(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> list[Sample]:
+def turns_of(objects: tuple[SceneObject, ...], rng: np.random.Generator) -> list[TextSample]:
     """What one image is read with: phrases alone, and phrases inside answers."""
     turns = [phrase_alone(objects, rng) for _ in range(PHRASES_ALONE)]
     for _ in range(ANSWERS):
@@ -103,7 +101,7 @@ def read(
     columns = torch.arange(first_image, first_image + grid * grid, device=model.device)
     view = View("image", torch.arange(grid * grid), (grid, grid), (0, 0, 1, 1))
 
-    def packed(start: int) -> _Packed:
+    def packed(start: int) -> _PackedReadings:
         return _pack(packer, data, range(start, min(start + IMAGES, len(data))), seed)
 
     parts: list[ReadingSet] = []
@@ -129,7 +127,7 @@ Spans = list[tuple[int, int, tuple[int, ...]]]  # begin, stop in the packed row;
 
 
 @dataclass(frozen=True)
-class _Packed:
+class _PackedReadings:
     """Turns about a few images, the spans of their phrases, and the rows to record [B, R]."""
 
     batch: Batch
@@ -137,7 +135,7 @@ class _Packed:
     rows: torch.Tensor
 
 
-def _pack(packer: TurnPacker, data: FeatureSet, index: range, seed: int) -> _Packed:
+def _pack(packer: TurnPacker, data: FeatureSet, index: range, seed: int) -> _PackedReadings:
     turns = [turns_of(data.objects[i], np.random.default_rng([seed, i])) for i in index]
     spans = tuple(_spans(packer, row) for row in turns)
     longest = max(sum(stop - begin for begin, stop, _ in row) for row in spans)
@@ -145,10 +143,10 @@ def _pack(packer: TurnPacker, data: FeatureSet, index: range, seed: int) -> _Pac
     for b, row in enumerate(spans):
         places = [p for begin, stop, _ in row for p in range(begin, stop)]
         rows[b, : len(places)] = torch.tensor(places)
-    return _Packed(packer.pack(turns), spans, rows)
+    return _PackedReadings(packer.pack(turns), spans, rows)
 
 
-def _spans(packer: TurnPacker, turns: list[Sample]) -> Spans:
+def _spans(packer: TurnPacker, turns: list[TextSample]) -> Spans:
     """Where every mention stands, and the labels it means."""
     spans = []
     at = len(packer.prefix)

@@ -1,12 +1,10 @@
-"""What the refiner's image encoder is told about the image itself, before any phrase: what lies in
-every cell, of which colour, and where the middle of that thing is.
+"""Pre-trains the refiner's image encoder: the kind and colour of the object in every cell, and the
+offset to its centre.
 
-A real refiner brings SAM's image encoder, which has seen the world before it sees a phrase. The
-embedded one starts from nothing, and masks alone teach it too slowly to tell a mug from a cube of
-the same colour, or two mugs from each other. So it is trained on that first, and frozen while the
-heads train, as SAM's is in the original. The probe that asks it is thrown away.
-
-Does not know about: phrases, language models.
+A real refiner brings SAM's pre-trained image encoder. The embedded one starts from random weights,
+and masks alone teach it too slowly to distinguish a mug from a cube of the same colour, or two mugs
+from each other. So it is pre-trained here and frozen while the heads train, as SAM's is in the
+original. The linear probe on top is discarded.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from torch.nn import functional as F
 
 from flmm_ros.engine.heads.mask_refiner import MaskRefiner
 from flmm_sim.tabletop.tabletop import ALL_KINDS, COLORS, HEIGHT_PX, WIDTH_PX
-from training.embedded.stages.batches import Pace, ahead
+from training.embedded.stages.batches import StagePlan, ahead
 from training.embedded.stages.checkpoints import resume, save
 from training.embedded.stages.scenes import SceneSet
 
@@ -33,7 +31,7 @@ COLOR_NAMES = tuple(COLORS)
 
 
 @dataclass(frozen=True)
-class Sights:
+class CellTruth:
     """The truth of every cell of B images: kind and color int64 [B, r, c], 0 for the table; offset
     float32 [B, 2, r, c], from the cell to the middle of its thing, x and y, in OFFSET_PX."""
 
@@ -41,17 +39,17 @@ class Sights:
     color: torch.Tensor
     offset: torch.Tensor
 
-    def mirrored(self) -> Sights:
+    def mirrored(self) -> CellTruth:
         """The same seen in a mirror."""
         turn = torch.tensor([-1.0, 1.0])[:, None, None]
-        return Sights(self.kind.flip(2), self.color.flip(2), self.offset.flip(3) * turn)
+        return CellTruth(self.kind.flip(2), self.color.flip(2), self.offset.flip(3) * turn)
 
-    def to(self, device: torch.device) -> Sights:
+    def to(self, device: torch.device) -> CellTruth:
         """The same on a device."""
-        return Sights(*(part.to(device, non_blocking=True) for part in vars(self).values()))
+        return CellTruth(*(part.to(device, non_blocking=True) for part in vars(self).values()))
 
 
-class SightProbe(nn.Module):
+class RefinerProbe(nn.Module):
     """Names kind and colour in every cell of the refiner's image features, and points at the middle
     of the thing."""
 
@@ -75,7 +73,7 @@ class SightProbe(nn.Module):
         seen = self.linear(features)[:, :, : len(self.rows), : len(self.columns)]
         return tuple(seen.split(self.parts, dim=1))
 
-    def loss(self, features: torch.Tensor, truth: Sights) -> torch.Tensor:
+    def loss(self, features: torch.Tensor, truth: CellTruth) -> torch.Tensor:
         """Cross entropy of kind and colour, and the offset's distance on things."""
         kind, color, offset = self(features)
         there = (truth.kind > 0)[:, None].float()
@@ -86,7 +84,7 @@ class SightProbe(nn.Module):
             + (apart * there).sum() / there.sum().clamp_min(1)
         )
 
-    def truth(self, scenes: SceneSet, index: np.ndarray) -> Sights:
+    def truth(self, scenes: SceneSet, index: np.ndarray) -> CellTruth:
         """What is at the centre of every cell of some scenes."""
         at = np.ix_(self.rows, self.columns)
         kinds, colors, offsets = [], [], []
@@ -100,19 +98,19 @@ class SightProbe(nn.Module):
             colors.append(cells[..., 1].astype(np.int64))
             here = np.stack(np.meshgrid(self.columns, self.rows), axis=0)
             offsets.append((cells[..., 2:].transpose(2, 0, 1) - here) / OFFSET_PX)
-        return Sights(
+        return CellTruth(
             torch.from_numpy(np.stack(kinds)),
             torch.from_numpy(np.stack(colors)),
             torch.from_numpy(np.stack(offsets).astype(np.float32)),
         )
 
 
-def train_sight(
+def train_refiner_encoder(
     refiner: MaskRefiner,
     scenes: SceneSet,
     unseen: SceneSet,
     checkpoint: Path,
-    pace: Pace,
+    plan: StagePlan,
 ) -> dict[str, float]:
     """Trains the refiner's image encoder in place; the stand-in for SAM's pre-training. Resumable.
 
@@ -120,26 +118,26 @@ def train_sight(
     """
     encoder = refiner.image_encoder
     device = next(encoder.parameters()).device
-    probe = SightProbe(refiner).to(device)
+    probe = RefinerProbe(refiner).to(device)
     both = nn.ModuleList([encoder, probe])
-    optimizer = torch.optim.AdamW(both.parameters(), pace.peak_rate, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(both.parameters(), plan.peak_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, pace.peak_rate, total_steps=pace.steps, pct_start=0.1
+        optimizer, plan.peak_rate, total_steps=plan.steps, pct_start=0.1
     )
     first = resume(checkpoint, both, optimizer, schedule)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     total = torch.zeros((), device=device)
 
-    def drawn(step: int) -> tuple[torch.Tensor, Sights]:
-        rng = np.random.default_rng([pace.seed, step])
-        index = rng.integers(0, len(scenes), pace.images)
+    def drawn(step: int) -> tuple[torch.Tensor, CellTruth]:
+        rng = np.random.default_rng([plan.seed, step])
+        index = rng.integers(0, len(scenes), plan.images)
         truth, rgb = probe.truth(scenes, index), scenes.rgb[index]
         if step % 2:  # every other batch mirrored
             truth, rgb = truth.mirrored(), rgb[:, :, ::-1]
-        gain = torch.from_numpy(rng.uniform(0.9, 1.1, (pace.images, 3, 1, 1)).astype(np.float32))
+        gain = torch.from_numpy(rng.uniform(0.9, 1.1, (plan.images, 3, 1, 1)).astype(np.float32))
         return refiner.pixels(list(rgb)) * gain, truth
 
-    for step, (pixels, truth) in ahead(drawn, range(first, pace.steps), pace.workers):
+    for step, (pixels, truth) in ahead(drawn, range(first, plan.steps), plan.workers):
         encoder.train()
         x = pixels.to(device).contiguous(memory_format=torch.channels_last)
         loss = probe.loss(encoder(x), truth.to(device))
@@ -150,17 +148,21 @@ def train_sight(
         schedule.step()
         total += loss.detach()
         if step % 50 == 49:
-            log.info("sight step %d/%d loss %.3f", step + 1, pace.steps, total.item() / 50)
+            log.info(
+                "refiner encoder step %d/%d loss %.3f", step + 1, plan.steps, total.item() / 50
+            )
             total.zero_()
         if step % 250 == 249:
-            log.info("sight unseen %s", sight_accuracy(refiner, probe, unseen))
+            log.info("refiner encoder, unseen scenes: %s", refiner_accuracy(refiner, probe, unseen))
             save(checkpoint, both, optimizer, schedule, step + 1)
     encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return sight_accuracy(refiner, probe, unseen)
+    return refiner_accuracy(refiner, probe, unseen)
 
 
 @torch.no_grad()
-def sight_accuracy(refiner: MaskRefiner, probe: SightProbe, unseen: SceneSet) -> dict[str, float]:
+def refiner_accuracy(
+    refiner: MaskRefiner, probe: RefinerProbe, unseen: SceneSet
+) -> dict[str, float]:
     """Shares of cells whose kind and colour are right, on things, and of table cells left alone."""
     refiner.image_encoder.eval()
     right: dict[str, list[torch.Tensor]] = {"kind": [], "color": [], "table": []}

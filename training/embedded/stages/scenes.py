@@ -3,7 +3,6 @@
 A cache directory holds chunks of `CHUNK` consecutive seeds, `plain_SEED.npz` and
 `crowded_SEED.npz`, with every picture as lossless WebP: some 7 kB a scene. A chunk is written whole
 or not at all, so that an interrupted run goes on where it stopped.
-Does not know about: models, text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """One HTML page of an evaluation: the scores, and the best, the worst and random phrases.
 
 The page stands alone (pictures inside, no scripts, nothing from the network). All text is escaped.
-Does not know about: models, how cases were measured.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from flmm_ros.report.style import STYLE
 from training.evaluation.cases import Case
 from training.evaluation.pages.tables import ScoreTable
 
-# RGB, told apart by people with colour-blindness too.
+# RGB, distinguishable to people with colour-blindness too.
 RIGHT, TOO_MUCH, MISSED = (0, 158, 115), (230, 120, 0), (60, 130, 255)
 _OPACITY = 0.6
 _MORE_STYLE = """

@@ -1,7 +1,4 @@
-"""Pictures of an evaluation. matplotlib is only needed here, and only when a picture is asked for.
-
-Does not know about: models, how the numbers came about.
-"""
+"""Plots of an evaluation; matplotlib is imported only when one is asked for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The page of a tabletop evaluation: the same cards as for published data, with simulated scenes.
 
 A scene becomes a sample as a data set's would be: its things by name and by place ("the mug left of
-the blue cube"), and things that are not there. Does not know about: what else is examined.
+the blue cube"), and things that are not there.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from flmm_ros.engine.grounder import Grounder
 from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
 from training.data.rle import Rle
 from training.data.sample import GroundingSample, PhraseTruth, joined
-from training.embedded.evaluation.evaluation import absent_names
+from training.embedded.evaluation.tabletop import absent_names
 from training.embedded.language.neighbours import related_phrase
 from training.evaluation.cases import Case
-from training.evaluation.measuring import Reader, cases_of
+from training.evaluation.measuring import SampleReader, cases_of
 from training.evaluation.pages.page import ShownCase, choose, render_page
 from training.evaluation.pages.tables import ScoreTable
 
@@ -70,7 +70,7 @@ def write_scene_page(
 ) -> None:
     """Writes evaluation.md and index.html: the numbers `rows`, and the worst, random and best
     phrases of the first scenes."""
-    reader = Reader(grounder, "apart")
+    reader = SampleReader(grounder, "apart")
     some = range(scenes.first, min(scenes.stop, scenes.first + SCENES))
     crowded = "Crowded tabletop" if scenes.is_crowded else "Tabletop"
     title = f"{crowded} scenes {scenes.first}:{scenes.stop}"
@@ -101,7 +101,7 @@ def write_scene_page(
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
-def _shown(case: Case, truth: TabletopScene, reader: Reader) -> ShownCase:
+def _shown(case: Case, truth: TabletopScene, reader: SampleReader) -> ShownCase:
     sample = sample_of(truth)
     found = reader.ground(sample, truth.rgb)[case.number]
     mask = sample.phrases[case.number].mask.decode()

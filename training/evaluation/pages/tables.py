@@ -1,7 +1,6 @@
 """Scores as a table: ours first, published ones below, for people, Markdown and the page.
 
 Scores are shares of one in JSON and percent in tables, as papers print them.
-Does not know about: how anything is measured.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 What cannot be used (a broken image, words the model has no token for) is replaced by the next
 sample; that one says what it stands in for, and the run counts and names it.
-Does not know about: losses, heads' weights, checkpoints.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ REPLACEMENTS = 100  # broken samples in a row before the data as a whole is call
 
 
 @dataclass(frozen=True)
-class ReadyInput:
+class FrozenInput:
     """What the frozen parts need of one sample.
 
     image_args: of the language model, with a batch axis of one. pixels: of the refiner's image
@@ -52,7 +51,7 @@ class ReadyInput:
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReadySample:
     """One sample, ready: truth, and what the heads will look at or what makes it.
 
     Exactly one of `given` and `reading` is there. sample: as the data set gives it. left_out: names
@@ -61,15 +60,15 @@ class Ready:
 
     sample: GroundingSample
     truth: SampleTruth
-    given: ReadyInput | None = None
+    given: FrozenInput | None = None
     reading: SampleReading | None = None
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-class Source(Protocol):
+class ReadingSource(Protocol):
     """Where readings come from: prepared for the frozen parts, or kept in a cache."""
 
-    def ready(self, sample: GroundingSample, phrases: Sequence[int]) -> Ready:
+    def ready(self, sample: GroundingSample, phrases: Sequence[int]) -> ReadySample:
         """A sample with the chosen phrases.
 
         Raises:
@@ -85,13 +84,13 @@ class FrozenSource:
     lmm: Lmm
     refiner: MaskRefiner
 
-    def ready(self, sample: GroundingSample, phrases: Sequence[int]) -> Ready:
+    def ready(self, sample: GroundingSample, phrases: Sequence[int]) -> ReadySample:
         truth = truth_of(sample, phrases)
-        return Ready(sample, truth, given=self.given(sample, load_rgb(sample), phrases))
+        return ReadySample(sample, truth, given=self.given(sample, load_rgb(sample), phrases))
 
     def given(
         self, sample: GroundingSample, rgb: NDArray[np.uint8], phrases: Sequence[int]
-    ) -> ReadyInput:
+    ) -> FrozenInput:
         """The input of the frozen parts, from the image RGB uint8 [H, W, 3]."""
         # The original asks the same of every data set; a model may want other words for it.
         asked = self.lmm.config.prompt if sample.prompt == DESCRIBE else sample.prompt
@@ -104,7 +103,7 @@ class FrozenSource:
         groundable = torch.zeros(stop - first)
         for start, end in spans[len(wanted) :]:
             groundable[start - first : end - first] = 1
-        return ReadyInput(
+        return FrozenInput(
             self.lmm.prepare(rgb),
             self.refiner.pixels([rgb])[0],
             sample.size_hw,
@@ -134,7 +133,7 @@ def usable_phrases(sample: GroundingSample, *, absent: bool) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class PhraseSampling:
     """How phrases are drawn: at most `most` of a sample, absent ones or not; every one of them in
     the order of the sample where `most` is 0."""
 
@@ -160,7 +159,9 @@ class Drawing:
 class ReadySamples(Dataset[Any]):
     """Several data sets as one, ready by draw (epoch, index)."""
 
-    def __init__(self, data: Sequence[DataSet], source: Source, drawing: Drawing) -> None:
+    def __init__(
+        self, data: Sequence[DataSet], source: ReadingSource, drawing: PhraseSampling
+    ) -> None:
         self.data, self.source, self.drawing = list(data), source, drawing
         self._ends = list(np.cumsum([len(each) for each in self.data]))
 
@@ -173,7 +174,7 @@ class ReadySamples(Dataset[Any]):
         before = self._ends[which - 1] if which else 0
         return self.data[which][int(index - before)]
 
-    def __getitem__(self, draw: Draw) -> Ready:
+    def __getitem__(self, draw: Draw) -> ReadySample:
         epoch, index = draw
         left_out: list[tuple[str, str]] = []
         for _ in range(REPLACEMENTS):
@@ -192,7 +193,9 @@ class ReadySamples(Dataset[Any]):
         )
 
 
-def ready_loader(samples: ReadySamples, steps: StepRange, workers: int) -> DataLoader[list[Ready]]:
+def ready_loader(
+    samples: ReadySamples, steps: StepRange, workers: int
+) -> DataLoader[list[ReadySample]]:
     """The forwards of some steps, each a list of ready samples."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive a fork
     return DataLoader(
@@ -211,7 +214,7 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def ready_on(ready: Ready, device: torch.device) -> Ready:
+def ready_on(ready: ReadySample, device: torch.device) -> ReadySample:
     """What the heads need of it, on a device; inputs of the frozen parts go there on their own."""
     reading = None if ready.reading is None else ready.reading.to(device)
     return dataclasses.replace(ready, truth=ready.truth.to(device), reading=reading)

@@ -1,7 +1,4 @@
-"""What a run leaves behind: head files with their provenance, and a model file beside them.
-
-Does not know about: how they were trained.
-"""
+"""What a run leaves behind: head files with their provenance, and a model file beside them."""
 
 from __future__ import annotations
 

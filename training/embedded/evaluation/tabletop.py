@@ -3,9 +3,7 @@
 Every object of a scene is asked for by "the <colour> <kind>", together with as many absent phrases
 (masks, presence, calibration, false alarms) and names nobody taught it, every kind of which several
 lie there by "the <kind>" (ambiguity), some things by their place or size ("the mug left of the blue
-cube"). What it says is examined in conversation.py.
-
-Does not know about: how the model was trained.
+cube"). What it says is evaluated in conversation.py.
 """
 
 from __future__ import annotations
@@ -21,42 +19,42 @@ from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.scene import Scene
 from flmm_sim.tabletop.tabletop import ALL_KINDS, COLORS, KINDS, Tabletop, TabletopScene
 from training.embedded.evaluation.conversation import (
-    examine_answers,
-    examine_conversation,
-    examine_phrases,
+    evaluate_answers,
+    evaluate_conversation,
+    evaluate_phrase_finding,
 )
-from training.embedded.evaluation.examination import Compared, Crowd, Examination
+from training.embedded.evaluation.results import AmbiguousPhrase, ComparativePhrase, TabletopResults
 from training.embedded.language.neighbours import related_phrase
 from training.embedded.language.samples import pick
 from training.embedded.language.spelling import misspelt
 from training.embedded.language.superlatives import superlative
-from training.embedded.language.vocabulary import UNHEARD
+from training.embedded.language.vocabulary import UNTRAINED_WORDS
 
 MATCH_IOU = 0.5  # a candidate above it lies on the thing
 
 
-def examine(
+def evaluate_scenes(
     grounder: Grounder,
     first: int,
     stop: int,
     *,
     with_answers: bool = True,
     is_crowded: bool = False,
-) -> Examination:
-    """Examines the scenes of seeds first..stop-1, the plain or the crowded ones."""
-    notes = Examination()
+) -> TabletopResults:
+    """Evaluates the scenes of seeds first..stop-1, the plain or the crowded ones."""
+    notes = TabletopResults()
     with Tabletop() as table:
         for seed in track(range(first, stop), description="scenes"):
             truth = table.render_crowd(seed) if is_crowded else table.render(seed)
             scene = grounder.open(truth.rgb)
-            examine_names(notes, scene, truth, ALL_KINDS if is_crowded else KINDS)
-            examine_unheard(notes, scene, truth)
-            examine_crowds(notes, scene, truth)
-            examine_compared(notes, scene, truth)
+            evaluate_names(notes, scene, truth, ALL_KINDS if is_crowded else KINDS)
+            evaluate_untrained_words(notes, scene, truth)
+            evaluate_ambiguous(notes, scene, truth)
+            evaluate_comparatives(notes, scene, truth)
             if with_answers:
-                examine_answers(notes, scene, truth)
-                examine_conversation(notes, scene, truth)
-                examine_phrases(notes, grounder, truth)
+                evaluate_answers(notes, scene, truth)
+                evaluate_conversation(notes, scene, truth)
+                evaluate_phrase_finding(notes, grounder, truth)
     return notes
 
 
@@ -78,8 +76,8 @@ def absent_names(
     return names
 
 
-def examine_names(
-    notes: Examination, scene: Scene, truth: TabletopScene, all_kinds: Sequence[str] = KINDS
+def evaluate_names(
+    notes: TabletopResults, scene: Scene, truth: TabletopScene, all_kinds: Sequence[str] = KINDS
 ) -> None:
     """Present and absent things by their full names."""
     rng = np.random.default_rng([truth.seed, 1])
@@ -103,11 +101,11 @@ def examine_names(
             notes.false_alarms.append(found.is_ambiguous)
 
 
-def examine_unheard(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
-    """A thing by a name that no training text has, and one that is there with a slip of the
-    finger in its name."""
+def evaluate_untrained_words(notes: TabletopResults, scene: Scene, truth: TabletopScene) -> None:
+    """A thing by a name that no training text has, and one that is there with a
+    typo in its name."""
     rng = np.random.default_rng([truth.seed, 6])
-    word, color = pick(rng, UNHEARD), pick(rng, truth.objects).color
+    word, color = pick(rng, UNTRAINED_WORDS), pick(rng, truth.objects).color
     meant = pick(rng, truth.objects)
     phrases = [f"the {word}", f"the {color} {word}", f"the {misspelt(meant.name, rng, 1.0)}"]
     try:
@@ -122,16 +120,16 @@ def examine_unheard(notes: Examination, scene: Scene, truth: TabletopScene) -> N
     notes.misspelt.append(float(overlap / max(union, 1)))
 
 
-def examine_crowds(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
+def evaluate_ambiguous(notes: TabletopResults, scene: Scene, truth: TabletopScene) -> None:
     """ "the <kind>" where several of a kind lie."""
     kinds = [o.kind for o in truth.objects]
     crowds = [kind for kind in ALL_KINDS if kinds.count(kind) > 1]
     for kind, found in zip(crowds, scene.ground([f"the {k}" for k in crowds]), strict=True):
-        notes.crowds.append(crowd_of(found, truth, kind))
+        notes.crowds.append(ambiguous_phrase(found, truth, kind))
 
 
-def examine_compared(notes: Examination, scene: Scene, truth: TabletopScene) -> None:
-    """Things told from others by their place or size, up to two of each sort."""
+def evaluate_comparatives(notes: TabletopResults, scene: Scene, truth: TabletopScene) -> None:
+    """Things distinguished by their place or size, up to two of each sort."""
     rng = np.random.default_rng([truth.seed, 5])
     for sort, draw in (("relation", related_phrase), ("superlative", superlative)):
         drawn = dict(filter(None, (draw(truth.objects, rng) for _ in range(4))))
@@ -142,14 +140,14 @@ def examine_compared(notes: Examination, scene: Scene, truth: TabletopScene) -> 
             mask = truth.mask(meant)
             overlap = float((grounding.mask & mask).sum() / max((grounding.mask | mask).sum(), 1))
             alike = sum(o.kind == meant.kind for o in truth.objects)
-            notes.compared.append(Compared(sort, overlap, alike > 1))
+            notes.compared.append(ComparativePhrase(sort, overlap, alike > 1))
 
 
-def crowd_of(found: Grounding, truth: TabletopScene, kind: str) -> Crowd:
+def ambiguous_phrase(found: Grounding, truth: TabletopScene, kind: str) -> AmbiguousPhrase:
     """A grounding of "the <kind>" against all things of that kind."""
     masks = [truth.mask(o) for o in truth.objects if o.kind == kind]
     matched = sum(
         any((c.mask & m).sum() > MATCH_IOU * (c.mask | m).sum() for c in found.candidates)
         for m in masks
     )
-    return Crowd(len(masks), len(found.candidates), matched)
+    return AmbiguousPhrase(len(masks), len(found.candidates), matched)

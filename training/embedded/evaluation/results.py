@@ -1,7 +1,4 @@
-"""Everything noted while a model is examined on scenes, and the numbers made of it.
-
-Does not know about: how a scene is examined.
-"""
+"""Everything recorded while a model is evaluated on scenes, and the numbers made of it."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from training.evaluation.metrics import (
 
 
 @dataclass(frozen=True)
-class Crowd:
+class AmbiguousPhrase:
     """A phrase that fits several things: how many, how many candidates came, how many of the
     things have a candidate on them."""
 
@@ -32,7 +29,7 @@ class Crowd:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparativePhrase:
     """A phrase that picks one thing by its place or size: "the mug left of the blue cube". iou: of
     its mask; is_contested: other things of that kind lie there, so that the kind does not tell."""
 
@@ -42,7 +39,7 @@ class Compared:
 
 
 @dataclass
-class Examination:
+class TabletopResults:
     """Notes on phrases (masks, presence, score), crowds, answers, conversations and words."""
 
     masks: MaskMetrics = field(default_factory=MaskMetrics)
@@ -51,10 +48,10 @@ class Examination:
     right: list[bool] = field(default_factory=list)
     said_absent: list[bool] = field(default_factory=list)
     is_absent: list[bool] = field(default_factory=list)
-    crowds: list[Crowd] = field(default_factory=list)
-    compared: list[Compared] = field(default_factory=list)
+    crowds: list[AmbiguousPhrase] = field(default_factory=list)
+    compared: list[ComparativePhrase] = field(default_factory=list)
     unheard: list[bool] = field(default_factory=list)  # words of no training text: said absent
-    misspelt: list[float] = field(default_factory=list)  # IoU of names with a slip of the finger
+    misspelt: list[float] = field(default_factory=list)  # IoU of names with a typo
     false_alarms: list[bool] = field(default_factory=list)  # one thing meant, several reported
     answers: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
     conversations: list[list[bool]] = field(default_factory=list)  # turns after the first
@@ -63,7 +60,7 @@ class Examination:
     mistakes: list[str] = field(default_factory=list)
 
     def summary(self) -> dict[str, object]:
-        """All metrics as plain numbers; what was not examined has n = 0."""
+        """All metrics as plain numbers; what was not evaluated has n = 0."""
         kinds = {k: share(v) for k, v in sorted(self.answers.items())}
         questions = [r for k in QUESTION_KINDS for r in self.answers.get(k, [])]
         bins = score_bins(self.scores, self.right)

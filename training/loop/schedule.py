@@ -1,7 +1,4 @@
-"""How fast the heads learn: warm-up and cosine, and weights averaged over steps.
-
-Does not know about: losses, data.
-"""
+"""How fast the heads learn: warm-up and cosine, and weights averaged over steps."""
 
 from __future__ import annotations
 
