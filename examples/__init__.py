@@ -1,1 +1,1 @@
-"""Programs to read and to copy."""
+"""Programs to read and to copy; examples/README.md says what each shows."""

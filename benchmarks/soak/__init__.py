@@ -1,1 +1,1 @@
-"""The node at work while everything around it goes wrong."""
+"""The node under disturbances for minutes: nothing may be lost, stale or grow."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks.soak.soak import main
+from benchmarks.soak.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
-"""The soak's camera and clock: numbered pictures at a rate, on a clock that can be set back.
+"""The soak's camera and clock: numbered images at a rate, on a clock that can be set back.
 
-The pictures are scenes of the tabletop, rendered once; each that goes out has its number in its
-pixels and the simulated time in its header.
+The images are scenes of the tabletop, rendered once; each has its number in its pixels and the
+simulated time in its header.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from benchmarks.soak.event_log import Frame, Ledger
-from benchmarks.soak.frame_number import with_number
+from benchmarks.soak.event_log import EventLog, PublishedImage
+from benchmarks.soak.image_number import with_number
 from flmm_ros.ros.messages.conversions import image_to_msg
 
 CLOCK_PERIOD_S = 0.05
-SCENE_PICTURES = 20  # of one scene, before the next is shown
+IMAGES_PER_SCENE = 20
 FRAME_ID = "camera_color_optical_frame"
 
 
@@ -50,17 +50,17 @@ class SimulatedClock:
 
 
 class SoakCamera:
-    """Publishes pictures on `image` and the time on /clock, on a thread of its own.
+    """Publishes images on `image` and the time on /clock, on a thread of its own.
 
     Args:
         pictures: RGB uint8 [H, W, 3], shown in turn.
     """
 
     def __init__(
-        self, node: Node, pictures: Sequence[NDArray[np.uint8]], rate_hz: float, ledger: Ledger
+        self, node: Node, pictures: Sequence[NDArray[np.uint8]], rate_hz: float, log: EventLog
     ) -> None:
         self._namespace = node.get_namespace()
-        self._pictures, self._ledger = pictures, ledger
+        self._pictures, self._log = pictures, log
         self._period_s = 1.0 / rate_hz
         self.clock = SimulatedClock()
         self._ticks = node.create_publisher(Clock, "/clock", 10)
@@ -77,8 +77,8 @@ class SoakCamera:
     def start(
         self, reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE, *, kind: Any = Image
     ) -> None:
-        """Offers the topic, in place of the publisher there is: as a driver that is restarted, a
-        participant of its own."""
+        """Offers the topic, in place of the present publisher: as a restarted driver would, with a
+        DDS participant of its own."""
         self.stop()
         context = Context()
         context.init()
@@ -89,12 +89,12 @@ class SoakCamera:
             self._publisher = driver.create_publisher(kind, "image", profile)
 
     def stop(self) -> None:
-        """Goes silent and leaves the topic."""
+        """Leaves the topic."""
         with self._lock:
             self._stop()
 
     def freeze(self) -> None:
-        """Goes silent but stays on the topic, as a driver that hangs."""
+        """Stops publishing but stays on the topic, as a driver that hangs."""
         with self._lock:
             self._publisher, self._frozen = None, self._publisher
 
@@ -126,18 +126,18 @@ class SoakCamera:
             if now_s >= next_picture_s:
                 next_picture_s = max(next_picture_s + self._period_s, now_s)
                 with self._lock:
-                    self._show()
+                    self._publish()
             self._is_over.wait(max(0.0, min(next_picture_s, next_tick_s) - time.monotonic()))
 
-    def _show(self) -> None:
+    def _publish(self) -> None:
         if self._publisher is None or self._publisher.msg_type is CompressedImage:
             return
         self._number += 1
-        picture = self._pictures[self._number // SCENE_PICTURES % len(self._pictures)]
+        picture = self._pictures[self._number // IMAGES_PER_SCENE % len(self._pictures)]
         stamp_ns, jumps = self.clock.read()
         header = Header(stamp=_to_time(stamp_ns), frame_id=FRAME_ID)
         msg = image_to_msg(with_number(picture, self._number), header)
-        self._ledger.show(Frame(self._number, stamp_ns, time.monotonic(), jumps))
+        self._log.record_image(PublishedImage(self._number, stamp_ns, time.monotonic(), jumps))
         self._publisher.publish(msg)
 
 

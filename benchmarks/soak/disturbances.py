@@ -1,5 +1,4 @@
-"""What goes wrong during a soak, one after another, and whether the node says so and recovers.
-"""
+"""What goes wrong during a soak, one disturbance after another, and whether the node recovers."""
 
 from __future__ import annotations
 
@@ -12,9 +11,9 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 
 from benchmarks.soak.camera import SoakCamera
-from benchmarks.soak.event_log import IN_FLIGHT_S, Ledger
-from benchmarks.soak.node_process import SoakProcess
+from benchmarks.soak.event_log import IN_FLIGHT_S, EventLog
 from benchmarks.soak.robot import SoakRobot
+from benchmarks.soak.soak_process import SoakProcess
 
 DIAGNOSIS_S = 15.0  # diagnostics come once a second; a silent camera is reported after five
 RECOVERY_S = 60.0
@@ -24,20 +23,20 @@ _POLL_S = 0.1
 
 
 @dataclass(frozen=True)
-class World:
-    """All that can be disturbed."""
+class SoakParts:
+    """Everything around the node that can be disturbed, and the event log."""
 
     process: SoakProcess
     robot: SoakRobot
     camera: SoakCamera
-    ledger: Ledger
+    log: EventLog
 
 
 @dataclass(frozen=True)
-class Event:
-    """One disturbance that happened. diagnosed: what /diagnostics said about it; None where nothing
-    had to be said, "" where nothing was. recovered_s: from its end to the first command answered
-    that was sent after it; None where that took more than RECOVERY_S."""
+class DisturbanceResult:
+    """One disturbance. diagnosed: what /diagnostics said about it; None where nothing had to be
+    said, "" where nothing was although it had to be. recovered_s: from its end to the first answer
+    to a command sent after it; None where that took more than RECOVERY_S."""
 
     name: str
     at_s: float
@@ -47,21 +46,21 @@ class Event:
 
     @property
     def is_fine(self) -> bool:
-        """Named where it had to be, and over."""
+        """Named where it had to be, and recovered from."""
         return self.diagnosed != "" and self.recovered_s is not None
 
 
-def happen(name: str, world: World) -> Event:
-    """Lets one of DISTURBANCES happen and waits until the node answers again."""
+def run_disturbance(name: str, parts: SoakParts) -> DisturbanceResult:
+    """Causes one of DISTURBANCES and waits until the node answers again."""
     start_s = time.monotonic()
-    diagnosed = DISTURBANCES[name](world)
+    diagnosed = DISTURBANCES[name](parts)
     end_s = time.monotonic()
     recovered_s = None
     while recovered_s is None and time.monotonic() < end_s + RECOVERY_S:
-        world.process.check()
-        recovered_s = world.ledger.ok_since(end_s)
+        parts.process.check()
+        recovered_s = parts.log.first_ok_since(end_s)
         time.sleep(_POLL_S)
-    return Event(
+    return DisturbanceResult(
         name,
         start_s,
         end_s - start_s,
@@ -70,104 +69,104 @@ def happen(name: str, world: World) -> Event:
     )
 
 
-def _diagnosis(world: World, pattern: str, since_s: float) -> str:
+def _diagnosed(parts: SoakParts, pattern: str, since_s: float) -> str:
     """The first message of /diagnostics since then that fits; empty where none does in time."""
     while time.monotonic() < since_s + DIAGNOSIS_S:
-        world.process.check()
-        for text in world.robot.diagnosed_since(since_s):
+        parts.process.check()
+        for text in parts.robot.diagnosed_since(since_s):
             if re.search(pattern, text):
                 return text
         time.sleep(_POLL_S)
     return ""
 
 
-def _camera_leaves(world: World) -> str:
+def _camera_leaves(parts: SoakParts) -> str:
     start_s = time.monotonic()
-    world.camera.stop()
-    said = _diagnosis(world, "nobody publishes", start_s)
-    world.camera.start()
+    parts.camera.stop()
+    said = _diagnosed(parts, "nobody publishes", start_s)
+    parts.camera.start()
     return said
 
 
-def _camera_hangs(world: World) -> str:
+def _camera_hangs(parts: SoakParts) -> str:
     start_s = time.monotonic()
-    world.camera.freeze()
-    said = _diagnosis(world, "problem: the newest image .* old", start_s)
-    world.camera.thaw()
+    parts.camera.freeze()
+    said = _diagnosed(parts, "problem: the newest image .* old", start_s)
+    parts.camera.thaw()
     return said
 
 
-def _camera_of_another_type(world: World) -> str:
+def _camera_of_another_type(parts: SoakParts) -> str:
     start_s = time.monotonic()
-    world.camera.start(kind=CompressedImage)
-    said = _diagnosis(world, "CompressedImage.*image_transport", start_s)
-    world.camera.start()
+    parts.camera.start(kind=CompressedImage)
+    said = _diagnosed(parts, "CompressedImage.*image_transport", start_s)
+    parts.camera.start()
     return said
 
 
-def _camera_best_effort(world: World) -> None:
+def _camera_best_effort(parts: SoakParts) -> None:
     """The node may be subscribed reliably, which does not match; it has to notice."""
-    world.camera.start(ReliabilityPolicy.BEST_EFFORT)
+    parts.camera.start(ReliabilityPolicy.BEST_EFFORT)
 
 
-def _camera_reliable(world: World) -> None:
-    world.camera.start(ReliabilityPolicy.RELIABLE)
+def _camera_reliable(parts: SoakParts) -> None:
+    parts.camera.start(ReliabilityPolicy.RELIABLE)
 
 
-def _clock_back(world: World) -> None:
-    world.camera.clock.set_back(CLOCK_BACK_S)
-    world.ledger.jump(time.monotonic())
+def _clock_back(parts: SoakParts) -> None:
+    parts.camera.clock.set_back(CLOCK_BACK_S)
+    parts.log.record_clock_jump(time.monotonic())
 
 
-def _pause(world: World) -> str:
-    world.robot.change("deactivate")
+def _pause(parts: SoakParts) -> str:
+    parts.robot.change("deactivate")
     inactive_s = time.monotonic()
-    said = _diagnosis(world, "inactive", inactive_s)
-    world.ledger.pause(inactive_s, time.monotonic())
-    world.robot.change("activate")
+    said = _diagnosed(parts, "inactive", inactive_s)
+    parts.log.record_inactive(inactive_s, time.monotonic())
+    parts.robot.change("activate")
     return said
 
 
-def _reload(world: World) -> str:
+def _reload(parts: SoakParts) -> str:
     """Every other configure fails on purpose: the reason is to be named, and it is repeated."""
-    world.robot.change("deactivate")
+    parts.robot.change("deactivate")
     inactive_s, said = time.monotonic(), ""
-    world.robot.change("cleanup")
-    if not world.robot.change("configure"):
-        said = _diagnosis(world, "configure failed: .* on purpose", inactive_s)
-        world.robot.change("configure")
+    parts.robot.change("cleanup")
+    if not parts.robot.change("configure"):
+        said = _diagnosed(parts, "configure failed: .* on purpose", inactive_s)
+        parts.robot.change("configure")
     else:
-        said = _diagnosis(world, "inactive|unconfigured", inactive_s)
-    world.ledger.pause(inactive_s, time.monotonic())
-    world.robot.change("activate")
+        said = _diagnosed(parts, "inactive|unconfigured", inactive_s)
+    parts.log.record_inactive(inactive_s, time.monotonic())
+    parts.robot.change("activate")
     return said
 
 
-def _flood(world: World) -> None:
-    world.robot.burst(BURST)
+def _flood(parts: SoakParts) -> None:
+    parts.robot.burst(BURST)
 
 
-def _kill(world: World) -> None:
-    world.process.kill()
-    _come_back(world, 0.0)
+def _kill(parts: SoakParts) -> None:
+    parts.process.kill()
+    _restart(parts, 0.0)
 
 
-def _terminate(world: World) -> None:
-    """Asked to end, the node answers what it had; what is sent after that may find nobody."""
+def _terminate(parts: SoakParts) -> None:
+    """Asked to end, the node answers what it had; later commands may find no node."""
     asked_s = time.monotonic()
-    world.process.terminate()
+    parts.process.terminate()
     time.sleep(1.0)  # for the last answers
-    _come_back(world, asked_s - IN_FLIGHT_S)
+    _restart(parts, asked_s - IN_FLIGHT_S)
 
 
-def _come_back(world: World, unanswerable_since_s: float) -> None:
-    """A new process. What was sent to the old one since then nobody can answer any more."""
-    world.process.start()
-    world.robot.wait_until_ready(world.process.check)
-    world.ledger.begin_life(unanswerable_since_s)
+def _restart(parts: SoakParts, unanswerable_since_s: float) -> None:
+    """Starts a new process; commands sent to the old one since then cannot be answered."""
+    parts.process.start()
+    parts.robot.wait_until_ready(parts.process.check)
+    parts.log.record_restart(unanswerable_since_s)
 
 
-DISTURBANCES: dict[str, Callable[[World], str | None]] = {
+DISTURBANCES: dict[str, Callable[[SoakParts], str | None]] = {
     "node killed": _kill,
     "node terminated": _terminate,
     "camera best effort": _camera_best_effort,

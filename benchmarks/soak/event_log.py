@@ -1,4 +1,4 @@
-"""The books of a soak: every command that was sent, what became of it, and every picture shown.
+"""The event log of a soak: every command sent, what became of it, and every image published.
 
 All times are monotonic seconds of one machine, the same in every process on it. Safe to use from
 several threads.
@@ -20,10 +20,10 @@ MAX_STALE_EXAMPLES = 20
 
 
 @dataclass
-class Sent:
+class SentCommand:
     """One command. `outcome` is OK, a code's name, or one of the names above; "" while it is open.
 
-    cancel_s: when its cancel was asked for. life: which process of the node it was sent to.
+    cancel_s: when its cancel was requested. life: which process of the node it was sent to.
     """
 
     key: str
@@ -38,8 +38,8 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One picture that was published. clock: how often the clock had jumped back before it."""
+class PublishedImage:
+    """One image that was published. clock: how often the clock had jumped back before it."""
 
     number: int
     stamp_ns: int
@@ -48,8 +48,8 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What an answer says about the picture it was computed from."""
+class AnsweredImage:
+    """What an answer says about the image it was computed from."""
 
     number: int
     opened_s: float
@@ -57,8 +57,8 @@ class Seen:
 
 
 @dataclass
-class Stale:
-    """Answers about a picture that should not have been used, by reason, with some examples."""
+class StaleAnswers:
+    """Answers about an image that should not have been used, by reason, with some examples."""
 
     by_reason: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
@@ -70,62 +70,60 @@ class Stale:
             self.examples.append(f"{reason}: {example}")
 
 
-class Ledger:
-    """Books every command once.
+class EventLog:
+    """Records every command, its answer, and every image.
 
     Args:
-        max_age_s: pictures older than this when the work begins must be refused by the node.
+        max_age_s: images older than this when the work begins must be refused by the node.
     """
 
     def __init__(self, max_age_s: float) -> None:
         self._max_age_s = max_age_s
         self._lock = threading.Lock()
-        self._sent: dict[str, Sent] = {}
+        self._sent: dict[str, SentCommand] = {}
         self._open_topics: defaultdict[str, list[str]] = defaultdict(list)  # text -> keys, in order
-        self._late_topics: Counter[str] = Counter()  # texts that were given up, and may yet come
-        self._frames: dict[int, Frame] = {}
+        self._late_topics: Counter[str] = Counter()  # texts whose answers may still arrive
+        self._frames: dict[int, PublishedImage] = {}
         self._pauses: list[tuple[float, float]] = []  # inactive from, until
         self._jumps_s: list[float] = []
         self._life = 1
         self._unexpected: Counter[str] = Counter()
-        self.stale = Stale()
+        self.stale = StaleAnswers()
 
-    # What the robot does.
-
-    def send(self, key: str, kind: str, text: str, now_s: float) -> Sent:
-        """Books a command before it is sent."""
+    def record_sent(self, key: str, kind: str, text: str, now_s: float) -> SentCommand:
+        """Records a command before it is sent."""
         with self._lock:
-            sent = self._sent[key] = Sent(key, kind, text, now_s, self._life)
+            sent = self._sent[key] = SentCommand(key, kind, text, now_s, self._life)
             if kind == "topic":
                 self._open_topics[text].append(key)
             return sent
 
-    def cancel(self, key: str, now_s: float) -> None:
-        """Its cancel is being asked for."""
+    def record_cancel(self, key: str, now_s: float) -> None:
+        """Records that its cancel is being requested."""
         with self._lock:
             self._sent[key].cancel_s = now_s
 
-    def show(self, frame: Frame) -> None:
-        """Books a picture before it is published."""
+    def record_image(self, frame: PublishedImage) -> None:
+        """Records an image before it is published."""
         with self._lock:
             self._frames[frame.number] = frame
 
-    def jump(self, now_s: float) -> None:
-        """The clock has jumped back."""
+    def record_clock_jump(self, now_s: float) -> None:
+        """Records that the clock has jumped back."""
         with self._lock:
             self._jumps_s.append(now_s)
 
-    def pause(self, from_s: float, until_s: float) -> None:
-        """The node was not active in between: no picture from before may be used after it."""
+    def record_inactive(self, from_s: float, until_s: float) -> None:
+        """The node was inactive in between: no image from before may be used after it."""
         with self._lock:
             self._pauses.append((from_s, until_s))
 
-    def begin_life(self, unanswerable_since_s: float) -> None:
-        """A new process of the node is up. What was sent to the one before since then, and is still
-        open, nobody can answer any more: it is booked as NODE_KILLED.
+    def record_restart(self, unanswerable_since_s: float) -> None:
+        """A new process of the node is up. Commands sent to the previous process after
+        `unanswerable_since_s` and still open are recorded as NODE_KILLED.
 
         A killed process answers nothing: give 0. One that was asked to end has to answer what it
-        had: give when it was asked.
+        had: give the time at which it was asked.
         """
         with self._lock:
             for sent in self._sent.values():
@@ -135,10 +133,8 @@ class Ledger:
                         self._late_topics[sent.text] += 1
             self._life += 1
 
-    # What comes back.
-
-    def answered(self, key: str, code: str, now_s: float, seen: Seen | None) -> None:
-        """The result of a goal, or the refusal of a client that found no node."""
+    def record_result(self, key: str, code: str, now_s: float, seen: AnsweredImage | None) -> None:
+        """Records the result of a goal, or the refusal of a client that found no node."""
         with self._lock:
             sent = self._sent.get(key)
             if sent is None or sent.outcome not in ("", NODE_KILLED):
@@ -147,8 +143,10 @@ class Ledger:
             self._close(sent, code, now_s)
             self._check(sent, code, seen)
 
-    def heard(self, command_id: str, text: str, code: str, now_s: float, seen: Seen | None) -> None:
-        """An answer on the grounding topic: of a goal, by its id, or of a command of the topic."""
+    def record_topic_answer(
+        self, command_id: str, text: str, code: str, now_s: float, seen: AnsweredImage | None
+    ) -> None:
+        """Records an answer on the grounding topic: of a goal, by its id, or of a topic command."""
         with self._lock:
             if not command_id.startswith("topic-"):
                 sent = self._sent.get(command_id)
@@ -159,7 +157,7 @@ class Ledger:
                 return
             keys = self._open_topics[text]
             if not keys and self._late_topics[text]:
-                self._late_topics[text] -= 1  # the new process was up before it was known to be
+                self._late_topics[text] -= 1  # it started before `record_restart`
                 return
             if not keys:
                 self._unexpected["answer without a command"] += 1
@@ -168,13 +166,13 @@ class Ledger:
             self._close(sent, code, now_s)
             self._check(sent, code, seen)
 
-    def _close(self, sent: Sent, outcome: str, now_s: float | None) -> None:
+    def _close(self, sent: SentCommand, outcome: str, now_s: float | None) -> None:
         sent.outcome, sent.answered_s = outcome, now_s
         if sent.kind == "topic" and sent.key in self._open_topics[sent.text]:
             self._open_topics[sent.text].remove(sent.key)
 
-    def _check(self, sent: Sent, code: str, seen: Seen | None) -> None:
-        """Whether an answer is about a picture that was fresh when the work began."""
+    def _check(self, sent: SentCommand, code: str, seen: AnsweredImage | None) -> None:
+        """Checks that an answer is about an image that was fresh when the work began."""
         if code != OK:
             return
         if seen is None:
@@ -196,14 +194,12 @@ class Ledger:
         if any(frame.published_s < a and b < seen.opened_s for a, b in self._pauses):
             self.stale.add("from before a pause", what)
 
-    # What is to be known.
-
-    def open_keys(self) -> list[str]:
-        """Commands that are not answered yet."""
+    def open_commands(self) -> list[str]:
+        """Keys of the commands that are not answered yet."""
         with self._lock:
             return [s.key for s in self._sent.values() if not s.outcome]
 
-    def ok_since(self, since_s: float) -> float | None:
+    def first_ok_since(self, since_s: float) -> float | None:
         """When the first command that was sent after `since_s` was answered OK."""
         with self._lock:
             times = [
@@ -213,8 +209,8 @@ class Ledger:
             ]
             return min(times, default=None)
 
-    def count(self) -> Count:
-        """Sums of everything so far."""
+    def totals(self) -> CommandTotals:
+        """Totals of everything so far."""
         with self._lock:
             sent = list(self._sent.values())
             outcomes = Counter(s.outcome for s in sent if s.outcome)
@@ -223,7 +219,7 @@ class Ledger:
                 for s in sent
                 if s.outcome == CANCELED and s.cancel_s is not None and s.answered_s is not None
             ]
-            return Count(
+            return CommandTotals(
                 sent=len(sent),
                 sent_by_topic=sum(s.kind == "topic" for s in sent),
                 answered=outcomes[OK],
@@ -240,10 +236,10 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Count:
-    """The sums. lost: commands that nobody ever answered. unexpected: answers without a command, or
-    a second one. cancel_ms: from asking for a cancel to the goal's end, of those that it ended.
-    timeline: when each was sent, and its outcome."""
+class CommandTotals:
+    """Totals over a soak. lost: commands that were never answered. unexpected: answers without a
+    command, or a second one. cancel_ms: from requesting a cancel to the end of the goal, of those
+    that it ended. timeline: when each was sent, and its outcome."""
 
     sent: int
     sent_by_topic: int

@@ -6,7 +6,7 @@ Node, worker, topics and model are the real ones; only what stands between the n
 wrapped. The environment variable FLMM_FAULTS, read here and nowhere in the product, says which
 calls fail: `exception=N` every Nth command raises inside the model, `out_of_memory=N` every Nth
 command asks the allocator for a pebibyte, `load=N` every Nth configure fails. Every answer ends
-with the number in the picture's pixels (`frame_number`) and when the picture was opened, in
+with the number in the image's pixels (`image_number`) and when the image was opened, in
 monotonic seconds, so that a soak can tell a stale answer from a fresh one.
 """
 
@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.soak.frame_number import Sight, number_of
-from benchmarks.soak.node_process import VARIABLE
+from benchmarks.soak.image_number import OpenedImage, number_of
+from benchmarks.soak.soak_process import VARIABLE
 from flmm_ros.engine.answer import Answer, Intent
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import CheckpointError, ConfigError
@@ -62,13 +62,13 @@ class Faults:
         self._every = every
         self._commands = self._loads = 0
 
-    def loading(self) -> None:
+    def check_load(self) -> None:
         """Raises CheckpointError where this configure is to fail."""
         self._loads += 1
         if self._hits("load", self._loads):
             raise CheckpointError(f"load {self._loads} fails on purpose ({VARIABLE})")
 
-    def commanding(self) -> None:
+    def check_command(self) -> None:
         """Raises where this command is to fail, as a fault in a model or an allocator would."""
         self._commands += 1
         if self._hits("exception", self._commands):
@@ -83,8 +83,8 @@ class Faults:
 class FaultyChat:
     """A conversation that fails now and then, and says which picture it is about."""
 
-    def __init__(self, chat: Any, faults: Faults, sight: Sight | None) -> None:
-        self._chat, self._faults, self._sight = chat, faults, sight
+    def __init__(self, chat: Any, faults: Faults, opened: OpenedImage | None) -> None:
+        self._chat, self._faults, self._opened = chat, faults, opened
 
     def say(
         self,
@@ -93,28 +93,28 @@ class FaultyChat:
         on_stage: ProgressCallback | None = None,
     ) -> Answer:
         """As the engine's chat, see the module's docstring for what is different."""
-        self._faults.commanding()
+        self._faults.check_command()
         answer: Answer = self._chat.say(command, intent=intent, on_stage=on_stage)
-        text = answer.text + ("" if self._sight is None else str(self._sight))
+        text = answer.text + ("" if self._opened is None else str(self._opened))
         return dataclasses.replace(answer, text=text)
 
 
 class FaultyScene:
     """One picture."""
 
-    def __init__(self, scene: Any, faults: Faults, sight: Sight | None) -> None:
-        self._scene, self._faults, self._sight = scene, faults, sight
+    def __init__(self, scene: Any, faults: Faults, opened: OpenedImage | None) -> None:
+        self._scene, self._faults, self._opened = scene, faults, opened
 
     def chat(self) -> FaultyChat:
         """A conversation about the picture."""
-        return FaultyChat(self._scene.chat(), self._faults, self._sight)
+        return FaultyChat(self._scene.chat(), self._faults, self._opened)
 
 
 class FaultyGrounder:
     """The engine's Grounder behind `faults`."""
 
     def __init__(self, config: GrounderConfig, faults: Faults) -> None:
-        faults.loading()
+        faults.check_load()
         self._faults = faults
         self._grounder = Grounder.from_config(config)
         self.warm_up, self.update = self._grounder.warm_up, self._grounder.update
@@ -133,8 +133,8 @@ class FaultyGrounder:
     def open(self, image: NDArray[np.uint8]) -> FaultyScene:
         """RGB uint8 [H, W, 3] -> the scene to ask about."""
         number = number_of(image)
-        sight = None if number is None else Sight(number, time.monotonic())
-        return FaultyScene(self._grounder.open(image), self._faults, sight)
+        opened = None if number is None else OpenedImage(number, time.monotonic())
+        return FaultyScene(self._grounder.open(image), self._faults, opened)
 
 
 def main(argv: list[str] | None = None) -> int:

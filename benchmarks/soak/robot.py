@@ -1,7 +1,7 @@
-"""The soak's robot: sends commands of every kind, cancels some, and log what comes back.
+"""The soak's robot: sends commands of every kind, cancels some, and records what comes back.
 
-Goals, topic commands, conversations, wrong ones that must be refused, too little time.
-What is sent and when follows from a seed.
+Goals, topic commands, conversations, invalid ones that must be refused, too little time. What is
+sent and when follows from a seed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 from unique_identifier_msgs.msg import UUID
 
-from benchmarks.soak.event_log import NO_NODE, EventLog, AnsweredImage
+from benchmarks.soak.event_log import NO_NODE, AnsweredImage, EventLog
 from benchmarks.soak.image_number import OpenedImage
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
@@ -39,7 +39,7 @@ CANCEL_AFTER_S = 0.3  # at most: while a command is at work, as a rule
 GOAL_TIMEOUT_S = 30.0
 CHATS = 3
 
-WRONG: tuple[dict[str, Any], ...] = (
+INVALID_GOALS: tuple[dict[str, Any], ...] = (
     {"command": ""},
     {"command": " \t\n"},
     {"command": "the mug " * 500},
@@ -85,10 +85,7 @@ class SoakRobot:
         self._change_state = node.create_client(ChangeState, f"{NODE}/change_state")
         self._spinning = NodeThread(node)
         self._spinning.start()
-        self._is_over, self._is_talking = (
-            threading.DisturbanceResult(),
-            threading.DisturbanceResult(),
-        )
+        self._is_over, self._is_talking = threading.Event(), threading.Event()
         self._talking = threading.Thread(target=self._talk, daemon=True)
         self._talking.start()
 
@@ -101,18 +98,16 @@ class SoakRobot:
         self._spinning.close()
         self._action.destroy()
 
-    # For the one who disturbs.
-
-    def talk(self) -> None:
+    def start_sending(self) -> None:
         """Sends commands from now on."""
         self._is_talking.set()
 
-    def be_quiet(self) -> None:
-        """Sends no more; cancels that are planned still run_disturbance."""
+    def stop_sending(self) -> None:
+        """Sends no more; planned cancels are still sent."""
         self._is_talking.clear()
 
     def burst(self, count: int) -> None:
-        """So many commands at once: more than may wait."""
+        """Sends `count` commands at once: more than may wait."""
         for _ in range(count):
             self._send_goal({"command": self._plain()}, cancel=False)
 
@@ -129,7 +124,7 @@ class SoakRobot:
 
     def wait_until_ready(self, check: Callable[[], None]) -> None:
         """Returns when a fresh node answers a goal. Its discovery of this client takes a moment, in
-        which answers may not find their way: such goals are probes and not booked as commands.
+        which answers may be lost: such goals are probes and not recorded as commands.
 
         Raises:
             TimeoutError: it does not come up.
@@ -173,8 +168,6 @@ class SoakRobot:
             raise TimeoutError(f"expected an answer of {client.srv_name} in {SERVICE_S:g} s")
         return future.result()
 
-    # Its own threads.
-
     def _talk(self) -> None:
         next_s = time.monotonic()
         while not self._is_over.wait(0.01):
@@ -190,7 +183,7 @@ class SoakRobot:
         if dice < 0.2:
             self._send_topic(self._plain())
         elif dice < 0.3:
-            self._send_goal(dict(self._random.choice(WRONG)), cancel=False)
+            self._send_goal(dict(self._random.choice(INVALID_GOALS)), cancel=False)
         elif dice < 0.45:
             chat = f"chat {self._random.randrange(CHATS)}"
             self._send_goal({"command": self._plain(), "chat_id": chat}, cancel=False)

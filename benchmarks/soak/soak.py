@@ -1,27 +1,20 @@
 """Lets the node work while everything around it goes wrong, and counts what gets lost.
 
-    python scripts/own_domain.py python -m benchmarks.soak --minutes 10
-
-A camera at 10 Hz, commands at 2 Hz, cancels; and one disturbance after another: the node killed and
-started again, lifecycle cycles, a camera that leaves, hangs, comes back with another QoS or type, a
-clock that is set back, more commands than may wait, exceptions and a lack of memory inside the
-model (`faulty_node`). The node is the real one with the embedded model. The first disturbances end
-processes; after them one process lives on, and its memory is followed.
-
-Prints what was sent, answered, refused by code and lost, and writes soak.json and soak.png. Exit
-status: 0 every floor holds, 1 one does not, 2 it could not run.
+A camera, commands, cancels; and one disturbance after another: the node killed and started again,
+lifecycle cycles, a camera that leaves, hangs, comes back with another QoS or type, a clock that is
+set back, more commands than may wait, exceptions and a lack of memory inside the model
+(`faulty_node`). The node is the real one with the embedded model. The first disturbances end
+processes; after them one process lives on, and its memory is sampled.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
-import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -31,15 +24,20 @@ import psutil
 import rclpy
 from numpy.typing import NDArray
 from rclpy.node import Node
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
-from benchmarks.soak import report as soak_report
 from benchmarks.soak.camera import SoakCamera
-from benchmarks.soak.disturbances import DISTURBANCES, FATAL, Event, World, happen
-from benchmarks.soak.event_log import Ledger
-from benchmarks.soak.node_process import SoakProcess
+from benchmarks.soak.disturbances import (
+    DISTURBANCES,
+    FATAL,
+    DisturbanceResult,
+    SoakParts,
+    run_disturbance,
+)
+from benchmarks.soak.event_log import EventLog
+from benchmarks.soak.result import SoakResult
 from benchmarks.soak.robot import SoakRobot
+from benchmarks.soak.soak_process import SoakProcess
 from flmm_sim.tabletop.tabletop import Tabletop
 
 NAMESPACE = "/soak"
@@ -51,57 +49,72 @@ DRAIN_S = 60.0
 FAULTS = "exception=17,out_of_memory=29,load=2"
 
 
-def soak(args: argparse.Namespace, bar: Progress) -> soak_report.Outcome:
-    """Runs one soak; see the module's docstring.
+@dataclass(frozen=True)
+class SoakSettings:
+    """What a soak does. threads: CPU threads of the node, 0 for all. faults: see `faulty_node`."""
+
+    minutes: float = 10.0
+    seed: int = 0
+    camera_hz: float = 10.0
+    command_hz: float = 2.0
+    model: str = "tabletop"
+    threads: int = 0
+    faults: str = FAULTS
+
+
+def run_soak(settings: SoakSettings, out: Path, bar: Progress) -> SoakResult:
+    """Runs one soak.
 
     Raises:
         RuntimeError, TimeoutError: the node did not come up, or ended by itself.
     """
-    task = bar.add_task("drawing scenes", total=60 * args.minutes)
+    progress = bar.add_task("drawing scenes", total=60 * settings.minutes)
     pictures, names = _scenes()
-    ledger = Ledger(MAX_AGE_S)
-    parameters = _parameters(args)
+    log = EventLog(MAX_AGE_S)
+    parameters = _parameters(settings)
     with ExitStack() as stack:
         context = rclpy.context.Context()
         context.init()
         stack.callback(context.shutdown)
         node = Node("soak_robot", namespace=NAMESPACE, context=context)
         stack.callback(node.destroy_node)
-        camera = SoakCamera(node, pictures, args.camera_hz, ledger)
+        camera = SoakCamera(node, pictures, settings.camera_hz, log)
         stack.callback(camera.close)
-        process = stack.enter_context(SoakProcess(NAMESPACE, parameters, args.faults, args.out))
-        robot = stack.enter_context(SoakRobot(node, names, args.command_hz, ledger, args.seed))
-        bar.update(task, description="loading the model")
+        process = stack.enter_context(SoakProcess(NAMESPACE, parameters, settings.faults, out))
+        robot = stack.enter_context(SoakRobot(node, names, settings.command_hz, log, settings.seed))
+        bar.update(progress, description="loading the model")
         robot.wait_until_ready(process.check)
         start_s = time.monotonic()
-        robot.talk()
-        events: list[Event] = []
-        world, failure = World(process, robot, camera, ledger), ""
+        robot.start_sending()
+        events: list[DisturbanceResult] = []
+        parts, failure = SoakParts(process, robot, camera, log), ""
         try:
-            for name in _names_of_events(60 * args.minutes, start_s):
-                bar.update(task, description=name or "calm", completed=time.monotonic() - start_s)
+            for name in _schedule(60 * settings.minutes, start_s):
+                bar.update(
+                    progress, description=name or "calm", completed=time.monotonic() - start_s
+                )
                 if name:
-                    events.append(happen(name, world))
+                    events.append(run_disturbance(name, parts))
                 else:
                     process.check()
                     time.sleep(0.5)
         except (RuntimeError, TimeoutError) as error:  # what was measured until then counts
             failure = str(error)
-        robot.be_quiet()
-        bar.update(task, description="waiting for the last answers")
-        _drain(ledger)
-        count = ledger.count()
-    return soak_report.Outcome(
+        robot.stop_sending()
+        bar.update(progress, description="waiting for the last answers")
+        _wait_for_answers(log)
+        count = log.totals()
+    return SoakResult(
         start_s=start_s,
-        minutes=args.minutes,
-        settings={"faults": args.faults, "seed": args.seed, **parameters},
+        minutes=settings.minutes,
+        settings={"faults": settings.faults, "seed": settings.seed, **parameters},
         machine={
             "cpus": os.cpu_count(),
             "system": platform.platform(),
             "load_average": psutil.getloadavg(),
         },
         count=count,
-        stale=ledger.stale,
+        stale=log.stale,
         events=events,
         samples=process.samples,
         unanswered_probes=robot.unanswered_probes,
@@ -116,10 +129,10 @@ def _scenes() -> tuple[list[NDArray[np.uint8]], list[str]]:
     return [s.rgb for s in scenes], [o.name for s in scenes for o in s.objects]
 
 
-def _parameters(args: argparse.Namespace) -> dict[str, Any]:
+def _parameters(settings: SoakSettings) -> dict[str, Any]:
     return {
-        "model": args.model,
-        "threads": args.threads,
+        "model": settings.model,
+        "threads": settings.threads,
         "autostart": True,
         "use_sim_time": True,
         "max_image_age": MAX_AGE_S,
@@ -127,10 +140,10 @@ def _parameters(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _names_of_events(duration_s: float, start_s: float) -> Iterator[str]:
-    """What is to happen next, "" for a moment of calm; ends with the time.
+def _schedule(duration_s: float, start_s: float) -> Iterator[str]:
+    """The next disturbance, or "" for a moment of calm; ends with the time.
 
-    Calm grows with the duration, up to as much as the disturbances themselves take.
+    Calm grows with the duration, up to about as long as the disturbances take.
     """
     calm_s = min(10.0, duration_s / 60)
     fatal, others = cycle(FATAL), cycle([name for name in DISTURBANCES if name not in FATAL])
@@ -144,49 +157,8 @@ def _names_of_events(duration_s: float, start_s: float) -> Iterator[str]:
             yield ""
 
 
-def _drain(ledger: Ledger) -> None:
-    """Until every command is answered, or nobody will answer any more."""
+def _wait_for_answers(log: EventLog) -> None:
+    """Waits until every command is answered, at most DRAIN_S."""
     end_s = time.monotonic() + DRAIN_S
-    while ledger.open_keys() and time.monotonic() < end_s:
+    while log.open_commands() and time.monotonic() < end_s:
         time.sleep(0.1)
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    arguments = argparse.ArgumentParser(
-        prog="python -m benchmarks.soak",
-        description="Lets the node work while everything around it goes wrong, and counts.",
-        epilog="Exit status: 0 every floor holds, 1 one does not, 2 it could not run.",
-    )
-    add = arguments.add_argument
-    add("--minutes", type=float, default=10.0, help="how long, default: %(default)g")
-    add("--out", type=Path, default=Path("out/soak"), help="folder, default: %(default)s")
-    add("--seed", type=int, default=0, help="of what is said when, default: %(default)s")
-    add("--camera-hz", type=float, default=10.0, help="pictures a second, default: %(default)g")
-    add("--command-hz", type=float, default=2.0, help="commands a second, default: %(default)g")
-    add("--model", default="tabletop", help="default: %(default)s")
-    add("--threads", type=int, default=0, help="CPU threads of the node; 0: all (default)")
-    add("--faults", default=FAULTS, help="see benchmarks.soak.faulty_node, default: %(default)s")
-    return arguments
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line. Returns the exit status."""
-    args = parser().parse_args(argv)
-    console = Console()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the node on the way out
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
-    try:
-        with Progress(*columns, console=console) as bar:
-            outcome = soak(args, bar)
-    except (RuntimeError, TimeoutError) as error:
-        print(f"soak: {error}", file=sys.stderr)
-        return 2
-    soak_report.show(outcome, console)
-    soak_report.write(outcome, args.out)
-    console.print(f"{args.out}/soak.json, soak.png, node_*.log")
-    return 0 if outcome.is_passed else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

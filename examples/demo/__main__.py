@@ -1,4 +1,4 @@
-"""`python -m examples.demo`: what `make demo` runs."""
+"""`python -m examples.demo`, as `make demo` runs it."""
 
 import sys
 

@@ -1,5 +1,4 @@
-"""The answers of a run as a table in the terminal, a row for each command.
-"""
+"""The answers of a run as a table in the terminal, a row for each command."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ refusal is due; whether the answers are right is counted and shown.
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import signal
@@ -20,10 +19,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import rclpy
+import typer
 from PIL import Image
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
@@ -31,10 +31,11 @@ from rich.live import Live
 from rich.text import Text
 
 from examples.demo.answer_table import answer_row, answer_table
+from examples.demo.demo_client import CAMERA, GROUNDING, DemoClient
 from examples.demo.page import ShownCommand, ShownObject, Summary, summarise, write_report
-from examples.demo.robot_operator import CAMERA, GROUNDING, Operator
-from examples.demo.scenario import SEEDS, Pointed, Task, judge, tasks_for
+from examples.demo.scenario import SEEDS, DemoCommand, JudgedObject, commands_for, judge_answer
 from examples.demo.truth import iou, objects_meant, true_mask
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.errors import FlmmError
 from flmm_ros.ros.client.client import FoundObject, GroundingError, GroundingResult
@@ -50,9 +51,17 @@ ANSWER_S = 30.0
 _LOG_WIDTH = 140
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the demo; 0 = every command was answered as it should be."""
-    args = _parse(argv)
+def demo(
+    model: Annotated[str, typer.Option(help="The node's parameter `model`.")] = "tabletop",
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("out/demo"),
+    save_picture: Annotated[
+        Path | None, typer.Option(help="Save the richest overlay as this PNG.")
+    ] = None,
+) -> int:
+    """Ask the real node about a simulated camera, and show the answers.
+
+    Exit status: 0 every command was answered, or refused where a refusal is due.
+    """
     console = Console()
     if not console.is_terminal:
         console.width = _LOG_WIDTH  # a log has no window to fit into
@@ -61,50 +70,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     start_s = time.monotonic()
     try:
         with ExitStack() as stack:
-            shown = _run(stack, args, console)
+            shown = _run(stack, model, out, console)
         with console.status("reading the attention of every phrase once more ..."):
-            shown = _with_attention(shown, args.model)
+            shown = _with_attention(shown, model)
     except (RuntimeError, TimeoutError, GroundingError, FlmmError) as error:
         console.print(Text(f"demo: {error}", style="bold red"))
         for name in (CAMERA, GROUNDING):
-            console.print(Text(ChildProcess.tail_of(args.out / f"{name}.log"), style="dim"))
+            console.print(Text(ChildProcess.tail_of(out / f"{name}.log"), style="dim"))
         return 1
-    except KeyboardInterrupt:
-        console.print("demo: interrupted")
-        return 130
-    page = write_report(args.out, shown, _facts(args.model))
-    if args.save_picture is not None:
-        _save_picture(shown, args.save_picture)
+    page = write_report(out, shown, _facts(model))
+    if save_picture is not None:
+        _save_picture(shown, save_picture)
     return _conclude(console, shown, page, time.monotonic() - start_s)
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.demo",
-        description="Asks the real node about a simulated camera and shows the answers.",
-    )
-    parser.add_argument("--model", default="tabletop", help="the node's parameter `model`")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the report")
-    parser.add_argument("--save-picture", type=Path, help="save the richest overlay as this PNG")
-    return parser.parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status."""
+    return run_command(demo, argv)
 
 
-def _run(stack: ExitStack, args: argparse.Namespace, console: Console) -> list[ShownCommand]:
+def _run(stack: ExitStack, model: str, out: Path, console: Console) -> list[ShownCommand]:
     """Starts both processes, asks everything, and leaves the ending of all of it to `stack`."""
     camera = stack.enter_context(
         ChildProcess(
             CAMERA,
             "flmm_sim.nodes.camera_node",
             ["--ros-args", "-p", f"seed:={SEEDS[0]}"],
-            args.out / f"{CAMERA}.log",
+            out / f"{CAMERA}.log",
         )
     )
     node = stack.enter_context(
         ChildProcess(
             GROUNDING,
             "flmm_ros.ros.node.grounding_node",
-            ["--ros-args", "-p", f"model:={args.model}", "-p", "autostart:=true"],
-            args.out / f"{GROUNDING}.log",
+            ["--ros-args", "-p", f"model:={model}", "-p", "autostart:=true"],
+            out / f"{GROUNDING}.log",
         )
     )
 
@@ -115,36 +115,36 @@ def _run(stack: ExitStack, args: argparse.Namespace, console: Console) -> list[S
     # Our own signal handlers stay: rclpy's would end communication before the processes end.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stack.callback(rclpy.try_shutdown)
-    operator = stack.enter_context(Operator(rclpy.create_node("demo"), check))
+    client = stack.enter_context(DemoClient(rclpy.create_node("demo"), check))
     with console.status("starting the camera ..."):
-        operator.wait_for_camera(START_S)
+        client.wait_for_camera(START_S)
     with console.status("starting the grounding node ..."):
-        operator.wait_until_active(START_S)
-    return _tour(operator, stack.enter_context(Tabletop()), console)
+        client.wait_until_active(START_S)
+    return _run_scenario(client, stack.enter_context(Tabletop()), console)
 
 
-def _tour(operator: Operator, world: Tabletop, console: Console) -> list[ShownCommand]:
-    """Every scene and every command, each a row of a table that grows."""
+def _run_scenario(client: DemoClient, world: Tabletop, console: Console) -> list[ShownCommand]:
+    """Asks every command of every scene; each answer is a row of a growing table."""
     shown: list[ShownCommand] = []
     table = answer_table()
     with Live(table, console=console, refresh_per_second=8, vertical_overflow="visible"):
         for seed in SEEDS:
             scene = world.render(seed)
-            since_ns = operator.show_scene(seed, scene.rgb, SCENE_S)
-            for task in tasks_for(scene):
-                result = operator.ask(
-                    task.command,
+            since_ns = client.show_scene(seed, scene.rgb, SCENE_S)
+            for asked in commands_for(scene):
+                result = client.ask(
+                    asked.command,
                     ANSWER_S,
                     since_ns=since_ns,
-                    by_topic=task.by_topic,
-                    chat_id=task.chat_id,
+                    by_topic=asked.by_topic,
+                    chat_id=asked.chat_id,
                 )
-                shown.append(_shown(task, scene, result))
+                shown.append(_shown(asked, scene, result))
                 table.add_row(*answer_row(len(shown), shown[-1]))
     return shown
 
 
-def _shown(task: Task, scene: TabletopScene, result: GroundingResult) -> ShownCommand:
+def _shown(asked: DemoCommand, scene: TabletopScene, result: GroundingResult) -> ShownCommand:
     """An answer beside the truth. The attention comes later, see `_with_attention`."""
     objects = []
     for o in result.objects:
@@ -160,22 +160,22 @@ def _shown(task: Task, scene: TabletopScene, result: GroundingResult) -> ShownCo
             is_ambiguous=o.is_ambiguous,
         )
         objects.append(ShownObject(grounding, _iou_of(o, scene), False))
-    problem = judge(
-        task,
+    problem = judge_answer(
+        asked,
         scene,
         error_code=result.error,
         answer=result.text,
         objects=[
-            Pointed(g.phrase, g.is_present, o.iou or 0.0, g.is_ambiguous)
+            JudgedObject(g.phrase, g.is_present, o.iou or 0.0, g.is_ambiguous)
             for o in objects
             for g in (o.grounding,)
         ],
     )
     return ShownCommand(
-        title=task.title,
-        command=task.command,
+        title=asked.title,
+        command=asked.command,
         scene=f"Scene {scene.seed}: " + ", ".join(o.name for o in scene.objects),
-        channel="topic" if task.by_topic else "action",
+        channel="topic" if asked.by_topic else "action",
         intent=result.intent,
         answer=result.text,
         objects=tuple(objects),
@@ -185,7 +185,7 @@ def _shown(task: Task, scene: TabletopScene, result: GroundingResult) -> ShownCo
         error_code=result.error,
         error_text=result.error_text,
         problem=problem,
-        is_as_due=result.error == task.expected.refusal,
+        is_as_due=result.error == asked.expected.refusal,
     )
 
 
@@ -272,7 +272,3 @@ def _sentence(summary: Summary) -> Text:
         f"{summary.right} of {summary.commands} commands right, "
         f"{summary.objects} objects pointed at{iou_words}{time_words}"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

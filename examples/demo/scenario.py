@@ -24,7 +24,7 @@ _CHOICES: tuple[frozenset[str], ...] = tuple(
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedAnswer:
     """A right answer: the words it holds, the objects it points at (by label), or the refusal.
 
     words: all of them stand in the answer, and no other colour, kind, number or yes/no in their
@@ -39,20 +39,20 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Task:
+class DemoCommand:
     """One command. `by_topic`: sent on the `command` topic and not as an action goal. `chat_id`:
     the conversation it belongs to."""
 
     title: str
     seed: int
     command: str
-    expected: Expected
+    expected: ExpectedAnswer
     by_topic: bool = False
     chat_id: str = ""
 
 
 @dataclass(frozen=True)
-class Pointed:
+class JudgedObject:
     """One object of an answer, as far as judging needs it. iou: against the truth of its phrase."""
 
     phrase: str
@@ -61,27 +61,27 @@ class Pointed:
     is_ambiguous: bool = False
 
 
-def tasks_for(scene: TabletopScene) -> tuple[Task, ...]:
-    """The tasks of one scene of the tour.
+def commands_for(scene: TabletopScene) -> tuple[DemoCommand, ...]:
+    """The commands of one scene of the scenario.
 
     Raises:
-        ValueError: the scene is not one of the tour's.
+        ValueError: the scene is not one of the scenario's.
     """
     if scene.seed not in SEEDS:
-        raise ValueError(f"tour: expected a scene out of {SEEDS}, got seed {scene.seed}")
+        raise ValueError(f"demo scenario: expected a scene out of {SEEDS}, got seed {scene.seed}")
     return _MAKERS[SEEDS.index(scene.seed)](scene)
 
 
-def judge(
-    task: Task,
+def judge_answer(
+    asked: DemoCommand,
     scene: TabletopScene,
     *,
     error_code: str,
     answer: str,
-    objects: Sequence[Pointed],
+    objects: Sequence[JudgedObject],
 ) -> str:
     """What is wrong with an answer in a few words; empty where it is right."""
-    expected = task.expected
+    expected = asked.expected
     if error_code != expected.refusal:
         return f"expected {expected.refusal}, got {error_code}"
     if not _says(answer, expected.words):
@@ -110,132 +110,134 @@ def _says(answer: str, words: tuple[str, ...]) -> bool:
     return wanted <= said and all(said & group <= wanted for group in choices)
 
 
-def _first_scene(scene: TabletopScene) -> tuple[Task, ...]:
+def _first_scene(scene: TabletopScene) -> tuple[DemoCommand, ...]:
     *_, colored, target = _alone(scene, "kind")
     return (
-        Task(
+        DemoCommand(
             "describe the scene",
             scene.seed,
             "Please give me a description of the image.",
-            Expected(labels=frozenset(o.label for o in scene.objects)),
+            ExpectedAnswer(labels=frozenset(o.label for o in scene.objects)),
         ),
         _point(scene, target, "Pick up the {}."),
-        Task(
+        DemoCommand(
             "ask for a colour",
             scene.seed,
             f"What color is the {colored.kind}?",
-            Expected(words=(colored.color,)),
+            ExpectedAnswer(words=(colored.color,)),
         ),
-        Task(
+        DemoCommand(
             "point at what is not there",
             scene.seed,
             f"Pick up the {_absent(scene)}.",
-            Expected(labels=frozenset()),
+            ExpectedAnswer(labels=frozenset()),
         ),
     )
 
 
-def _second_scene(scene: TabletopScene) -> tuple[Task, ...]:
+def _second_scene(scene: TabletopScene) -> tuple[DemoCommand, ...]:
     mugs = frozenset(o.label for o in scene.objects if o.kind == "mug")
     first, second = (o for o in scene.objects if o.kind != "mug")
     return (
-        Task("ask by use", scene.seed, "What can I drink from?", Expected(labels=mugs)),
-        Task(
+        DemoCommand(
+            "ask by use", scene.seed, "What can I drink from?", ExpectedAnswer(labels=mugs)
+        ),
+        DemoCommand(
             "one phrase, several things",
             scene.seed,
             "Pick up the mug.",
-            Expected(labels=mugs, is_ambiguous=True),
+            ExpectedAnswer(labels=mugs, is_ambiguous=True),
         ),
-        Task(
+        DemoCommand(
             "two objects in one command",
             scene.seed,
             f"Put the {first.name} next to the {second.name}.",
-            Expected(labels=frozenset({first.label, second.label})),
+            ExpectedAnswer(labels=frozenset({first.label, second.label})),
         ),
-        Task(
+        DemoCommand(
             "count",
             scene.seed,
             "How many objects are there?",
-            Expected(words=(_NUMBERS[len(scene.objects)],)),
+            ExpectedAnswer(words=(_NUMBERS[len(scene.objects)],)),
         ),
-        Task(
+        DemoCommand(
             "a name nobody taught it",
             scene.seed,
             "Pick up the zebra.",
-            Expected(labels=frozenset()),
+            ExpectedAnswer(labels=frozenset()),
         ),
-        Task(
+        DemoCommand(
             "a word in a script it does not read",
             scene.seed,
             "Pick up the \u043a\u0440\u0443\u0436\u043a\u0430.",
-            Expected(refusal="UNKNOWN_WORD"),
+            ExpectedAnswer(refusal="UNKNOWN_WORD"),
         ),
     )
 
 
-def _third_scene(scene: TabletopScene) -> tuple[Task, ...]:
+def _third_scene(scene: TabletopScene) -> tuple[DemoCommand, ...]:
     by_column = sorted(scene.objects, key=lambda o: o.center_px[0])
     left, right = by_column[0], by_column[-1]
     return (
-        Task(
+        DemoCommand(
             "ask for a relation",
             scene.seed,
             f"Is the {left.name} right of the {right.name}?",
-            Expected(words=("no",)),
+            ExpectedAnswer(words=("no",)),
         ),
-        Task(
+        DemoCommand(
             "ask for a place",
             scene.seed,
             "What is on the left?",
-            Expected(words=tuple(left.name.split()), labels=frozenset({left.label})),
+            ExpectedAnswer(words=tuple(left.name.split()), labels=frozenset({left.label})),
             chat_id="the left one",
         ),
-        Task(
+        DemoCommand(
             "ask on, about the same thing",
             scene.seed,
             "What color is it?",
-            Expected(words=(left.color,)),
+            ExpectedAnswer(words=(left.color,)),
             chat_id="the left one",
         ),
-        Task(
+        DemoCommand(
             "a need instead of a name",
             scene.seed,
             "Give me something to drink from.",
-            Expected(labels=frozenset(o.label for o in scene.objects if o.kind == "mug")),
+            ExpectedAnswer(labels=frozenset(o.label for o in scene.objects if o.kind == "mug")),
         ),
         _point(scene, right, "Point at the {}.", by_topic=True),
     )
 
 
-def _fourth_scene(scene: TabletopScene) -> tuple[Task, ...]:
+def _fourth_scene(scene: TabletopScene) -> tuple[DemoCommand, ...]:
     absent = _absent(scene)
     article = "an" if absent.startswith("orange") else "a"
     target = _alone(scene, "color")[-1]
     return (
-        Task(
+        DemoCommand(
             "yes or no",
             scene.seed,
             f"Is there {article} {absent}?",
-            Expected(words=("no",)),
+            ExpectedAnswer(words=("no",)),
         ),
-        Task(
+        DemoCommand(
             "ask what something is",
             scene.seed,
             f"What is the {target.color} object?",
-            Expected(words=(target.kind,), labels=frozenset({target.label})),
+            ExpectedAnswer(words=(target.kind,), labels=frozenset({target.label})),
         ),
         _point(scene, _smallest(scene), "Grasp the {}."),
-        Task(
+        DemoCommand(
             "a blank command",
             scene.seed,
             "   ",
-            Expected(refusal="EMPTY_COMMAND"),
+            ExpectedAnswer(refusal="EMPTY_COMMAND"),
             by_topic=True,
         ),
     )
 
 
-_MAKERS: tuple[Callable[[TabletopScene], tuple[Task, ...]], ...] = (
+_MAKERS: tuple[Callable[[TabletopScene], tuple[DemoCommand, ...]], ...] = (
     _first_scene,
     _second_scene,
     _third_scene,
@@ -245,13 +247,13 @@ _MAKERS: tuple[Callable[[TabletopScene], tuple[Task, ...]], ...] = (
 
 def _point(
     scene: TabletopScene, target: SceneObject, sentence: str, *, by_topic: bool = False
-) -> Task:
+) -> DemoCommand:
     title = "point at an object" + (" (by topic)" if by_topic else "")
-    return Task(
+    return DemoCommand(
         title,
         scene.seed,
         sentence.format(target.name),
-        Expected(labels=frozenset({target.label})),
+        ExpectedAnswer(labels=frozenset({target.label})),
         by_topic,
     )
 

@@ -1,1 +1,1 @@
-"""A robot program that picks up what it is told to, with a simulated arm."""
+"""A simulated arm picks up what it is told to: robot.py, geometry.py, interface.py are to copy."""

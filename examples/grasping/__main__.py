@@ -1,4 +1,4 @@
-"""`python -m examples.grasping`: what `make grasp` runs."""
+"""`python -m examples.grasping`, as `make grasp` runs it."""
 
 import sys
 

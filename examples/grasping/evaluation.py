@@ -3,31 +3,32 @@
     python -m examples.grasping.evaluation --seeds 2000000:2000050 --out out/grasp
     python -m examples.grasping.evaluation --kinds put --seeds 2000000:2000050 --out out/grasp
 
-Every seed is one world, with one instruction of every kind that is asked for: by default "pick up
-the <colour> <kind>" of a thing that lies there, and of one that does not. Physics judges. The
-program of grasp_robot.py and the engine run in this process, without topics. A run that was cut off
-goes on; the results are in `attempts.jsonl`.
+Every seed is one world, with one instruction of every kind in `--kinds`: by default "pick up the
+<colour> <kind>" of a thing that lies there, and of one that does not. Physics judges. The
+program of robot.py and the engine run in this process, without topics. A run that was interrupted
+resumes; the results are in `attempts.jsonl`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from examples.grasping.outcome import DONE, MISPLACED, OUTCOMES, Attempt, attempt
+from examples.grasping.outcome import DONE, MISPLACED, OUTCOMES, GraspAttempt, attempt_task
 from examples.grasping.pictures import TILE_HW, contact_sheet, save_film, tile_of
 from examples.grasping.tasks import (
     ABSENT,
@@ -36,19 +37,21 @@ from examples.grasping.tasks import (
     PUT,
     USE,
     WHICH,
-    Task,
+    GraspTask,
     task_in,
 )
+from flmm_ros.cli.command_line import run_command, with_repeated_option
 from flmm_ros.engine.config import GrounderConfig
-from flmm_ros.engine.errors import FlmmError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.masks.overlay import draw_overlay
 from flmm_sim.arm.world import GraspWorld
-from flmm_sim.tabletop.tabletop import seed_range
+from flmm_sim.tabletop.seeds import seed_range
 
 FILM_EVERY = 24  # physics steps: ten pictures a second
 SHEET_COLUMNS = 6
 KINDS = {"pick": PICK, "put": PUT, "use": USE, "absent": ABSENT, "which": WHICH}
+KindName = Enum("KindName", {name: name for name in KINDS})  # type: ignore[misc]
+DEFAULT_KINDS = [KindName("pick"), KindName("absent")]
 FILMED = (PICK, PUT, USE)  # in the others nothing moves
 OFF_PERCENTILES = (50, 95, 100)
 Record = dict[str, Any]
@@ -99,7 +102,7 @@ class Evaluation:
             task = task_in(world, kind)
             if task is None:
                 return
-            tried = attempt(self.grounder, world, task)
+            tried = attempt_task(self.grounder, world, task)
             end = world.onlooker_picture(TILE_HW)
         if is_filmed and tried.outcome == DONE:
             save_film(film, self.out / "grasp.gif")
@@ -108,7 +111,7 @@ class Evaluation:
         tile_of(task.instruction, problem, seen, end).save(self._tile(seed, kind))
         self._note(task, tried)
 
-    def _note(self, task: Task, tried: Attempt) -> None:
+    def _note(self, task: GraspTask, tried: GraspAttempt) -> None:
         record: Record = {
             "seed": task.seed,
             "kind": task.kind,
@@ -168,36 +171,31 @@ def table_of(summary: Summary) -> Table:
     return table
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(description="Measure grasping by instruction.")
-    parser.add_argument("--seeds", type=seed_range, default=(2_000_000, 2_000_010))
-    parser.add_argument(
-        "--kinds",
-        nargs="+",
-        choices=list(KINDS),
-        default=["pick", "absent"],
-        help="of tasks (default: pick absent)",
-    )
-    parser.add_argument("--model", default="tabletop", help="model name, YAML or directory")
-    parser.add_argument("--out", type=Path, default=Path("out/grasp"), help="folder of the results")
-    args = parser.parse_args(argv)
-    try:
-        grounder = Grounder.from_config(GrounderConfig(args.model))
-    except FlmmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    evaluation, seeds = Evaluation(grounder, args.out), range(*args.seeds)
-    kinds = [KINDS[word] for word in args.kinds]
-    evaluation.run(seeds, kinds)
-    summary = evaluation.summary(seeds, kinds)
+def evaluation(
+    seeds: Annotated[str, typer.Option(metavar="A:B", help="Worlds.")] = "2000000:2000010",
+    kinds: Annotated[
+        list[KindName], typer.Option(help="Kinds of tasks, one or several.")
+    ] = DEFAULT_KINDS,
+    model: Annotated[str, typer.Option(help="Name, YAML file or directory.")] = "tabletop",
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("out/grasp"),
+) -> None:
+    """Measure grasping by instruction in many worlds."""
+    worlds, names = seed_range(seeds), [KINDS[kind.value] for kind in kinds]
+    evaluated = Evaluation(Grounder.from_config(GrounderConfig(model)), out)
+    evaluated.run(worlds, names)
+    summary = evaluated.summary(worlds, names)
     Console().print(table_of(summary))
     if "off_cm" in summary.get(PUT, {}):
         numbers = ", ".join(f"{x:.1f} cm" for x in summary[PUT]["off_cm"])
-        print(f"from its place lies what was put (median, 95 %, farthest): {numbers}")
-    (args.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    print(f"{evaluation.contact_sheet(seeds, kinds)}, {args.out / 'grasp.gif'}")
-    return 0
+        print(f"distance from its place of what was put (median, 95 %, farthest): {numbers}")
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    print(f"{evaluated.contact_sheet(worlds, names)}, {out / 'grasp.gif'}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_command(evaluation, with_repeated_option(arguments, "--kinds"))
 
 
 if __name__ == "__main__":

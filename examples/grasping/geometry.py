@@ -1,5 +1,4 @@
-"""Grasps and poses for a robot program: shifted, turned, those first that leave most room.
-"""
+"""Grasps and poses for a robot program: shifted, turned, those first that leave most room."""
 
 from __future__ import annotations
 
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 from examples.grasping.interface import Pose
 from flmm_ros.ros.client.grounding_result import FoundObject, GroundingResult
 from flmm_ros.ros.messages.found_target import FoundGrasp, FoundTarget
-from flmm_sim.arm.arm_client import MAX_WIDTH_M
 
 Box = tuple[Pose, NDArray[np.float64]]  # T_world_box from its middle, full edge lengths [3]
 
+MAX_WIDTH_M = 0.08  # of a Franka Hand
 ENOUGH_M = 0.02  # more room than this makes a pose no better
 OPENED_M = 0.02  # how much wider than the thing the fingers come: `clearance_m` is from there
 SAFE_M = 0.005  # of the clearance that is left

@@ -1,7 +1,6 @@
-"""What the program of grasp_robot.py needs: an arm with a camera, and somebody to ask.
+"""What the program of robot.py needs: an arm with a camera, and a grounding client.
 
-`Arm` and `GroundingClient` offer it over ROS, `ArmHere` and `ClientHere` of grasp_in_process.py in
-one process.
+`ArmClient` and `GroundingClient` offer it over ROS, the classes of in_process.py in one process.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from flmm_ros.ros.client.grounding_result import GroundingResult
 Pose = NDArray[np.float64]  # [4, 4], metres in the frame world
 
 
-class AnyArm(Protocol):
+class ArmInterface(Protocol):
     """Finger tips and fingers that go where they are told, and a camera that stands still."""
 
     @property
@@ -52,7 +51,7 @@ class AnyArm(Protocol):
         ...
 
 
-class AnyClient(Protocol):
+class ClientInterface(Protocol):
     """Answers about what the camera sees now, with targets in the camera's frame."""
 
     def ground(

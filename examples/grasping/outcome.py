@@ -1,4 +1,4 @@
-"""One task carried out in one process by the program of grasp_robot.py, and what became of it.
+"""One task carried out in one process by the program of robot.py, and what became of it.
 
 Physics says whether it was done; where it was not, what was asked, seen and moved meanwhile says
 why. What the simulator knows is used for that only.
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from examples.grasping.in_process import ArmHere, Asked, ClientHere
+from examples.grasping.in_process import AnsweredCommand, InProcessArm, InProcessClient
 from examples.grasping.robot import fulfil
-from examples.grasping.tasks import Task, judge
+from examples.grasping.tasks import GraspTask, judge_task
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.ros.client.grounding_result import FoundObject, GroundingResult
 from flmm_sim.arm.world import GraspWorld
@@ -31,7 +31,7 @@ OUTCOMES = (DONE, NOT_FOUND, ASKED_BACK, WRONG_THING, MOTION, BAD_GRASP, MISPLAC
 
 
 @dataclass(frozen=True)
-class Attempt:
+class GraspAttempt:
     """What became of a task.
 
     problem: in words, empty where it was done. touched: name of the thing that was reached for, ""
@@ -45,12 +45,12 @@ class Attempt:
     touched: str
     rise_m: float
     off_m: float | None
-    first: Asked
+    first: AnsweredCommand
 
 
-def attempt(grounder: Grounder, world: GraspWorld, task: Task) -> Attempt:
+def attempt_task(grounder: Grounder, world: GraspWorld, task: GraspTask) -> GraspAttempt:
     """Carries out a task in its world."""
-    arm, client = ArmHere(world), ClientHere(grounder, world)
+    arm, client = InProcessArm(world), InProcessClient(grounder, world)
     before = {thing.name: world.middle_m(thing) for thing in world.things}
     said = fulfil(client, arm, task.instruction)
     world.step(SETTLE_S)
@@ -58,13 +58,13 @@ def attempt(grounder: Grounder, world: GraspWorld, task: Task) -> Attempt:
     first = client.asked[0]
     seen = first.result
     touched = thing_under(seen.present[0], world, first.picture) if arm.moves else ""
-    problem = judge(task, before, after)
+    problem = judge_task(task, before, after)
     if not (task.wanted or problem) and touched:
         problem = f"reached for the {touched}"  # that it slipped away makes it no better
     rises_m = {name: float(after[name][2] - before[name][2]) for name in task.wanted}
     moved = max(rises_m, key=lambda name: rises_m[name], default="")
     off = None if task.place_m is None else np.linalg.norm(after[moved][:2] - task.place_m)
-    return Attempt(
+    return GraspAttempt(
         outcome=reason_of(task, seen, touched, arm.grips, arm.puts) if problem else DONE,
         problem=problem,
         said=said,
@@ -82,7 +82,7 @@ def thing_under(found: FoundObject, world: GraspWorld, picture: Picture) -> str:
     return name if covered[name] else ""
 
 
-def reason_of(task: Task, seen: GroundingResult, touched: str, grips: int, puts: int) -> str:
+def reason_of(task: GraspTask, seen: GroundingResult, touched: str, grips: int, puts: int) -> str:
     """Why a task was not done: what was answered first, what was reached for, and how often the
     fingers closed and let something go again."""
     if touched and touched not in task.wanted:

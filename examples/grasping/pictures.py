@@ -1,5 +1,4 @@
-"""Pictures of picking up: a tile for each instruction, all tiles on one sheet, a film.
-"""
+"""Pictures of grasping: a tile for each instruction, all tiles on one sheet, a film."""
 
 from __future__ import annotations
 

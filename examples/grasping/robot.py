@@ -3,7 +3,8 @@
     python -m examples.grasping.robot put the duck to the left of the blue cube
 
 All it knows comes over ROS: words and targets through `GroundingClient`, the rest from the topics
-of the arm and the camera. It asks back instead of guessing, and looks again at what it has put.
+of the arm and the camera. It asks back instead of guessing, and looks again at what it has put. On
+another robot, only `ArmClient` changes.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import numpy as np
 import rclpy
 
 from examples.grasping.geometry import boxes_of, by_room, by_spare, is_cut, shift, turned_about
-from examples.grasping.interface import AnyArm, AnyClient, Pose
+from examples.grasping.interface import ArmInterface, ClientInterface, Pose
 from flmm_ros.ros.client.client import FoundTarget, GroundingClient, GroundingError
 from flmm_sim.arm.arm_client import ArmClient
 
 ABOVE_M, LIFT_M, BESIDE_M, ROOM_M, NEAR_M, LOOKS = 0.10, 0.13, 0.10, 0.02, 0.02, 4
-SIDES = {"left": (-1, 0), "right": (1, 0), "behind": (0, -1), "front": (0, 1)}  # right, near
+Side = tuple[int, int]  # right, near
+SIDES: dict[str, Side] = {"left": (-1, 0), "right": (1, 0), "behind": (0, -1), "front": (0, 1)}
 
 
-def fulfil(client: AnyClient, arm: AnyArm, command: str) -> str:
+def fulfil(client: ClientInterface, arm: ArmInterface, command: str) -> str:
     """Does what is told, and returns what the robot says about it."""
     side = next((SIDES[word] for word in command.split() if word in SIDES), None)
     T_aside = arm.T_world_tip
@@ -50,7 +52,7 @@ def fulfil(client: AnyClient, arm: AnyArm, command: str) -> str:
     return f"I could not do it: {command}"
 
 
-def pick(arm: AnyArm, target: FoundTarget, skip: int) -> Pose | None:
+def pick(arm: ArmInterface, target: FoundTarget, skip: int) -> Pose | None:
     """Grips by the best grasp within reach: where the tips hold the thing, None: they do not."""
     grasps = by_spare(target.grasps)
     for grasp, opening_m in grasps[skip:] or grasps:
@@ -66,7 +68,7 @@ def pick(arm: AnyArm, target: FoundTarget, skip: int) -> Pose | None:
     return None
 
 
-def put(arm: AnyArm, poses: list[Pose]) -> None:
+def put(arm: ArmInterface, poses: list[Pose]) -> None:
     """Brings what was gripped to the first of these poses where nothing is in the way; lets go."""
     for there in poses:
         is_there = arm.move(shift(0, 0, LIFT_M) @ there) and arm.move(there)
@@ -77,7 +79,7 @@ def put(arm: AnyArm, poses: list[Pose]) -> None:
     arm.move(shift(0, 0, LIFT_M) @ arm.T_world_tip)
 
 
-def way_m(arm: AnyArm, target: FoundTarget, beside: FoundTarget, side: tuple[int, int]) -> Pose:
+def way_m(arm: ArmInterface, target: FoundTarget, beside: FoundTarget, side: Side) -> Pose:
     """From where a thing is to its place beside another [2]; left and near as the camera sees."""
     R = arm.T_world_camera[:3, :3]
     along = side[0] * R[:2, 0] + side[1] * R[:2, 1]

@@ -1,4 +1,4 @@
-"""What the robot is told in a world of grasp_world.py, and whether physics says that it was done.
+"""What the robot is told in a `GraspWorld`, and whether physics says that it was done.
 
 Five kinds of task: pick a thing up, put one beside another, give something by its use, leave alone
 what is not there, ask back where two things fit.
@@ -30,7 +30,7 @@ Places = Mapping[str, NDArray[np.float64]]  # name of a thing -> where its middl
 
 
 @dataclass(frozen=True)
-class Task:
+class GraspTask:
     """One instruction in one world.
 
     wanted: the things that it may mean, of which one must be moved; empty: nothing may be.
@@ -44,23 +44,25 @@ class Task:
     place_m: tuple[float, float] | None = None
 
 
-def task_in(world: GraspWorld, kind: str) -> Task | None:
+def task_in(world: GraspWorld, kind: str) -> GraspTask | None:
     """A task of this kind, the same for the same world; None where the world has none."""
     rng = np.random.default_rng([world.seed, 7])
     names = [thing.name for thing in world.things]
     name, absent = str(rng.choice(names)), str(rng.choice(absent_names(world)))
     if kind == PICK:
-        return Task(kind, world.seed, f"pick up the {name}", (name,))
+        return GraspTask(kind, world.seed, f"pick up the {name}", (name,))
     if kind == PUT:
         return _put_task(world)
     if kind == USE:
         mugs = tuple(name for name in names if name.endswith(" mug"))
-        return Task(kind, world.seed, "give me something to drink from", mugs) if mugs else None
+        return (
+            GraspTask(kind, world.seed, "give me something to drink from", mugs) if mugs else None
+        )
     if kind == ABSENT:
-        return Task(kind, world.seed, f"pick up the {absent}")
+        return GraspTask(kind, world.seed, f"pick up the {absent}")
     counts = Counter(name.split()[-1] for name in names)
     several = [noun for noun, count in counts.items() if count > 1]
-    return Task(kind, world.seed, f"pick up the {several[0]}") if several else None
+    return GraspTask(kind, world.seed, f"pick up the {several[0]}") if several else None
 
 
 def absent_names(world: GraspWorld) -> list[str]:
@@ -68,7 +70,7 @@ def absent_names(world: GraspWorld) -> list[str]:
     return [f"{c} {k}" for c in COLORS for k in KINDS if world.find(f"{c} {k}") is None]
 
 
-def _put_task(world: GraspWorld) -> Task | None:
+def _put_task(world: GraspWorld) -> GraspTask | None:
     """The first thing that can be put somewhere free beside another."""
     for thing in world.things:
         for other in world.things:
@@ -77,7 +79,7 @@ def _put_task(world: GraspWorld) -> Task | None:
                 if thing is not other and _is_free(world, place_m):
                     instruction = f"put the {thing.name} {words} the {other.name}"
                     place = (float(place_m[0]), float(place_m[1]))
-                    return Task(PUT, world.seed, instruction, (thing.name,), place)
+                    return GraspTask(PUT, world.seed, instruction, (thing.name,), place)
     return None
 
 
@@ -95,7 +97,7 @@ def _is_free(world: GraspWorld, place_m: NDArray[np.float64]) -> bool:
     return bool(is_clear and (np.abs(place_m) < TABLE_M).all())
 
 
-def judge(task: Task, before: Places, after: Places) -> str:
+def judge_task(task: GraspTask, before: Places, after: Places) -> str:
     """What is wrong with how the things stand afterwards; empty where the task was done."""
     moved = [n for n in before if np.linalg.norm(after[n] - before[n]) > LEFT_ALONE_M]
     if not task.wanted:

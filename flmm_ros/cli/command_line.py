@@ -83,5 +83,18 @@ def without_ros_arguments(arguments: Sequence[str]) -> list[str]:
     return kept
 
 
+def with_repeated_option(arguments: Sequence[str], option: str) -> list[str]:
+    """`--kinds a b` -> `--kinds a --kinds b`: Typer wants the option before every value."""
+    written: list[str] = []
+    is_value = False
+    for argument in arguments:
+        if is_value and not argument.startswith("-"):
+            written += [] if written[-1] == option else [option]
+        else:
+            is_value = argument == option
+        written.append(argument)
+    return written
+
+
 def _program(command: str | None, name: str | None) -> str:
     return name or command or "flmm"

@@ -1,4 +1,4 @@
-"""The soak's log, faults and judgement by value; the soak itself is run by `make soak`."""
+"""The soak's event log, faults and result, by value; the soak itself is run by `make soak`."""
 
 import json
 
@@ -12,8 +12,9 @@ pytest.importorskip("rclpy")
 
 from benchmarks.soak import report as soak_report
 from benchmarks.soak.disturbances import DISTURBANCES, FATAL, DisturbanceResult
-from benchmarks.soak.event_log import PublishedImage, EventLog, AnsweredImage, percentile
+from benchmarks.soak.event_log import AnsweredImage, EventLog, PublishedImage, percentile
 from benchmarks.soak.faulty_node import Faults, FaultyChat, parse_faults
+from benchmarks.soak.result import SoakResult
 from benchmarks.soak.soak_process import ProcessSample, growth_percent
 from flmm_ros.ros.commands.refusals import refusal_of
 
@@ -33,14 +34,14 @@ def test_a_number_in_the_pixels_comes_back_and_touches_two_of_them(number):
 def test_faults_by_number():
     assert parse_faults("exception=2, load=3,") == {"exception": 2, "load": 3}
     faults = Faults({"exception": 2, "out_of_memory": 3, "load": 2})
-    faults.loading()
+    faults.check_load()
     with pytest.raises(CheckpointError, match="load 2 fails on purpose"):
-        faults.loading()
-    faults.commanding()
+        faults.check_load()
+    faults.check_command()
     with pytest.raises(RuntimeError, match="command 2 fails on purpose"):
-        faults.commanding()
+        faults.check_command()
     with pytest.raises(RuntimeError) as lack:
-        faults.commanding()
+        faults.check_command()
     assert refusal_of(lack.value).text.startswith("out of memory: ")
 
 
@@ -64,7 +65,7 @@ def test_an_answer_says_which_picture_it_is_about():
     assert OpenedImage.of("here is the mug.") is None
 
 
-def log():
+def filled_log():
     log = EventLog(max_age_s=1.0)
     for number in range(5):
         log.record_image(
@@ -77,8 +78,8 @@ def seen(number, opened_s, stamp_ns=None):
     return AnsweredImage(number, opened_s, number * 100 if stamp_ns is None else stamp_ns)
 
 
-def test_a_fresh_answer_is_booked_once():
-    log = log()
+def test_a_fresh_answer_is_recorded_once():
+    log = filled_log()
     log.record_sent("a", "goal", "the mug", 4.0)
     assert log.open_commands() == ["a"]
     log.record_topic_answer("a", "the mug", "OK", 4.4, seen(4, 4.1))
@@ -100,14 +101,14 @@ def test_a_fresh_answer_is_booked_once():
     ],
 )
 def test_a_stale_answer_by_its_reason(answer, reason):
-    log = log()
+    log = filled_log()
     log.record_sent("a", "goal", "the mug", 4.0)
     log.record_result("a", "OK", 4.5, answer)
     assert dict(log.stale.by_reason) == {reason: 1}
 
 
 def test_a_picture_from_before_a_jump_or_a_pause_is_stale_though_it_is_young():
-    log = log()
+    log = filled_log()
     log.record_clock_jump(4.1)
     log.record_sent("a", "goal", "the mug", 4.2)
     log.record_result("a", "OK", 5.0, seen(4, 4.2))  # within what two clocks may differ
@@ -115,7 +116,7 @@ def test_a_picture_from_before_a_jump_or_a_pause_is_stale_though_it_is_young():
     log.record_sent("b", "goal", "the mug", 4.6)
     log.record_result("b", "OK", 5.0, seen(4, 4.6))
     assert dict(log.stale.by_reason) == {"from before a jump of the clock": 1}
-    log = log()
+    log = filled_log()
     log.record_inactive(4.1, 4.3)
     log.record_sent("a", "goal", "the mug", 4.2)
     log.record_result("a", "OK", 5.0, seen(4, 4.35))
@@ -123,14 +124,14 @@ def test_a_picture_from_before_a_jump_or_a_pause_is_stale_though_it_is_young():
 
 
 def test_a_refusal_is_no_stale_answer():
-    log = log()
+    log = filled_log()
     log.record_sent("a", "topic", "the mug", 4.0)
     log.record_topic_answer("topic-1", "the mug", "IMAGE_TOO_OLD", 4.5, None)
     assert log.totals().refused == {"IMAGE_TOO_OLD": 1} and not log.stale.by_reason
 
 
 def test_topic_commands_of_one_text_are_matched_in_order_and_one_too_many_is_noticed():
-    log = log()
+    log = filled_log()
     for key in ("a", "b"):
         log.record_sent(key, "topic", "the mug", 4.0)
     log.record_topic_answer("topic-1", "the mug", "BUSY", 4.1, None)
@@ -141,7 +142,7 @@ def test_topic_commands_of_one_text_are_matched_in_order_and_one_too_many_is_not
 
 
 def test_a_second_result_and_a_second_answer_on_the_topic_are_noticed():
-    log = log()
+    log = filled_log()
     log.record_sent("a", "goal", "the mug", 4.0)
     for _ in range(2):
         log.record_result("a", "BUSY", 4.1, None)
@@ -153,7 +154,7 @@ def test_a_second_result_and_a_second_answer_on_the_topic_are_noticed():
 
 
 def test_a_kill_excuses_what_the_process_cannot_answer_and_nothing_else():
-    log = log()
+    log = filled_log()
     for key, at_s in (("old", 1.0), ("new", 3.0)):
         log.record_sent(key, "topic", "the mug", at_s)
     log.record_restart(unanswerable_since_s=2.0)  # asked to end at 2: `old` had to be answered
@@ -168,7 +169,7 @@ def test_a_kill_excuses_what_the_process_cannot_answer_and_nothing_else():
 
 
 def test_cancel_latency_is_from_asking_to_the_end():
-    log = log()
+    log = filled_log()
     for key, code in (("a", "CANCELED"), ("b", "BUSY")):
         log.record_sent(key, "goal", "the mug", 4.0)
         log.record_cancel(key, 4.25)
@@ -193,7 +194,7 @@ def test_memory_growth_is_that_of_the_last_life_after_its_warm_up():
 
 
 def outcome(**fields):
-    log = log()
+    log = filled_log()
     for number in range(4):
         log.record_sent(f"{number}", "goal", "the mug", 10.0 + number)
         log.record_cancel(f"{number}", 10.5 + number)
@@ -209,7 +210,7 @@ def outcome(**fields):
         "samples": samples([100.0] * 200, life=1),
         "unanswered_probes": 0,
     }
-    return soak_report.SoakResult(**{**values, **fields})
+    return SoakResult(**{**values, **fields})
 
 
 def missed(found):
@@ -224,7 +225,7 @@ def test_floors():
     assert missed(outcome(events=[stuck])) == ["disturbances not recovered from"]
     growing = samples(np.linspace(100.0, 110.0, 200), life=1)
     assert missed(outcome(samples=growing)) == ["memory growth after warm-up, %"]
-    log = log()
+    log = filled_log()
     log.record_sent("a", "goal", "the mug", 10.0)
     assert missed(outcome(count=log.totals())) == ["commands lost", "cancel latency p99, ms"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import examples.demo.scenario as tour
+from examples.demo.scenario import SEEDS, commands_for
 from flmm_sim.tabletop.tabletop import Tabletop
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def test_the_whole_path(tmp_path: Path, world: Tabletop) -> None:
     process = demo("--out", str(tmp_path / "demo"), "--save-picture", str(picture))
     output, _ = process.communicate(timeout=170)
     assert process.returncode == 0, output
-    commands = [t.command for seed in tour.SEEDS for t in tour.tasks_for(world.render(seed))]
+    commands = [t.command for seed in SEEDS for t in commands_for(world.render(seed))]
     assert f"of {len(commands)} commands right" in output
     page = (tmp_path / "demo" / "index.html").read_text(encoding="utf-8")
     assert page.count('<section class="card') == len(commands)

@@ -8,7 +8,7 @@ import pytest
 from invented_answers import CUBE_M, MUG_M, answer_of, target_at
 
 from examples.grasping import evaluation as grasp_eval
-from examples.grasping.in_process import ArmHere, ClientHere
+from examples.grasping.in_process import InProcessArm, InProcessClient
 from examples.grasping.outcome import (
     ASKED_BACK,
     BAD_GRASP,
@@ -19,14 +19,14 @@ from examples.grasping.outcome import (
     WRONG_THING,
     reason_of,
 )
-from examples.grasping.tasks import ABSENT, PICK, PUT, Task, task_in
+from examples.grasping.tasks import ABSENT, PICK, PUT, GraspTask, task_in
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.ros.client.grounding_result import GroundingResult
 from flmm_sim.arm.world import GraspWorld
 
 SEED, PUT_SEED = 2_000_000, 2_000_106
-TASK = Task(PUT, 0, "put the red mug behind the blue cube", ("red mug",), (0.1, 0.1))
+TASK = GraspTask(PUT, 0, "put the red mug behind the blue cube", ("red mug",), (0.1, 0.1))
 SEEN = answer_of(target_at(*MUG_M), target_at(*CUBE_M))
 
 
@@ -85,7 +85,7 @@ def test_the_summary_counts_what_was_asked_for(tmp_path: Path, grounder: Grounde
 
 def test_an_arm_in_this_process_goes_where_it_can() -> None:
     with GraspWorld(SEED) as world:
-        arm = ArmHere(world)
+        arm = InProcessArm(world)
         down = np.diag([1.0, -1.0, -1.0, 1.0])
         down[:3, 3] = 0.0, 0.0, 0.25
         assert arm.move(down)
@@ -106,7 +106,7 @@ def test_a_client_in_this_process_answers_as_the_node_does(grounder: Grounder) -
     with GraspWorld(PUT_SEED) as world:
         task = task_in(world, PUT)
         assert task is not None
-        client = ClientHere(grounder, world)
+        client = InProcessClient(grounder, world)
         answer = client.ground(task.instruction)
         assert answer.is_ok
         assert answer.command == task.instruction

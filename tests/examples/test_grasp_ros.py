@@ -14,7 +14,7 @@ import rclpy
 from geometry_msgs.msg import PoseStamped
 from PIL import Image
 
-from examples.grasping.judge import Watch
+from examples.grasping.world_monitor import WorldMonitor
 from flmm_ros.ros.messages.poses import matrix_of, pose_to_msg
 from flmm_sim.arm.arm_client import ArmClient
 from flmm_sim.processes import ChildProcess
@@ -62,10 +62,10 @@ def test_the_arm_follows_goals_and_refuses_what_is_wrong(tmp_path: Path, ros: No
     log = tmp_path / "world.log"
     with (
         ChildProcess("world", "flmm_sim.nodes.arm_node", [], log) as world,
-        Watch(world.check) as watch,
+        WorldMonitor(world.check) as monitor,
     ):
-        watch.show(2_000_107, 120.0)
-        places = watch.places(60.0)
+        monitor.show(2_000_107, 120.0)
+        places = monitor.places(60.0)
         assert set(places) == {"green mug", "black cylinder"}
         node = rclpy.create_node("somebody")
         arm = ArmClient(node)

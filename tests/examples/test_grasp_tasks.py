@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from examples.grasping import tasks as grasp_tasks
-from examples.grasping.tasks import ABSENT, PICK, PUT, USE, WHICH, Task, judge, task_in
+from examples.grasping.tasks import ABSENT, PICK, PUT, USE, WHICH, GraspTask, judge_task, task_in
 from flmm_sim.arm.kinematics import LOWER_RAD, UPPER_RAD, UnreachableError, forward, solve
 from flmm_sim.arm.world import T_WORLD_BASE, GraspWorld
 
@@ -19,9 +19,9 @@ def after(**moves: tuple[float, float, float]) -> dict[str, np.ndarray]:
     return {**BEFORE, **moved}
 
 
-PICK_MUG = Task(PICK, 0, "pick up the red mug", (MUG,))
-PUT_MUG = Task(PUT, 0, "put the red mug behind the blue cube", (MUG,), (0.1, 0.1))
-LEAVE = Task(ABSENT, 0, "pick up the green duck")
+PICK_MUG = GraspTask(PICK, 0, "pick up the red mug", (MUG,))
+PUT_MUG = GraspTask(PUT, 0, "put the red mug behind the blue cube", (MUG,), (0.1, 0.1))
+LEAVE = GraspTask(ABSENT, 0, "pick up the green duck")
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ LEAVE = Task(ABSENT, 0, "pick up the green duck")
         (LEAVE, {"cube": (0.02, 0, 0)}, "moved the blue cube"),
     ],
 )
-def test_physics_is_judged(task: Task, moves: dict, problem: str) -> None:
-    assert judge(task, BEFORE, after(**moves)) == problem
+def test_physics_is_judged(task: GraspTask, moves: dict, problem: str) -> None:
+    assert judge_task(task, BEFORE, after(**moves)) == problem
 
 
 def test_tasks_are_of_what_lies_there() -> None:

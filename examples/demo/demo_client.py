@@ -1,4 +1,4 @@
-"""The person at the robot, as a ROS node: changes the scene, waits until it is seen, asks, listens.
+"""The demo's client, a ROS node: changes the scene, waits until the camera shows it, asks.
 
 Everything goes through the interfaces a user has: the camera's parameter service, the topics, the
 action.
@@ -37,7 +37,7 @@ _SERVICE_S = 30.0  # for a call of a service that is there
 _UNCONFIGURED_S = 3.0  # a node that starts by itself leaves this state at once, or has failed
 
 
-class Operator:
+class DemoClient:
     """Works a camera and a grounding node. A context manager: leaving it ends its thread.
 
     Args:
@@ -60,7 +60,7 @@ class Operator:
         self._thread = NodeThread(node)
         self._thread.start()
 
-    def __enter__(self) -> Operator:
+    def __enter__(self) -> DemoClient:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""A number written into a picture's own pixels: it tells which picture an answer was computed from,
+"""A number written into an image's own pixels: it tells which image an answer was computed from,
 whatever the answer's header says.
 
 The first two pixels of the first row hold a mark and 32 bits; an answer names the number at the end
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 _MARK = (0xA5, 0x5A)
 MAX_NUMBER = 2**32 - 1
-_SEEN = re.compile(r" \[frame (\d+) opened at (\d+\.\d+)\]$")
+_SUFFIX = re.compile(r" \[frame (\d+) opened at (\d+\.\d+)\]$")
 
 
 @dataclass(frozen=True)
-class Sight:
-    """Which picture an answer is about, and when (monotonic seconds) the engine opened it."""
+class OpenedImage:
+    """Which image an answer is about, and when (monotonic seconds) the engine opened it."""
 
     number: int
     opened_s: float
@@ -29,14 +29,14 @@ class Sight:
         return f" [frame {self.number} opened at {self.opened_s:.6f}]"
 
     @classmethod
-    def of(cls, answer: str) -> Sight | None:
+    def of(cls, answer: str) -> OpenedImage | None:
         """What an answer's text says, None where it says nothing."""
-        found = _SEEN.search(answer)
+        found = _SUFFIX.search(answer)
         return cls(int(found[1]), float(found[2])) if found else None
 
 
 def with_number(rgb: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
-    """A copy of a picture [H, W, 3] that holds the number.
+    """A copy of an image [H, W, 3] that holds the number.
 
     Raises:
         ValueError: the number is not in 0..MAX_NUMBER.
@@ -49,6 +49,6 @@ def with_number(rgb: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
 
 
 def number_of(rgb: NDArray[np.uint8]) -> int | None:
-    """The number in a picture [H, W, 3]; None where it holds none."""
+    """The number in an image [H, W, 3]; None where it holds none."""
     head = bytes(rgb[0, :2].ravel())
     return int.from_bytes(head[2:], "big") if head[:2] == bytes(_MARK) else None

@@ -1,5 +1,4 @@
-"""The soak's node process: started, killed, asked to end, and its memory and CPU followed.
-"""
+"""The soak's node process: started, killed, asked to end; its memory and CPU are sampled."""
 
 from __future__ import annotations
 
@@ -23,8 +22,8 @@ QUARTER_SAMPLES = 15
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One look at a process: resident memory, and CPU seconds it has used so far."""
+class ProcessSample:
+    """One sample of a process: resident memory, and CPU seconds it has used so far."""
 
     at_s: float
     life: int
@@ -43,9 +42,9 @@ class SoakProcess:
         self._faults, self._out = faults, out
         self._child: ChildProcess | None = None
         self.lives = 0
-        self._samples: list[Sample] = []
+        self._samples: list[ProcessSample] = []
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> SoakProcess:
         self._thread.start()
@@ -63,7 +62,7 @@ class SoakProcess:
         return self._out / f"node_{self.lives}.log"
 
     @property
-    def samples(self) -> Sequence[Sample]:
+    def samples(self) -> Sequence[ProcessSample]:
         """So far."""
         return tuple(self._samples)
 
@@ -76,7 +75,7 @@ class SoakProcess:
         self._child.__enter__()
 
     def kill(self) -> None:
-        """SIGKILL: the process gets no chance to say anything."""
+        """SIGKILL: the process cannot react."""
         self._send(signal.SIGKILL)
 
     def terminate(self) -> None:
@@ -96,7 +95,7 @@ class SoakProcess:
         if self._child is not None:
             self._child.stop()
 
-    def _follow(self) -> None:
+    def _sample(self) -> None:
         while not self._is_over.wait(SAMPLE_S):
             child, life = self._child, self.lives
             pid = None if child is None else child.pid
@@ -106,12 +105,12 @@ class SoakProcess:
                 process = psutil.Process(pid)
                 memory, times = process.memory_info(), process.cpu_times()
             except psutil.Error:
-                continue  # it has just ended; that is what soaks are for
+                continue  # it has just ended, as it often does in a soak
             cpu_s = times.user + times.system
-            self._samples.append(Sample(time.monotonic(), life, memory.rss / MIB, cpu_s))
+            self._samples.append(ProcessSample(time.monotonic(), life, memory.rss / MIB, cpu_s))
 
 
-def growth_percent(samples: Sequence[Sample]) -> float:
+def growth_percent(samples: Sequence[ProcessSample]) -> float:
     """How much the memory of the last process grew after its warm-up: the mean of the last quarter
     of what follows the warm-up above the mean of its first quarter. NaN where too little follows.
     """

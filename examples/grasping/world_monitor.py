@@ -1,5 +1,4 @@
-"""Watches a grasp world over ROS as nobody on a robot can: where things really are, pictures.
-"""
+"""Observes a simulated grasp world over ROS: where things really are, and pictures of it."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ _POLL_S = 0.1
 _FILM_S = 0.5  # of the world, between two pictures of the film
 
 
-class Watch:
+class WorldMonitor:
     """Listens on a thread of its own; leaving it ends that.
 
     Args:
@@ -54,7 +53,7 @@ class Watch:
         )
         self._thread = NodeThread(self._node)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> WorldMonitor:
         self._thread.start()
         return self
 
