@@ -175,6 +175,9 @@ ENGINE = {
     "config": set(),
     "vision.conv_encoder": set(),
     "masks.framing": set(),
+    "image": set(),
+    # language model and heads, and how a command is interrupted
+    "loaded_model": {"heads.trained", "lmm.base", "runtime.interruption"},
     "heads.trained": {
         "heads.mask_decoder",
         "heads.mask_refiner",
@@ -269,7 +272,8 @@ ENGINE = {
     "language.reply": set(),
     "masks.results": set(),
     "vision.sam_image_encoder": set(),
-    "runtime.scene_memory": {"lmm.prefix"},  # holds one image's prefix, made by the adapter
+    "runtime.encoded_image": {"lmm.prefix"},  # holds one image's prefix, made by the adapter
+    "runtime.scene_cache": {"runtime.encoded_image"},  # decides which of them stay encoded
     "runtime.stages": set(),
     "targets": set(),
     "targets.ball": {"targets.planes"},  # shares its tolerance

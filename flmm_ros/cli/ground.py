@@ -13,12 +13,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from PIL import Image
 
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.answer import Answer, Intent
 from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.engine.grounder import Grounder
@@ -82,3 +84,8 @@ def ground(  # noqa: PLR0913  one parameter an option
         state = "one of several" if g.is_ambiguous else "present" if g.is_present else "absent"
         print(f"  {g.phrase}: {state}, score {g.score:.2f}, box {g.box_xyxy_px}")
     print(f"{overlay}\n{report}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program alone; returns the exit status."""
+    return run_command(ground, argv)

@@ -17,12 +17,12 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
-from flmm_ros.cli.ground import read_image
 from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.engine.config.model_search import locate_model
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import open_lmm
 from flmm_ros.engine.heads.localisation_search import Photo, contact_sheet, search_heads
+from flmm_ros.engine.image import read_image
 
 
 def localise(

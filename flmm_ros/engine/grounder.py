@@ -3,8 +3,7 @@
     scene = Grounder.from_config("tabletop").open(image)
     answer = scene.ask("Pick up the red mug")
 
-What happens with an image then is told in scene.py. Does not know about: ROS, where images come
-from.
+What happens with an image then is told in scene.py.
 """
 
 from __future__ import annotations
@@ -18,20 +17,23 @@ import torch
 from numpy.typing import NDArray
 
 from flmm_ros.engine.answer import Intent
-from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig
-from flmm_ros.engine.config.model_search import locate_model
+from flmm_ros.engine.config import TRAINING_FREE, GrounderConfig, ModelConfig, locate_model
+from flmm_ros.engine.config.schema import changed_settings
 from flmm_ros.engine.errors import ConfigError, PromptError
 from flmm_ros.engine.heads.checkpoint import load_heads, load_official_heads, load_refiner
 from flmm_ros.engine.heads.localisation import Localisation
 from flmm_ros.engine.heads.trained import AnyHeads, Heads
 from flmm_ros.engine.heads.training_free import TrainingFreeHeads
+from flmm_ros.engine.image import checked_image
 from flmm_ros.engine.lmm import Lmm, LoadOptions, load_lmm
+from flmm_ros.engine.loaded_model import LoadedModel, ModelHolder
 from flmm_ros.engine.onnx.loading import load_onnx_heads
-from flmm_ros.engine.runtime.allocator import give_back
+from flmm_ros.engine.runtime.allocator import trim_malloc
 from flmm_ros.engine.runtime.compilation import compile_parts
+from flmm_ros.engine.runtime.encoded_image import EncodedImage
 from flmm_ros.engine.runtime.interruption import Interruption
 from flmm_ros.engine.runtime.memory import require_memory
-from flmm_ros.engine.runtime.scene_memory import SceneCache, SceneMemory, checked_image
+from flmm_ros.engine.runtime.scene_cache import SceneCache, SceneMemory
 from flmm_ros.engine.scene import Scene
 
 log = logging.getLogger(__name__)
@@ -45,15 +47,15 @@ class Grounder:
     def __init__(
         self, config: GrounderConfig, model: ModelConfig, lmm: Lmm, heads: AnyHeads
     ) -> None:
+        interruption = Interruption()
+        if not config.compile:  # a hook would break the compiled graph at every layer
+            interruption.watch(lmm.model, heads)
+        self._holder = ModelHolder(
+            LoadedModel(lmm, heads, model, config, _selects(model, heads), interruption)
+        )
+        self._scenes: SceneCache[Scene] = SceneCache(config.scene_cache)
         self.config = config
         self.model = model
-        self._lmm: Lmm | None = lmm
-        self._heads: AnyHeads | None = heads
-        self._selects = _selects(model, heads)
-        self._scenes: SceneCache[Scene] = SceneCache(config.scene_cache)
-        self.interruption = Interruption()
-        if not config.compile:  # a hook would break the compiled graph at every layer
-            self.interruption.watch(lmm.model, heads)
 
     @classmethod
     def from_config(cls, config: GrounderConfig | str | Path) -> Grounder:
@@ -87,16 +89,12 @@ class Grounder:
         Raises:
             RuntimeError: the grounder was closed.
         """
-        if self._lmm is None:
-            raise RuntimeError("grounder: expected an open one, got one that was closed")
-        return self._lmm
+        return self._holder.get().lmm
 
     @property
     def heads(self) -> AnyHeads:
-        """The trained heads; errors as for `lmm`."""
-        if self._heads is None:
-            raise RuntimeError("grounder: expected an open one, got one that was closed")
-        return self._heads
+        """What makes masks of its attention; errors as for `lmm`."""
+        return self._holder.get().heads
 
     @property
     def model_name(self) -> str:
@@ -111,23 +109,30 @@ class Grounder:
     @property
     def score_threshold(self) -> float:
         """Objects with a lower score are reported absent."""
-        own = self.config.score_threshold
-        return own if own >= 0 else self.model.score_threshold
+        return self._holder.get().score_threshold
 
     @property
     def selects_phrases(self) -> bool:
         """Whether the phrase selector finds the phrases of an answer, instead of the rules."""
-        return self._selects
+        return self._holder.get().selects_phrases
+
+    @property
+    def scene_memory(self) -> SceneMemory:
+        """Open images and their memory, for diagnostics; may be asked by any thread."""
+        return self._scenes.memory()
 
     def update(self, config: GrounderConfig) -> None:
-        """Takes over settings that may change while the model stays loaded.
+        """Takes over settings that may change while the model stays loaded, for open scenes too.
 
         Raises:
             ConfigError: another setting differs; load a new Grounder for it.
         """
-        for f in dataclasses.fields(config):
-            if not f.metadata["live"] and getattr(config, f.name) != getattr(self.config, f.name):
-                raise ConfigError(f"{f.name}: expected no change while loaded; load the model anew")
+        for each in changed_settings(self.config, config):
+            if not each.live:
+                raise ConfigError(
+                    f"{each.name}: expected no change while loaded; load the model anew"
+                )
+        self._holder.replace(dataclasses.replace(self._holder.get(), settings=config))
         self.config = config
 
     def open(self, image: NDArray[np.uint8]) -> Scene:
@@ -137,7 +142,7 @@ class Grounder:
             ImageError: not RGB uint8 [H, W, 3], too small, or too large.
         """
         checked = checked_image(image, self.config.max_image_megapixels)
-        return self._scenes.get(checked, lambda: Scene(self, SceneMemory(checked)))
+        return self._scenes.open(checked, self._scene)
 
     def warm_up(self) -> None:
         """Answers a command about a grey picture, so that the first real one is as fast as the
@@ -145,19 +150,24 @@ class Grounder:
         such as a lack of memory, is raised here.
         """
         log.info("%s warms up on a grey picture", self.model_name)
-        scene = Scene(self, SceneMemory(np.full((*_WARM_UP_HW, 3), 128, np.uint8)))
+        image = self._scenes.add(np.full((*_WARM_UP_HW, 3), 128, np.uint8))
         try:
-            scene.ask(_WARM_UP_COMMAND, intent=Intent.GROUND)
+            self._scene(image).ask(_WARM_UP_COMMAND, intent=Intent.GROUND)
         except PromptError as error:  # a language model with a small vocabulary
             log.info("%s is not warmed up: %s", self.model_name, error)
+        finally:
+            self._scenes.forget(image)
 
     def close(self) -> None:
         """Frees the model and every scene; neither can be used afterwards."""
         self._scenes.clear()
-        self._lmm = self._heads = None
+        self._holder.close()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        give_back()
+        trim_malloc()
+
+    def _scene(self, image: EncodedImage) -> Scene:
+        return Scene(self._holder, image, self._scenes)
 
 
 def open_lmm(model: ModelConfig, config: GrounderConfig) -> Lmm:

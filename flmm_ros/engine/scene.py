@@ -2,19 +2,19 @@
 
 Only this file calls the others, in the order of the paper's figure: encode the image, (generate,)
 read the phrase tokens, decode their attention, refine with SAM.
-
-Does not know about: ROS, how models are loaded.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from flmm_ros.engine.answer import Answer, Grounding, Intent, Phrase
 from flmm_ros.engine.chat import Chat
@@ -27,15 +27,14 @@ from flmm_ros.engine.lmm import LmmReading, Prefix
 from flmm_ros.engine.lmm.base import Generated
 from flmm_ros.engine.lmm.prefix import cropped
 from flmm_ros.engine.lmm.tokens import Decoded, Suffix, Turn, branched
+from flmm_ros.engine.loaded_model import LoadedModel, ModelHolder
 from flmm_ros.engine.masks.candidates import with_candidates
 from flmm_ros.engine.masks.framing import crop_to_image
 from flmm_ros.engine.masks.results import groundings_from
 from flmm_ros.engine.progress import ProgressCallback, Stage
-from flmm_ros.engine.runtime.scene_memory import SceneMemory
+from flmm_ros.engine.runtime.encoded_image import EncodedImage
+from flmm_ros.engine.runtime.scene_cache import SceneCache
 from flmm_ros.engine.runtime.stages import StageClock
-
-if TYPE_CHECKING:
-    from flmm_ros.engine.grounder import Grounder
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +58,25 @@ class Trace:
 
 
 class Scene:
-    """One image, to be asked about any number of times."""
+    """One image, to be asked about any number of times.
 
-    def __init__(self, grounder: Grounder, memory: SceneMemory) -> None:
-        self._grounder = grounder
-        self._memory = memory
+    It follows settings that change while it is open, and shares the bound of `scene_cache` with all
+    other scenes of the grounder: what was dropped meanwhile is computed again.
+    """
+
+    def __init__(self, holder: ModelHolder, image: EncodedImage, cache: SceneCache[Scene]) -> None:
+        self._holder = holder
+        self._image = image
+        self._cache = cache
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """The image, RGB uint8 [H, W, 3]; not to be written to."""
+        return self._image.pixels
+
+    @property
+    def _model(self) -> LoadedModel:
+        return self._holder.get()
 
     def ground(
         self, phrases: Sequence[str], on_stage: ProgressCallback | None = None
@@ -74,10 +87,10 @@ class Scene:
             PromptError: a phrase is empty, too long or not language.
             Cancelled: raised by `on_stage`; the scene stays usable.
         """
-        limit = self._grounder.config.max_command_chars
+        limit = self._model.settings.max_command_chars
         texts = [checked_command(phrase, limit) for phrase in phrases]
         stages = StageClock(on_stage)
-        with torch.inference_mode(), self._grounder.interruption.during(stages.check):
+        with self._computing(stages):
             return self._ground_texts(texts, stages)
 
     def ask(
@@ -97,10 +110,10 @@ class Scene:
             PromptError: empty, too long, not language, or (grounding) naming nothing to point at.
             Cancelled: raised by `on_stage`; the scene stays usable.
         """
-        command = checked_command(command, self._grounder.config.max_command_chars)
+        command = checked_command(command, self._model.settings.max_command_chars)
         intent = intent or find_intent(command)
         stages = StageClock(on_stage)
-        with torch.inference_mode(), self._grounder.interruption.during(stages.check):
+        with self._computing(stages):
             if intent is Intent.GROUND:
                 text, objects = self._point(command, stages)
             else:
@@ -113,7 +126,7 @@ class Scene:
             intent.value,
             command,
             spent,
-            self._grounder.backend,
+            self._model.heads.backend,
             len(objects),
         )
         return Answer(text, tuple(objects), intent, timings)
@@ -129,16 +142,23 @@ class Scene:
             Cancelled: raised by `on_stage`; the scene stays usable.
         """
         stages = StageClock(on_stage)
-        with torch.inference_mode(), self._grounder.interruption.during(stages.check):
+        with self._computing(stages):
             return self._trace(suffix, stages)
 
     def encode(self, prefix_ids: Sequence[int], *, keep_states: bool = False) -> Prefix:
         """Encodes the image behind ids of the caller's own, ending with the image token."""
-        with torch.inference_mode():
-            lmm = self._grounder.lmm
-            prefix = lmm.encode(self._memory.image, prefix_ids, keep_states=keep_states)
-        self._memory.prefix = prefix
+        image, ids = self._image, tuple(prefix_ids)
+        with self._computing(StageClock(None)):
+            prefix = self._model.lmm.encode(image.pixels, ids, keep_states=keep_states)
+        image.prefix, image.prefix_ids, image.keep_states = prefix, ids, keep_states
         return prefix
+
+    @contextmanager
+    def _computing(self, stages: StageClock) -> Iterator[None]:
+        """Around everything that runs a model: this image is the newest, and `stages` may stop."""
+        self._cache.use(self._image, self)
+        with torch.inference_mode(), self._model.interruption.during(stages.check):
+            yield
 
     def _point(self, command: str, stages: StageClock) -> tuple[str, list[Grounding]]:
         """The phrases stand in the command; the sentence around the masks is ours."""
@@ -155,7 +175,7 @@ class Scene:
         self, command: str, intent: Intent, stages: StageClock, history: Sequence[Turn]
     ) -> tuple[str, list[Grounding]]:
         """The model speaks first; then its own words are read in their context."""
-        tokens = self._grounder.lmm.text()
+        tokens = self._model.lmm.text()
         question = tokens.question(command, history)
         prefix = self._prefix(stages)
         with cropped(prefix):
@@ -177,18 +197,18 @@ class Scene:
         self, prefix: Prefix, question_ids: Sequence[int], intent: Intent, stages: StageClock
     ) -> Generated:
         """The model's answer; its states where the phrase selector will look at them."""
-        grounder, tokens = self._grounder, self._grounder.lmm.text()
+        model, tokens = self._model, self._model.lmm.text()
 
         def report(ids: tuple[int, ...]) -> None:
             stages.report(Stage.GENERATE, tokens.decode(ids).text)
 
         with stages(Stage.GENERATE):
-            return grounder.lmm.generate(
+            return model.lmm.generate(
                 prefix,
                 question_ids,
-                max_new_tokens=grounder.config.max_new_tokens,
+                max_new_tokens=model.settings.max_new_tokens,
                 on_token=report if stages.is_watched else None,
-                keep_states=intent is Intent.ANSWER_AND_GROUND and grounder.selects_phrases,
+                keep_states=intent is Intent.ANSWER_AND_GROUND and model.selects_phrases,
                 keep_suffix=True,
             )
 
@@ -196,7 +216,7 @@ class Scene:
         """What the answer names: chosen by the phrase selector, or found by the rules."""
         if states is None:
             return find_phrases(answer.text)
-        probabilities = self._grounder.heads.groundable(states)
+        probabilities = self._model.heads.groundable(states)
         if probabilities is None:
             return find_phrases(answer.text)
         spans = [answer.text_span(span) for span in selected_spans(probabilities)]
@@ -212,53 +232,58 @@ class Scene:
 
     def _suffix_of(self, texts: Sequence[str]) -> Suffix:
         """Phrases as answers to the model's prompt: one each, or all in one."""
-        prompt, tokens = self._grounder.model.prompt, self._grounder.lmm.text()
-        if self._grounder.model.reading == "apart":
-            return branched([tokens.reading(prompt, text, [(0, len(text))]) for text in texts])
+        config, tokens = self._model.config, self._model.lmm.text()
+        if config.reading == "apart":
+            return branched(
+                [tokens.reading(config.prompt, text, [(0, len(text))]) for text in texts]
+            )
         spans, answer = [], ""
         for text in texts:
             answer += ". " if answer else ""
             spans.append((len(answer), len(answer) + len(text)))
             answer += text
-        return tokens.reading(prompt, answer, spans)
+        return tokens.reading(config.prompt, answer, spans)
 
     def _trace(self, suffix: Suffix, stages: StageClock, asked: Prefix | None = None) -> Trace:
         """Steps seven to nine of the paper's figure: read, decode, refine.
 
         asked: the image and what was said about it; by default the image alone.
         """
-        lmm, heads, memory = self._grounder.lmm, self._grounder.heads, self._memory
+        lmm, heads, image = self._model.lmm, self._model.heads, self._image
         prefix = asked or self._prefix(stages)
         with stages(Stage.READ):
             reading = lmm.read(prefix, suffix.ids, suffix.spans, suffix.branches)
             cues = tuple(heads.weighted_states(states) for states in reading.states)
         with stages(Stage.DECODE):
             padded = heads.decode(reading.maps)
-            coarse = crop_to_image(padded, prefix.views[-1], memory.image_hw)
-        if memory.features is None:
+            coarse = crop_to_image(padded, prefix.views[-1], image.image_hw)
+        if image.features is None:
             with stages(Stage.SEE):
-                memory.features = heads.see(memory.image)
+                image.features = heads.see(image.pixels)
         with stages(Stage.REFINE):
-            refined = heads.refine(memory.features, coarse, cues, memory.image_hw)
-            logits = heads.upscale(refined.low_logits, memory.image_hw)
-        heat = crop_to_image(heads.heat(reading.maps), prefix.views[-1], memory.image_hw)
+            refined = heads.refine(image.features, coarse, cues, image.image_hw)
+            logits = heads.upscale(refined.low_logits, image.image_hw)
+        heat = crop_to_image(heads.heat(reading.maps), prefix.views[-1], image.image_hw)
         return Trace(reading, cues, heat, coarse, refined.boxes, refined.iou, logits)
 
     def _prefix(self, stages: StageClock) -> Prefix:
         """The encoded image, encoded now if it has not been."""
-        if self._memory.prefix is None:
+        image = self._image
+        if image.prefix is None:
             with stages(Stage.ENCODE):
-                self._memory.prefix = self._grounder.lmm.encode(self._memory.image)
-        return self._memory.prefix
+                image.prefix = self._model.lmm.encode(
+                    image.pixels, image.prefix_ids, keep_states=image.keep_states
+                )
+        return image.prefix
 
     def _groundings(self, phrases: Sequence[Phrase], trace: Trace) -> list[Grounding]:
-        grounder = self._grounder
+        model = self._model
         found = groundings_from(
             phrases,
             trace.refined_logits,
             trace.heat,
-            trace.iou if grounder.model.score == "iou_head" else None,
-            mask_threshold=grounder.config.mask_threshold,
-            score_threshold=grounder.score_threshold,
+            trace.iou if model.config.score == "iou_head" else None,
+            mask_threshold=model.settings.mask_threshold,
+            score_threshold=model.score_threshold,
         )
         return [with_candidates(g) if is_singular(g.phrase) else g for g in found]

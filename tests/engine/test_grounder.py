@@ -17,6 +17,7 @@ from flmm_ros.engine.answer import Intent
 from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.engine.errors import Cancelled, ConfigError, ImageError, PromptError, UnknownWordError
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.image import read_image
 from flmm_ros.engine.lmm.base import Generated
 from flmm_ros.engine.progress import Progress, Stage
 
@@ -288,7 +289,7 @@ def test_a_photograph_taken_sideways_is_read_upright(tmp_path: Path) -> None:
     photo, exif = Image.fromarray(stored), Image.Exif()
     exif[274] = 6  # orientation: turn by 90 degrees clockwise to see it upright
     photo.save(tmp_path / "photo.jpg", exif=exif, quality=100)
-    upright = ground.read_image(tmp_path / "photo.jpg")
+    upright = read_image(tmp_path / "photo.jpg")
     assert upright.shape == (60, 40, 3)
     assert upright[:6, -6:].min() > 250 and upright[:40, :30].max() < 5  # upper right
 

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConf
 
 from flmm_ros.engine.config import GrounderConfig, ModelConfig
 from flmm_ros.engine.errors import ConfigError
-from flmm_ros.engine.vision import conv_encoder as conv_tower  # noqa: F401  registers the embedded model's vision tower
+from flmm_ros.engine.vision import conv_encoder  # noqa: F401  registers it with transformers
 
 GIB = 2**30
 PRECISIONS = ("float32", "bfloat16", "8bit", "4bit")

@@ -10,12 +10,12 @@ import weakref
 
 import pytest
 
-from flmm_ros.engine.runtime.allocator import set_aside, take_back
+from flmm_ros.engine.runtime.allocator import freeze_gc, unfreeze_gc
 
 PROGRAM = """
 import ctypes, threading
-from flmm_ros.engine.runtime.allocator import share_heaps
-share_heaps()
+from flmm_ros.engine.runtime.allocator import limit_malloc_arenas
+limit_malloc_arenas()
 libc, wait = ctypes.CDLL(None), threading.Barrier(13)
 libc.malloc.restype = ctypes.c_void_p
 def take():
@@ -40,19 +40,19 @@ def test_threads_share_two_heaps_unless_told_otherwise(told: str | None, most: i
     assert len(re.findall(r"^Arena \d+:", run.stderr, re.MULTILINE)) == most
 
 
-def test_what_is_set_aside_is_not_looked_through_until_it_is_taken_back() -> None:
+def test_what_is_freeze_gc_is_not_looked_through_until_it_is_taken_back() -> None:
     class Node:
         me: object
 
     node = Node()
     node.me = node  # a circle: only the collector can free it
     reference = weakref.ref(node)
-    set_aside()
+    freeze_gc()
     try:
         del node
         gc.collect()
         assert reference() is not None
     finally:
-        take_back()
+        unfreeze_gc()
     gc.collect()
     assert reference() is None
