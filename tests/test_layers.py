@@ -52,7 +52,7 @@ class Room:
         return any(module == ours or module.startswith(f"{ours}.") for ours in self.modules)
 
 
-PAGES = {"jinja2", "matplotlib"}
+PAGES = {"jinja2", "markupsafe", "matplotlib"}
 OF_THE_NODE = ("flmm_ros.engine", "flmm_ros.msg", "flmm_ros.action")
 OF_A_ROBOT = (
     *OF_THE_NODE,
@@ -116,7 +116,13 @@ ROOMS = {
     ),
     "benchmarks/training": Room(
         frozenset(TENSORS | PICTURES | {"accelerate", "rich", "typer", "yaml"}),
-        ("flmm_ros.engine", "flmm_ros.cli.command_line", "training", "benchmarks.engine"),
+        (
+            "flmm_ros.engine",
+            "flmm_ros.cli.command_line",
+            "training",
+            "benchmarks.engine",
+            "benchmarks.machine",
+        ),
     ),
     "examples": Room(
         frozenset(ROS | TENSORS | PICTURES | PAGES | {"rich", "scipy", "typer", "yaml"}),
@@ -174,7 +180,9 @@ ENGINE = {
     "runtime.compilation": set(),
     "config": set(),
     "vision.conv_encoder": set(),
+    "masks.exclusion": {"masks.candidates"},  # what counts as a part
     "masks.framing": set(),
+    "fingerprint": set(),
     "image": set(),
     # language model and heads, and how a command is interrupted
     "loaded_model": {"heads.trained", "lmm.base", "runtime.interruption"},
@@ -257,13 +265,21 @@ ENGINE = {
     "language.meaning": {
         "language.descriptions",
         "language.forms",
+        "language.normalisation",
+        "language.phrases",
+        "language.sentence",
+        "language.words",
+    },
+    "language.descriptions",
+        "language.forms",
         "language.negation",
         "language.normalisation",
         "language.phrases",
         "language.words",
     },
-    "language.descriptions": {"language.phrases", "language.words"},
-    "language.forms": {"language.normalisation"},
+    "language.descriptions": {"language.negation", "language.phrases", "language.words"},
+    "language.forms": set(),
+    "language.sentence": {"language.descriptions", "language.negation", "language.words"},
     "language.negation": {"language.words"},
     "language.normalisation": set(),
     "language.phrases": {"language.normalisation", "language.words"},
