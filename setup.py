@@ -2,10 +2,11 @@
 
 The ROS layer and the generated messages are left to CMakeLists.txt: they need ROS 2 to be built.
 `config/` and `models/` stand at the repository's root, for CMake and for people; here they become
-folders inside the package. Metadata: pyproject.toml.
+folders inside the package. Metadata: pyproject.toml; the version is that of package.xml.
 """
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 from setuptools import find_packages, setup
 
@@ -28,11 +29,19 @@ OURS = (
 )
 DATA = dict(map(data_package, ("config", "models")))
 
+VERSION = ElementTree.parse(ROOT / "package.xml").getroot().findtext("version")
+
 setup(
+    version=VERSION,
     packages=[
         *find_packages(include=["flmm_ros", *OURS]),
         *DATA,
     ],
     package_dir={name: name.removeprefix("flmm_ros.") for name in DATA},
-    package_data={**DATA, "flmm_ros.console.web": ["page/*"]},
+    package_data={
+        **DATA,
+        "flmm_ros.console.web": ["page/*"],
+        "flmm_ros.report": ["templates/*"],
+        "flmm_ros.replay.pages": ["templates/*"],
+    },
 )

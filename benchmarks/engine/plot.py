@@ -1,5 +1,4 @@
-"""Draws a benchmark's JSON: seconds of commands beside the baseline's, stages, and memory.
-"""
+"""Draws a benchmark's JSON: seconds of commands beside the baseline's, stages, and memory."""
 
 from __future__ import annotations
 
@@ -7,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engine.report import STAGES
+from benchmarks.engine.rows import STAGES
+from flmm_ros.report.colors import BASELINE, NEUTRAL, OURS
 
-OURS, THEIRS, GREY = "#1b7f79", "#c8553d", "#8d99ae"
 TITLES = {"llava": "LLaVA-1.5 shape", "llava_next": "LLaVA-NeXT shape"}
 
 
@@ -44,7 +43,7 @@ def _commands(axes: Any, values: Mapping[tuple[str, str], float]) -> None:
     bars = {}
     for what, short in (("question", "question"), ("1 phrase", "phrase")):
         section = f"commands: {what}"
-        bars[f"{short}\nbaseline"] = (values[section, "baseline"], THEIRS)
+        bars[f"{short}\nbaseline"] = (values[section, "baseline"], BASELINE)
         bars[f"{short}\nfirst"] = (values[section, "first"], OURS)
         bars[f"{short}\nagain"] = (values[section, "again on that image"], OURS)
     _bars(axes, bars, "one command, seconds")
@@ -59,8 +58,8 @@ def _stages(axes: Any, values: Mapping[tuple[str, str], float]) -> None:
 def _memory(axes: Any, values: Mapping[tuple[str, str], float]) -> None:
     section = "peak memory above the loaded model, 1 phrase"
     bars = {
-        "baseline": (values[section, "baseline"], THEIRS),
+        "baseline": (values[section, "baseline"], BASELINE),
         "engine": (values[section, "engine"], OURS),
-        "plain SDPA\nwith cache": (values[section, "plain SDPA with cache"], GREY),
+        "plain SDPA\nwith cache": (values[section, "plain SDPA with cache"], NEUTRAL),
     }
     _bars(axes, bars, "peak memory above the loaded model, MiB")

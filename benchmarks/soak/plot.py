@@ -8,9 +8,9 @@ from typing import Any
 
 from benchmarks.soak.event_log import OK
 from benchmarks.soak.result import MAX_CANCEL_MS, SoakResult
+from flmm_ros.report.colors import BAD, NEUTRAL, OURS, REFUSED
 
 BIN_S = 5.0
-OURS, REFUSED, BAD, GREY = "#1b7f79", "#e0a458", "#c8553d", "#8d99ae"
 
 
 def plot(result: SoakResult, path: Path) -> None:
@@ -50,7 +50,7 @@ def _plot_commands(axes: Any, result: SoakResult) -> None:
     axes.set_ylim(0, top)
     for event in result.events:
         at_s = event.at_s - result.start_s
-        axes.text(at_s, top, f" {event.name}", rotation=90, va="top", fontsize=6, color=GREY)
+        axes.text(at_s, top, f" {event.name}", rotation=90, va="top", fontsize=6, color=NEUTRAL)
 
 
 def _plot_memory(axes: Any, result: SoakResult) -> None:

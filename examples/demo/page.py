@@ -75,13 +75,9 @@ class ShownCommand:
         """The image with masks and phrases, RGB uint8."""
         return overlay_picture(self.image, [o.grounding for o in self.objects])
 
-    def heat_of(self, shown: ShownObject) -> NDArray[np.uint8]:
+    def heat_of(self, index: int) -> NDArray[np.uint8]:
         """What the model looked at for one of its objects, over the image, RGB uint8 [H, W, 3]."""
-        return draw_heat(self.image, shown.grounding.heat, self.objects.index(shown))
-
-    def color_of(self, shown: ShownObject) -> str:
-        """The colour of the object's mask."""
-        return css_color(color_of(self.objects.index(shown)))
+        return draw_heat(self.image, self.objects[index].grounding.heat, index)
 
     def marked_answer(self) -> Markup:
         """The answer as HTML, with its phrases in the colours of their masks."""
@@ -138,6 +134,7 @@ def render_page(commands: Sequence[ShownCommand], facts: Sequence[tuple[str, str
         facts=facts,
         tiles=_tiles(summarise(commands)),
         data_uri=data_uri,
+        color_of_object=lambda index: css_color(color_of(index)),
         color_of_stage=lambda stage: STAGE_COLORS.get(stage, OTHER_COLOR),
     )
 

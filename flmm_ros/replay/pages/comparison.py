@@ -1,13 +1,12 @@
 """Two runs side by side: which numbers changed, and which answers became better or worse.
 
-python -m flmm_ros.replay compare out/replay/before out/replay/after
+flmm replay compare out/replay/before out/replay/after
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,14 @@ from flmm_ros.replay.judging.judge import GOOD_IOU
 from flmm_ros.replay.judging.judged_answer import JudgedAnswer
 from flmm_ros.replay.judging.metrics import described, flat
 from flmm_ros.replay.judging.summary import read_summary
-from flmm_ros.replay.pages.style import TABLE_STYLE
 from flmm_ros.replay.pages.worst_answers import problem_of
 from flmm_ros.replay.runs.evaluate import rows_in
-from flmm_ros.report.style import STYLE
+from flmm_ros.report.rendering import render
 
 NOISE = 0.01  # a number that changed by a smaller share is the same
 IOU_STEP = 0.05  # a mask that changed by less is the same
 _WORDS = {True: "better", False: "worse"}
-_STYLES = {"better": "met", "worse": "missed", "": ""}
-_LESS_IS_BETTER = ("times_ms.", "target.", "resources.", "frames.dropped_")
+_LESS_IS_BETTER = ("times_ms.", "target.", "resources.", "frames.dropped_", "frames.without_")
 _LESS = ("masks.false_alarms", "refusals.wrong", "steadiness.changes")
 _NEUTRAL = (".n", "steadiness.true_iou", "frames.in_bag", "frames.used")
 
@@ -110,37 +107,42 @@ def _turned(before: JudgedAnswer, after: JudgedAnswer) -> ChangedAnswer | None:
 
 def render_comparison(comparison: Comparison, names: Sequence[str]) -> str:
     """A page with both runs' numbers and the answers that turned."""
-    a, b = (escape(name) for name in names)
-    numbers = "".join(
-        f'<tr><td>{escape(c.metric)}</td><td class="n">{described(c.before)}</td>'
-        f'<td class="n">{described(c.after)}</td>'
-        f'<td class="{_STYLES[c.verdict]}">{_sign(c)}</td></tr>'
-        for c in comparison.changes
-    )
-    answers = "".join(
-        f"<tr><td>{escape(t.after.bag)}, {t.after.t_s:.2f} s</td><td>{escape(t.after.text)}</td>"
-        f"<td>{_described_row(t.before)}</td><td>{_described_row(t.after)}</td>"
-        f'<td class="{"met" if t.is_better else "missed"}">'
-        f"{'better' if t.is_better else 'worse'}</td></tr>"
+    runs = [
+        {
+            "name": name,
+            "words": f"{s['model']}, {s['mode']}, commit {s['machine']['commit']}, {s['made']}, "
+            f"{s['status']}",
+        }
+        for name, s in zip(names, comparison.summaries, strict=True)
+    ]
+    answers = [
+        {
+            "where": f"{t.after.bag}, {t.after.t_s:.2f} s",
+            "command": t.after.text,
+            "before": _described_row(t.before),
+            "after": _described_row(t.after),
+            "is_better": t.is_better,
+        }
         for t in comparison.turned
+    ]
+    changes = [
+        {
+            "metric": c.metric,
+            "before": described(c.before),
+            "after": described(c.after),
+            "verdict": c.verdict,
+            "words": _sign(c),
+        }
+        for c in comparison.changes
+    ]
+    return render(
+        "flmm_ros.replay.pages/comparison.html",
+        names=names,
+        runs=runs,
+        common=comparison.common,
+        answers=answers,
+        changes=changes,
     )
-    facts = "".join(
-        f"<p class='facts'><b>{name}</b>: {escape(str(s['model']))}, {escape(s['mode'])}, commit "
-        f"{escape(str(s['machine']['commit']))}, {escape(str(s['made']))}, {s['status']}</p>"
-        for name, s in zip((a, b), comparison.summaries, strict=True)
-    )
-    head = f"<th>{a}</th><th>{b}</th><th></th></tr>"
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{a} and {b}</title><style>{STYLE}{TABLE_STYLE}</style></head>
-<body><header><h1>{a} and {b}</h1>{facts}
-<p class="lead">{comparison.common} answers are in both runs; {len(comparison.turned)} of them
-turned.</p></header><main>
-<h2>Answers that turned</h2><table><tr><th>where</th><th>command</th>{head}{answers}</table>
-<h2>Numbers that differ</h2><table><tr><th>metric</th>{head}{numbers}</table>
-</main></body></html>
-"""
 
 
 def _sign(change: MetricChange) -> str:
@@ -151,4 +153,4 @@ def _sign(change: MetricChange) -> str:
 
 def _described_row(row: JudgedAnswer) -> str:
     iou = "" if row.worst_iou is None else f" (IoU {row.worst_iou:.2f})"
-    return escape((problem_of(row) or "right") + iou)
+    return (problem_of(row) or "right") + iou

@@ -1,41 +1,27 @@
 """One HTML page of an evaluation: the scores, and the best, the worst and random phrases.
 
-The page stands alone (pictures inside, no scripts, nothing from the network). All text is escaped.
+The page stands alone: pictures inside, no scripts, nothing from the network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.masks.overlay import draw_heat
+from flmm_ros.report.colors import css_color
 from flmm_ros.report.pictures import data_uri
-from flmm_ros.report.style import STYLE
+from flmm_ros.report.rendering import render
 from training.evaluation.cases import Case
 from training.evaluation.pages.tables import ScoreTable
 
 # RGB, distinguishable to people with colour-blindness too.
 RIGHT, TOO_MUCH, MISSED = (0, 158, 115), (230, 120, 0), (60, 130, 255)
 _OPACITY = 0.6
-_MORE_STYLE = """
-table { border-collapse: collapse; width: 100%; font-size: 14px;
-  font-variant-numeric: tabular-nums; }
-.scores { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
-  border-radius: 12px; padding: 12px 18px; }
-th, td { text-align: right; padding: 6px 10px; border-bottom: 1px solid var(--line);
-  white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-tr:last-child td { border-bottom: 0; }
-tr.ours td { font-weight: 700; }
-.context { color: var(--soft); margin: 0 0 14px; overflow-wrap: anywhere; }
-.context mark { background: var(--plate); color: var(--ink); font-weight: 600; border-radius: 4px;
-  padding: 1px 4px; }
-"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +40,30 @@ class ShownCase:
     text: str
     text_span: tuple[int, int]
     answer: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the mask lies on the thing, or what is absent was reported so."""
+        return self.case.said_absent if self.case.is_absent else self.case.iou > 0.5
+
+    @property
+    def verdict(self) -> str:
+        """How well it went, in a few words."""
+        if self.case.is_absent:
+            return "not there, " + ("reported absent" if self.is_good else "but pointed at")
+        absent = ", reported absent" if self.case.said_absent else ""
+        return f"IoU {self.case.iou:.2f}{absent}"
+
+    @property
+    def has_context(self) -> bool:
+        """Whether the phrase stands in a longer text."""
+        return self.text_span != (0, len(self.text))
+
+    def pictures(self) -> tuple[tuple[str, NDArray[np.uint8]], ...]:
+        """Caption and picture: the image, mask beside truth, and attention."""
+        masks = compared(self.rgb, self.grounding.mask, self.truth, self.ignored)
+        heat = draw_heat(self.rgb, self.grounding.heat, 0)
+        return (("image", self.rgb), ("mask and truth", masks), ("attention", heat))
 
 
 @dataclass(frozen=True)
@@ -115,36 +125,16 @@ def render_page(
     sections: Sequence[tuple[str, Sequence[ShownCase]]],
 ) -> str:
     """The whole page as HTML text."""
-    cards = "".join(
-        f"<h2>{escape(name)}</h2>" + "".join(_card(shown) for shown in some)
-        for name, some in sections
-        if some
+    colors = {"right": RIGHT, "too_much": TOO_MUCH, "missed": MISSED}
+    return render(
+        "training.evaluation.pages/evaluation.html",
+        title=title,
+        table=table,
+        facts=facts,
+        sections=sections,
+        colors={name: css_color(color) for name, color in colors.items()},
+        data_uri=data_uri,
     )
-    line = "".join(f"<span>{escape(n)} <b>{escape(v)}</b></span>" for n, v in facts)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{STYLE}{_MORE_STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{escape(title)}</h1>
-<p class="lead">In the middle pictures {_dot(RIGHT)}is right, {_dot(TOO_MUCH)}too much,
-{_dot(MISSED)}missed. The pictures on the right are the language model&#x27;s own attention while it
-read the phrase.</p>
-{_scores(table)}
-<p class="facts">{line}</p>
-</header>
-<main>
-{cards}
-</main>
-<footer>The phrases on this page were read a second time, by the same model, to draw them.</footer>
-</body>
-</html>
-"""
 
 
 def _quality(case: Case) -> float:
@@ -159,63 +149,3 @@ def _of_different_images(cases: Sequence[Case], count: int) -> list[Case]:
     taken = {c.place for c in chosen}
     more = [c for c in cases if c.place not in taken]
     return chosen + more[: count - len(chosen)]
-
-
-def _scores(table: ScoreTable) -> str:
-    head = "".join(f"<th>{escape(c)}</th>" for c in table.columns)
-    body = "".join(
-        f"<tr{'' if n else ' class=ours'}>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>"
-        for n, row in enumerate(table.rows)
-    )
-    notes = " ".join(escape(note) for note in (f"{table.unit.capitalize()}.", *table.notes))
-    rows = f"<tr>{head}</tr>{body}"
-    return f'<div class="scores"><table>{rows}</table></div><p class="facts">{notes}</p>'
-
-
-def _card(shown: ShownCase) -> str:
-    case = shown.case
-    verdict = f"IoU {case.iou:.2f}"
-    good = case.iou > 0.5
-    if case.is_absent:
-        good = case.said_absent
-        verdict = "not there, " + ("reported absent" if good else "but pointed at")
-    elif case.said_absent:
-        verdict += ", reported absent"
-    refused = (
-        f'<p class="refused"><code>refused</code>{escape(case.refused)}</p>' if case.refused else ""
-    )
-    answer = f'<p class="answer">{escape(shown.answer)}</p>' if shown.answer else ""
-    masks = compared(shown.rgb, shown.grounding.mask, shown.truth, shown.ignored)
-    heat = draw_heat(shown.rgb, shown.grounding.heat, 0)
-    return f"""<section class="card{"" if good else " wrong"}">
-<div class="top"><span class="title">{escape(case.key)}</span>
-<span class="chip">score {case.score:.2f}</span>
-<span class="chip {"good" if good else "bad"}">{verdict}</span></div>
-<p class="command">{escape(case.words)}</p>
-{answer}{_context(shown)}{refused}
-<div class="pictures">
-{_figure(shown.rgb, "image")}{_figure(masks, "mask and truth")}{_figure(heat, "attention")}
-</div>
-</section>
-"""
-
-
-def _context(shown: ShownCase) -> str:
-    """The text around the phrase, where there is any."""
-    start, stop = shown.text_span
-    if (start, stop) == (0, len(shown.text)) or shown.answer:
-        return ""
-    before, words, after = shown.text[:start], shown.text[start:stop], shown.text[stop:]
-    return f'<p class="context">{escape(before)}<mark>{escape(words)}</mark>{escape(after)}</p>'
-
-
-def _figure(picture: NDArray[np.uint8], caption: str) -> str:
-    return (
-        f'<figure><img src="{data_uri(picture)}" alt="{escape(caption)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _dot(color: tuple[int, int, int]) -> str:
-    red, green, blue = color
-    return f'<span class="dot" style="background:rgb({red},{green},{blue})"></span>'

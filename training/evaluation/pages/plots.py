@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from flmm_ros.report.colors import NEUTRAL, OURS
 from training.evaluation.metrics import ScoreBin, calibration_error
 
 
@@ -21,11 +22,11 @@ def draw_reliability(bins: Sequence[ScoreBin], path: Path) -> None:
     figure = Figure(figsize=(4.0, 5.0), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     at = [b.score for b in bins]
-    upper.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1)
-    upper.plot(at, [b.right for b in bins], "o-", color="tab:blue", markersize=4)
+    upper.plot([0, 1], [0, 1], "--", color=NEUTRAL, linewidth=1)
+    upper.plot(at, [b.right for b in bins], "o-", color=OURS, markersize=4)
     upper.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), ylabel="share with IoU > 0.5")
     upper.set_title(f"expected calibration error {calibration_error(bins):.3f}", fontsize=10)
-    lower.bar(at, [b.count for b in bins], width=0.06, color="tab:blue")
+    lower.bar(at, [b.count for b in bins], width=0.06, color=OURS)
     lower.set(xlabel="score", ylabel="phrases")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

@@ -1,0 +1,36 @@
+"""Fills the templates of pages. Every value is escaped unless it is `Markup`.
+
+A template is named "PACKAGE/FILE": the file in the folder `templates` of that Python package, found
+wherever the package is installed. All pages extend "flmm_ros.report/base.html", the one place of
+their look: light and dark, without scripts and without anything from the network.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+
+def render(template: str, **content: Any) -> str:
+    """A page as HTML text."""
+    return _environment().get_template(template).render(content)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(_source),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _source(name: str) -> str:
+    package, _, file = name.partition("/")
+    return files(package).joinpath("templates").joinpath(file).read_text(encoding="utf-8")
