@@ -32,16 +32,16 @@ from flmm_ros.replay.judging.metrics import described, flat
 from flmm_ros.replay.judging.summary import EXIT_CODES, PASSED, check_thresholds
 from flmm_ros.replay.pages.comparison import compare, render_comparison, worse
 from flmm_ros.replay.runs.evaluate import LOCKSTEP, ONLINE, ReplaySettings, evaluate
+from flmm_ros.replay.runs.local_pool import LocalPool
 from flmm_ros.replay.runs.many_recordings import (
     BagWorker,
     evaluate_many,
     is_folder_of_bags,
     make_tasks,
 )
-from flmm_ros.replay.runs.pool import LocalPool
 from flmm_ros.replay.runs.ray_pool import RayPool
 from flmm_ros.replay.runs.schedule import FrameCounts
-from flmm_ros.replay.runs.task import FinishedTask, WorkerPool
+from flmm_ros.replay.runs.worker_pool import FinishedTask, WorkerPool
 from flmm_ros.replay.scenario import Scenario, load_scenario
 
 CANNOT_RUN = 2

@@ -2,14 +2,16 @@
 
 import functools
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from flmm_ros.engine.errors import ConfigError
-from flmm_ros.replay.runs.pool import LocalPool
+from flmm_ros.replay.runs.local_pool import LocalPool
 from flmm_ros.replay.runs.ray_pool import RayPool
-from flmm_ros.replay.runs.task import FinishedTask, RecordingTask
+from flmm_ros.replay.runs.worker_pool import FinishedTask, RecordingTask
 
 pytestmark = pytest.mark.timeout(600)  # seconds of work, but the machine may be busy
 
@@ -68,3 +70,36 @@ def test_no_ray_at_that_address():
 def test_nothing_to_do_starts_nothing():
     assert list(RayPool("nowhere", 1, dict).run([])) == []
     assert list(LocalPool(2, dict).run([])) == []
+
+
+class DiesWhenIdle:
+    """Does its first task, and is gone a moment later; where a file says so, it stays."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def do(self, task: RecordingTask) -> str:
+        (self._folder / f"{task.name}.done").touch()
+        if task.name == "first":
+            threading.Timer(0.3, os._exit, (9,)).start()
+        return ""
+
+
+def test_a_worker_that_dies_while_idle_costs_its_task_a_retry_and_not_the_run(tmp_path):
+    """The only worker has ended its task and dies; the next task is handed to a dead process."""
+    pool = LocalPool(1, functools.partial(DiesWhenIdle, tmp_path))
+    finished = []
+    for each in pool.run(
+        [RecordingTask(name, "", "", "") for name in ("first", "second", "third")]
+    ):
+        finished.append((each.task.name, each.error))
+        if each.task.name == "first":
+            time.sleep(1.5)  # it is idle meanwhile, and dies
+    assert sorted(finished) == [("first", ""), ("second", ""), ("third", "")]
+    assert {p.stem for p in tmp_path.glob("*.done")} == {"first", "second", "third"}
+
+
+def test_a_task_that_ends_its_workers_says_how(tmp_path):
+    pool = LocalPool(1, functools.partial(Mortal, tmp_path))
+    (only,) = pool.run([RecordingTask("dies", "", "", "")])
+    assert only.error == "2 workers ended while they were at it: exit code 9"

@@ -26,7 +26,7 @@ from flmm_ros.replay.runs.many_recordings import (
     make_tasks,
 )
 from flmm_ros.replay.runs.model_files import model_version
-from flmm_ros.replay.runs.task import FinishedTask, RecordingTask
+from flmm_ros.replay.runs.worker_pool import FinishedTask, RecordingTask
 from flmm_ros.replay.scenario import load_scenario
 from flmm_sim.recording.recording import RecordingPlan, record
 

@@ -20,7 +20,7 @@ from flmm_ros.replay.judging.metrics import described
 from flmm_ros.replay.judging.summary import DAMAGED, FAILED, PASSED, BagFacts, read_summary
 from flmm_ros.replay.recording.bag import STORAGE_SUFFIXES, Bag
 from flmm_ros.replay.runs.evaluate import ReplaySettings, conclude, evaluate, rows_in
-from flmm_ros.replay.runs.task import FinishedTask, RecordingTask, WorkerPool
+from flmm_ros.replay.runs.worker_pool import FinishedTask, RecordingTask, WorkerPool
 from flmm_ros.replay.scenario import Scenario, load_scenario
 
 

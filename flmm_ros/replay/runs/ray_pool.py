@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flmm_ros.engine.errors import ConfigError
-from flmm_ros.replay.runs.task import TRIES, FinishedTask, MakeWorker, RecordingTask
+from flmm_ros.replay.runs.worker_pool import MakeWorker, RecordingTask, WorkerLost, WorkerPool
 
 LOCAL = "local"
 
 
-class RayPool:
+class _ActorHandle:
+    """An actor and what it has promised: the answer to its task."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor, self.promise = actor, None
+
+
+class RayPool(WorkerPool[_ActorHandle]):
     """Up to `workers` actors; 0: as many as the cluster has GPUs, or cores where it has none.
 
     address: of the cluster ("host:6379", "ray://host:10001", "auto"), or "local" to start Ray on
@@ -21,23 +27,16 @@ class RayPool:
 
     def __init__(self, address: str, workers: int, make_worker: MakeWorker) -> None:
         self._address, self._workers, self._make_worker = address, workers, make_worker
+        self._ray: Any = None
+        self._kind: Any = None
 
-    def run(self, tasks: Sequence[RecordingTask]) -> Iterator[FinishedTask]:
-        """Every task comes back once.
+    def _open(self, tasks: int) -> int:
+        """Connects.
 
         Raises:
             ConfigError: Ray is not installed, or there is no cluster at the address.
         """
-        if not tasks:
-            return
-        ray = _ray()
-        self._connect(ray)
-        try:
-            yield from self._run(ray, tasks)
-        finally:
-            ray.shutdown()
-
-    def _connect(self, ray: Any) -> None:
+        self._ray = ray = _ray()
         where: dict[str, Any] = {} if self._address == LOCAL else {"address": self._address}
         if self._address == LOCAL and self._workers:
             where["num_cpus"] = self._workers
@@ -48,34 +47,34 @@ class RayPool:
                 f"--ray: expected a Ray cluster at {self._address!r}, got: {error}; "
                 f"use {LOCAL!r} to start one on this machine"
             ) from error
-
-    def _run(self, ray: Any, tasks: Sequence[RecordingTask]) -> Iterator[FinishedTask]:
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
-        count = self._workers or gpus or int(resources.get("CPU", 1))
-        kind = ray.remote(num_gpus=1 if gpus else 0, num_cpus=1)(_Actor)
-        waiting, tries = deque(tasks), Counter[str]()
-        working: dict[Any, tuple[Any, RecordingTask]] = {}
-        idle = [kind.remote(self._make_worker) for _ in range(min(count, len(tasks)))]
-        while waiting or working:
-            while waiting and (idle or not working):
-                actor = idle.pop() if idle else kind.remote(self._make_worker)
-                task = waiting.popleft()
-                working[actor.do.remote(task)] = (actor, task)
-            (done, *_), _ = ray.wait(list(working), num_returns=1)
-            actor, task = working.pop(done)
-            try:
-                error = ray.get(done)
-            except ray.exceptions.RayError as end:  # it died, or its machine did
-                tries[task.name] += 1
-                if tries[task.name] < TRIES:
-                    waiting.append(task)
-                    continue
-                why = str(end).strip().splitlines() or [repr(end)]
-                error = f"{TRIES} workers ended while they were at it: {why[-1].strip()}"
-            else:
-                idle.append(actor)
-            yield FinishedTask(task, error)
+        self._kind = ray.remote(num_gpus=1 if gpus else 0, num_cpus=1)(_Actor)
+        return min(self._workers or gpus or int(resources.get("CPU", 1)), tasks)
+
+    def _start(self) -> _ActorHandle:
+        return _ActorHandle(self._kind.remote(self._make_worker))
+
+    def _hand_over(self, worker: _ActorHandle, task: RecordingTask) -> None:
+        worker.promise = worker.actor.do.remote(task)
+
+    def _first_heard(self, workers: Sequence[_ActorHandle]) -> _ActorHandle:
+        (heard, *_), _ = self._ray.wait([worker.promise for worker in workers], num_returns=1)
+        return next(worker for worker in workers if worker.promise == heard)
+
+    def _answer(self, worker: _ActorHandle) -> str:
+        try:
+            return str(self._ray.get(worker.promise))
+        except self._ray.exceptions.RayError as error:  # it died, or its machine did
+            why = str(error).strip().splitlines() or [repr(error)]
+            raise WorkerLost(why[-1].strip()) from error
+
+    def _stop(self, worker: _ActorHandle) -> None:
+        self._ray.kill(worker.actor)
+
+    def _close(self) -> None:
+        if self._ray is not None:
+            self._ray.shutdown()
 
 
 class _Actor:
