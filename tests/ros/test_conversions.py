@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 
 from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.errors import ImageError
+from flmm_ros.ros.images.pixels import conversions as ways_here
 from flmm_ros.ros.messages import conversions
 
 RGB = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
@@ -31,6 +32,12 @@ def message(pixels: np.ndarray, encoding: str, *, padding: int = 0, **fields) ->
     for name, value in fields.items():
         setattr(msg, name, value)
     return msg
+
+
+@pytest.fixture(params=sorted(ways_here()))
+def decode(request):
+    """Every way from pixels to RGB that works here."""
+    return lambda msg: conversions.rgb_from_msg(msg, ways_here()[request.param])
 
 
 def gray(image: np.ndarray) -> np.ndarray:
@@ -57,25 +64,25 @@ SIXTEEN_BITS = {
 
 @pytest.mark.parametrize("padding", [0, 2, 10])
 @pytest.mark.parametrize("encoding", [*EIGHT_BITS, *SIXTEEN_BITS])
-def test_plain_encodings_by_value(encoding, padding):
+def test_plain_encodings_by_value(decode, encoding, padding):
     pixels, expected = {**EIGHT_BITS, **SIXTEEN_BITS}[encoding]
-    got = conversions.rgb_from_msg(message(pixels, encoding, padding=padding))
+    got = decode(message(pixels, encoding, padding=padding))
     assert got.dtype == np.uint8
     np.testing.assert_allclose(got.astype(int), expected, atol=encoding in SIXTEEN_BITS)
 
 
 @pytest.mark.parametrize("encoding", SIXTEEN_BITS)
-def test_big_endian_sixteen_bits(encoding):
+def test_big_endian_sixteen_bits(decode, encoding):
     pixels, expected = SIXTEEN_BITS[encoding]
     msg = message(pixels.byteswap(), encoding, is_bigendian=1)
-    np.testing.assert_allclose(conversions.rgb_from_msg(msg).astype(int), expected, atol=1)
+    np.testing.assert_allclose(decode(msg).astype(int), expected, atol=1)
 
 
 @pytest.mark.parametrize("name", ["rggb", "bggr", "gbrg", "grbg"])
-def test_bayer_by_value(name):
+def test_bayer_by_value(decode, name):
     color = {"r": 200, "g": 90, "b": 30}
     tile = np.array([color[letter] for letter in name], np.uint8).reshape(2, 2)
-    got = conversions.rgb_from_msg(message(np.tile(tile, (4, 4)), f"bayer_{name}8"))
+    got = decode(message(np.tile(tile, (4, 4)), f"bayer_{name}8"))
     np.testing.assert_array_equal(got, np.broadcast_to([200, 90, 30], (8, 8, 3)))
 
 
@@ -89,7 +96,7 @@ YUV = {
 
 @pytest.mark.parametrize("rgb", YUV)
 @pytest.mark.parametrize("encoding", ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"])
-def test_yuv_by_value(encoding, rgb):
+def test_yuv_by_value(decode, encoding, rgb):
     y, u, v = YUV[rgb]
     if encoding.startswith("nv"):
         chroma = (u, v) if encoding == "nv12" else (v, u)
@@ -99,7 +106,7 @@ def test_yuv_by_value(encoding, rgb):
     else:
         pair = (u, y, v, y) if encoding in ("uyvy", "yuv422") else (y, u, y, v)
         msg = message(np.tile(np.array(pair, np.uint8).reshape(1, 2, 2), (4, 2, 1)), encoding)
-    got = conversions.rgb_from_msg(msg)
+    got = decode(msg)
     assert got.shape == (4, 4, 3)
     np.testing.assert_allclose(got.astype(int), np.broadcast_to(rgb, got.shape), atol=3)
 
