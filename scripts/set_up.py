@@ -34,7 +34,7 @@ DATA = ("launch", "config", "models")  # installed as links: edits need no build
 LINKED = (*BUILD_NEEDS, *DATA, "flmm_ros", "flmm_sim", "requirements")
 
 # Importing them is the only proof that an environment is whole; an interrupted pip leaves torsos.
-PROOF = "import cv2, numpy, pybullet, rclpy, rosbags.image, safetensors, torch, transformers"
+PROOF = "import cv2, numpy, pybullet, rclpy, rosbags, safetensors, torch, transformers"
 MESSAGE_PROOF = (
     "from flmm_ros.msg import GroundedAnswer; from flmm_ros.action import Ground; GroundedAnswer()"
 )
