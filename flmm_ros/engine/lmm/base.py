@@ -332,13 +332,17 @@ class Lmm(ABC):
             )
 
     def _end_ids(self) -> frozenset[int]:
+        """Tokens that end an answer: of the weights' generation configuration, of the tokenizer,
+        and what the template writes after an answer; any of them may be missing."""
         generation = getattr(self.model, "generation_config", None)
         found = getattr(generation, "eos_token_id", None)
-        if found is None and self.tokens is not None:
-            found = self.tokens.tokenizer.eos_token_id
-        if found is None:
-            return frozenset()
-        return frozenset(found if isinstance(found, list) else [found])
+        ids = {found} if isinstance(found, int) else set(found or ())
+        if self.tokens is None:
+            return frozenset(ids)
+        if getattr(generation, "_from_model_config", False):
+            # Nobody wrote a generation configuration: the id may be a default, some letter's.
+            ids = {id_ for id_ in ids if self.tokens.is_control(id_)}
+        return frozenset(ids) | self.tokens.end_ids
 
 
 def _stack_layers(hidden_states: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -92,7 +92,7 @@ def load_weights(
 
 
 def _quantised(config: ModelConfig, options: LoadOptions) -> dict[str, Any]:
-    """Arguments for 8 or 4 bits. Only the text model's linear layers: vision encoders and projectors
+    """Arguments for 8 or 4 bits. Only the text model's linear layers: image encoders and projectors
     are small and sensitive, and the vocabulary head decides between words.
 
     Raises:

@@ -1,21 +1,22 @@
-"""Text to tokens and back, with the place of every word.
+"""Prompts to tokens, with the place of every phrase.
 
 The whole prompt is always tokenised in one piece and then cut after the last image token, so that
 the suffix on a cached image prefix holds exactly the tokens the model was trained to see, whatever
 the tokenizer does at word borders. Characters are the common currency: phrases are spans of
-characters.
+characters. What users type is never a control token (encoding.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
 from flmm_ros.engine.errors import ConfigError, PromptError, UnknownWordError
-
-Span = tuple[int, int]
+from flmm_ros.engine.lmm.decoding import Decoded, TextStream, covering, decoded
+from flmm_ros.engine.lmm.encoding import EncodedPrompt, Piece, PromptEncoder, Span
 
 
 @dataclass(frozen=True)
@@ -37,29 +38,6 @@ class Turn:
 
     command: str
     answer: str
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Generated text, and for each generated id its half-open range of characters in it."""
-
-    text: str
-    offsets: tuple[Span, ...]
-
-    def token_span(self, text_span: Span) -> Span:
-        """The ids that cover these characters.
-
-        Raises:
-            PromptError: no id covers them.
-        """
-        return _covering(self.offsets, text_span)
-
-    def text_span(self, token_span: Span) -> Span:
-        """The characters of these ids, without blanks around them; empty where they have none."""
-        start, stop = self.offsets[token_span[0]][0], self.offsets[token_span[1] - 1][1]
-        words = self.text[start:stop]
-        start += len(words) - len(words.lstrip())
-        return start, start + len(words.strip())
 
 
 class PromptTokens:
@@ -87,14 +65,26 @@ class PromptTokens:
                     f"{key}: expected exactly one '{{text}}', got {value!r}; see config/models"
                 )
         self.tokenizer = tokenizer
-        self.template = template
+        self.template = _without_start(template, tokenizer)
         self.next_turn = next_turn
         self.image_token_id = image_token_id
+        self._encoder = PromptEncoder(tokenizer)
+
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end an answer: the tokenizer's end token, and the control token that the
+        template writes after an answer."""
+        known = {self.tokenizer.eos_token_id, self._encoder.first_control(self.next_turn)}
+        return frozenset(id_ for id_ in known if id_ is not None)
+
+    def is_control(self, id_: int) -> bool:
+        """Whether a token steers the model, rather than being text."""
+        return id_ in self._encoder.control_ids
 
     def prefix(self) -> tuple[int, ...]:
         """The ids up to and including the last image token; the same for every prompt."""
-        ids = list(self.tokenizer(self.template.replace("{text}", "")).input_ids)
-        return tuple(ids[: self._cut(ids)])
+        ids = self._encoder.encode([Piece(self.template.replace("{text}", ""), True)]).ids
+        return ids[: self._cut(ids)]
 
     def question(self, command: str, history: Sequence[Turn] = ()) -> Suffix:
         """The suffix after which the model answers a command.
@@ -119,38 +109,40 @@ class PromptTokens:
 
         Raises:
             UnknownWordError: the model has no token for a word of the command or the answer.
-            PromptError: a span covers no token, or a text holds the model's own image marker.
+            PromptError: a span covers no token, or a text holds the model's own image marker, or
+                another control token that is a word of its vocabulary.
         """
-        head = ""
-        turns = [turn for turn in history if self._knows(f"{turn.command} {turn.answer}")]
-        for n, turn in enumerate([*turns, Turn(command, "")]):
+        self._refuse_marker(command, answer)
+        pieces: list[Piece] = []
+        turns = [turn for turn in history if self._takes(f"{turn.command} {turn.answer}")]
+        for n, turn in enumerate(turns):
             frame = self.next_turn if n else self.template
-            # An answer follows a colon after a blank, and a line break without one.
-            gap = "" if frame[-1:].isspace() or n == len(turns) else " "
-            head += frame.replace("{text}", turn.command) + gap + turn.answer
-        gap = "" if head[-1:].isspace() else " "
-        text = f"{head}{gap}{answer}" if answer else head
-        encoded = self.tokenizer(text, return_offsets_mapping=True)
-        ids, offsets = list(encoded.input_ids), list(encoded.offset_mapping)
-        self._refuse_unknown(text, ids, offsets)
-        cut, shift = self._cut(ids), len(head) + len(gap)
-        spans = [_covering(offsets, (a + shift, b + shift)) for a, b in text_spans]
-        return Suffix(tuple(ids[cut:]), tuple((a - cut, b - cut) for a, b in spans))
+            pieces += _asked(frame, turn.command, _gap_after(frame))
+            pieces.append(Piece(turn.answer))
+        frame = self.next_turn if turns else self.template
+        gap = _gap_after(frame.replace("{text}", command)) if answer else ""
+        pieces += _asked(frame, command, gap)
+        shift = sum(len(piece.text) for piece in pieces)
+        pieces.append(Piece(answer))
+        prompt = self._encoder.encode(pieces)
+        self._refuse_unknown(prompt)
+        if prompt.control_words:
+            raise PromptError(
+                f"expected text, got the model's control token {prompt.control_words[0]!r}; "
+                "leave it out"
+            )
+        cut = self._cut(prompt.ids)
+        moved = [(a + shift, b + shift) for a, b in text_spans]
+        spans = [covering(prompt.text, prompt.offsets, span) for span in moved]
+        return Suffix(prompt.ids[cut:], tuple((a - cut, b - cut) for a, b in spans))
 
     def decode(self, ids: Sequence[int]) -> Decoded:
         """Generated ids to text, leading and trailing space removed."""
-        ends = [
-            len(self.tokenizer.decode(list(ids[: i + 1]), skip_special_tokens=True))
-            for i in range(len(ids))
-        ]
-        raw = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        lead = len(raw) - len(raw.lstrip())
-        text = raw.strip()
-        limits = [0, *(min(max(end - lead, 0), len(text)) for end in ends)]
-        # Joining may shorten what was already said ("mug ." -> "mug."): ends never run backwards.
-        for i in range(1, len(limits)):
-            limits[i] = max(limits[i], limits[i - 1])
-        return Decoded(text, tuple(zip(limits[:-1], limits[1:], strict=True)))
+        return decoded(self.tokenizer, ids)
+
+    def stream(self) -> TextStream:
+        """For an answer whose tokens come one by one."""
+        return TextStream(self.tokenizer)
 
     def _cut(self, ids: Sequence[int]) -> int:
         """Index after the image token."""
@@ -167,20 +159,31 @@ class PromptTokens:
             )
         return list(ids).index(self.image_token_id) + 1
 
-    def _knows(self, text: str) -> bool:
-        """Whether the model has a token for every word of a text."""
-        unknown = self.tokenizer.unk_token_id
-        return unknown is None or unknown not in self.tokenizer(text).input_ids
+    def _takes(self, text: str) -> bool:
+        """Whether a text can be said to the model: it has a token for every word."""
+        prompt = self._encoder.encode([Piece(text)])
+        return self.tokenizer.unk_token_id not in prompt.ids and not prompt.control_words
 
-    def _refuse_unknown(self, text: str, ids: Sequence[int], offsets: Sequence[Span]) -> None:
+    def _refuse_marker(self, *texts: str) -> None:
+        """What names the image itself is refused, and not merely read as text: whoever types it
+        means a second image."""
+        marker = self.tokenizer.convert_ids_to_tokens(self.image_token_id)
+        count = sum(text.count(str(marker)) for text in texts)
+        if count:
+            raise PromptError(
+                f"expected text about the one image, got {count} more image markers in it; "
+                "leave them out"
+            )
+
+    def _refuse_unknown(self, prompt: EncodedPrompt) -> None:
         unknown = self.tokenizer.unk_token_id
-        if unknown is None or unknown not in ids:
+        if unknown is None or unknown not in prompt.ids:
             return
         # The template itself may hold characters the model has no word for; they are not the
         # user's.
         words = dict.fromkeys(
-            text[start:stop].strip()
-            for id_, (start, stop) in zip(ids, offsets, strict=True)
+            prompt.text[start:stop].strip()
+            for id_, (start, stop) in zip(prompt.ids, prompt.offsets, strict=True)
             if id_ == unknown and stop > start
         )
         words = {w: None for w in words if w and w not in self.template + self.next_turn}
@@ -212,10 +215,19 @@ def branched(suffixes: Sequence[Suffix]) -> Suffix:
     return Suffix(tuple(ids), tuple(spans), tuple(branches))
 
 
-def _covering(offsets: Sequence[Span], text_span: Span) -> Span:
-    """The half-open range of tokens that overlap a range of characters."""
-    start, stop = text_span
-    hits = [i for i, (a, b) in enumerate(offsets) if a < stop and b > start and b > a]
-    if not hits:
-        raise PromptError(f"expected words at characters {start}..{stop}, got no token there")
-    return hits[0], hits[-1] + 1
+def _asked(frame: str, command: str, gap: str) -> list[Piece]:
+    """A turn up to where its answer begins."""
+    before, after = frame.split("{text}")
+    return [Piece(before, True), Piece(command), Piece(after + gap, True)]
+
+
+def _gap_after(text: str) -> str:
+    """An answer follows a colon after a blank, and a line break without one."""
+    return "" if text[-1:].isspace() else " "
+
+
+def _without_start(template: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """A template without the start token, where the tokenizer itself puts it before every text."""
+    start = tokenizer.bos_token
+    puts_it = tokenizer.bos_token_id in tokenizer("").input_ids[:1]
+    return template.removeprefix(start) if start and puts_it else template

@@ -1,0 +1,142 @@
+"""Generated tokens to text: as they come, and as a whole with the place of every token."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from flmm_ros.engine.errors import PromptError
+from flmm_ros.engine.lmm.encoding import Span
+
+CONTEXT = 8  # tokens decoded again with the next ones: joining words may change what is before
+LONGEST = 8 * CONTEXT  # tokens decoded at once, whatever they are
+_EDGE_SIGNS = "'\"`.,;:!?…¿¡、。，！？"
+_EDGE_CATEGORIES = ("Ps", "Pe", "Pi", "Pf")
+_HALF_A_LETTER = "\ufffd"  # what a decoder writes for bytes that are no whole letter (yet)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Generated text, and for each generated id its half-open range of characters in it."""
+
+    text: str
+    offsets: tuple[Span, ...]
+
+    def token_span(self, text_span: Span) -> Span:
+        """The ids with a letter of these characters; see `covering`.
+
+        Raises:
+            PromptError: no id has one.
+        """
+        return covering(self.text, self.offsets, text_span)
+
+    def text_span(self, token_span: Span) -> Span:
+        """The characters of these ids, from the first letter to the last; empty where they have
+        none. What a token holds besides, such as an opening quote, is left out."""
+        start, stop = self.offsets[token_span[0]][0], self.offsets[token_span[1] - 1][1]
+        while start < stop and _is_edge(self.text[start]):
+            start += 1
+        while start < stop and _is_edge(self.text[stop - 1]):
+            stop -= 1
+        return start, stop
+
+
+def covering(text: str, offsets: Sequence[Span], text_span: Span) -> Span:
+    """The half-open range of tokens that have a letter or sign of a range of characters.
+
+    Blanks at the ends of the range do not count. A token is the least that can be read: where one
+    holds the phrase's first letters and a quote before them (Qwen's `"The`), that token is the
+    phrase's, quote and all.
+
+    Raises:
+        PromptError: there is none.
+    """
+    start, stop = text_span
+    words = text[start:stop]
+    if not words.isspace():
+        start += len(words) - len(words.lstrip())
+        stop -= len(words) - len(words.rstrip())
+    hits = [i for i, (a, b) in enumerate(offsets) if a < stop and b > start and b > a]
+    if not hits:
+        raise PromptError(f"expected words at characters {start}..{stop}, got no token there")
+    return hits[0], hits[-1] + 1
+
+
+class TextStream:
+    """The text of an answer while its tokens come, at a cost that does not grow with its length.
+
+    Only the last few tokens are decoded with each new one.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._settled = ""  # text of the tokens before the window
+        self._window: list[int] = []
+        self._window_text = ""
+        self._kept: int | None = None  # where the next window begins, within this one
+
+    def add(self, id_: int) -> None:
+        """One more token of the answer."""
+        self._window.append(id_)
+        self._window_text = self._decoded(self._window)
+        if self._window_text.endswith(_HALF_A_LETTER) and len(self._window) < LONGEST:
+            return
+        if self._kept is None:
+            self._kept = len(self._window) if len(self._window) >= CONTEXT else None
+        elif len(self._window) - self._kept >= CONTEXT:
+            self._move_window(self._kept)
+
+    @property
+    def length(self) -> int:
+        """Characters so far, blanks at the ends and half letters included."""
+        return len(self._settled) + len(self._window_text)
+
+    @property
+    def text(self) -> str:
+        """What can be shown so far: whole letters only, without blanks at the ends."""
+        return (self._settled + self._window_text).replace(_HALF_A_LETTER, "").strip()
+
+    def _move_window(self, start: int) -> None:
+        """The window begins `start` tokens later."""
+        window = self._window[start:]
+        # Some decoders drop the blank before the first word: it stays with what is settled.
+        window_text = self._decoded(window)
+        if not self._window_text.endswith(window_text) and len(self._window) < LONGEST:
+            self._kept = start + 1  # this token depends on the one before it: the next may not
+            return
+        whole = self._settled + self._window_text
+        self._settled = whole[: max(len(self._settled), len(whole) - len(window_text))]
+        self._window, self._window_text = window, whole[len(self._settled) :]
+        self._kept = len(window)
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+
+def decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Decoded:
+    """Generated ids to text, leading and trailing space removed."""
+    stream, ends = TextStream(tokenizer), []
+    for id_ in ids:
+        stream.add(id_)
+        ends.append(stream.length)
+    raw: str = tokenizer.decode(list(ids), skip_special_tokens=True)
+    lead = len(raw) - len(raw.lstrip())
+    text = raw.strip()
+    limits = [0, *(min(max(end - lead, 0), len(text)) for end in ends)]
+    # Joining may shorten what was already said ("mug ." -> "mug."): ends never run backwards.
+    for i in range(1, len(limits)):
+        limits[i] = max(limits[i], limits[i - 1])
+    return Decoded(text, tuple(zip(limits[:-1], limits[1:], strict=True)))
+
+
+def _is_edge(character: str) -> bool:
+    """Blanks, quotes, brackets, and what ends a sentence or a part of one."""
+    return (
+        character.isspace()
+        or character in _EDGE_SIGNS
+        or unicodedata.category(character) in _EDGE_CATEGORIES
+    )
