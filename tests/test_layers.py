@@ -93,8 +93,8 @@ ROOMS = {
     "flmm_ros/report": Room(frozenset(PICTURES | PAGES), ("flmm_ros.engine",)),
     "flmm_ros/replay": Room(
         frozenset(ROS | TENSORS | PICTURES | PAGES)
-        | {"mcap", "pycocotools", "psutil", "ray", "rich", "scipy", "yaml", "zstandard", "lz4"},
-        (*OF_THE_NODE, "flmm_ros.ros", "flmm_ros.report"),
+        | {"lz4", "mcap", "psutil", "ray", "rich", "scipy", "typer", "yaml", "zstandard"},
+        (*OF_THE_NODE, "flmm_ros.cli.command_line", "flmm_ros.ros", "flmm_ros.report"),
     ),
     "flmm_ros/cli": Room(
         frozenset(ROS | TENSORS | PICTURES | PAGES)

@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks.engine.benchmark import main
+from benchmarks.engine.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

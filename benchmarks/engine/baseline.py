@@ -1,15 +1,21 @@
 """What one would write without this engine: correct, straightforward, and nothing kept.
 
-Every command runs from the beginning: transformers' own eager attention, generation by
-transformers' `generate`, the whole sequence once more with the attention of all tokens in all
-layers kept, SAM's image encoder, and the phrases decoded and refined one by one. The layers, the
-weights and the arithmetic behind the attention are those of the engine; so are the masks.
+Every command runs from the beginning: transformers' own attention, generation by transformers'
+`generate`, the attention of all tokens in all layers kept, SAM's image encoder, and the phrases
+decoded and refined one by one. The layers, the weights and the arithmetic behind the attention are
+those of the engine; so are the masks.
+
+A question is answered in one of two ways, of which a benchmark takes the faster: in one pass, whose
+attention is kept while the answer is generated; or in two, where the answer is generated with plain
+SDPA and the whole sequence then runs once more with its attention kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +30,15 @@ from flmm_ros.engine.masks.framing import crop_to_image
 from flmm_ros.engine.masks.results import groundings_from
 
 
+@dataclass(frozen=True)
+class _KeptPhrase:
+    """What was kept of one phrase of n tokens: attention rows [L, A, n, columns], states
+    [L, n, D]."""
+
+    rows: torch.Tensor
+    states: torch.Tensor
+
+
 class Baseline:
     """The same questions as to a `Scene`, answered the straightforward way."""
 
@@ -31,27 +46,40 @@ class Baseline:
         self._grounder = grounder
 
     @torch.inference_mode()
-    def ask(self, image: NDArray[np.uint8], command: str) -> list[Grounding]:
-        """Answers, then grounds the phrases of the answer."""
-        lmm = self._grounder.lmm
-        question = lmm.text().question(command).ids
-        ids = self._whole(image, question)
-        with self._eager():
-            generated = lmm.model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=self._grounder.config.max_new_tokens,
-                do_sample=False,
-                pad_token_id=0,
-                eos_token_id=lmm.text().tokenizer.eos_token_id,
-                **self._pixels(image),
-            )
-        said = generated[0, ids.shape[1] :].tolist()
-        said = said[:-1] if said[-1] == lmm.text().tokenizer.eos_token_id else said
-        answer = lmm.text().decode(said)
+    def ask_in_one_pass(self, image: NDArray[np.uint8], command: str) -> list[Grounding]:
+        """Answers and keeps the attention of every step; grounds the phrases of the answer."""
+        ids = self._whole(image, self._question(command))
+        with self._attention("eager"):
+            output = self._generate(image, ids, output_attentions=True, output_hidden_states=True)
+        said = self._without_end(output.sequences[0, ids.shape[1] :].tolist())
+        answer = self._grounder.lmm.text().decode(said)
         phrases = find_phrases(answer.text)
+        columns = self._columns(ids)
+        # Step 0 is the prompt's; step i reads the answer's token i - 1.
+        rows = [
+            torch.stack([layer[0, :, -1, columns].float() for layer in step])
+            for step in output.attentions[1:]
+        ]
+        states = [
+            torch.stack([layer[0, -1] for layer in step[1:]]) for step in output.hidden_states[1:]
+        ]
+        kept = []
+        for phrase in phrases:
+            a, b = answer.token_span(phrase.text_span)
+            kept.append(_KeptPhrase(torch.stack(rows[a:b], 2), torch.stack(states[a:b], 1)))
+        return self._masks(image, phrases, kept)
+
+    @torch.inference_mode()
+    def ask_in_two_passes(self, image: NDArray[np.uint8], command: str) -> list[Grounding]:
+        """Answers, then grounds the phrases of the answer."""
+        question = self._question(command)
+        ids = self._whole(image, question)
+        with self._attention("sdpa"):
+            output = self._generate(image, ids)
+        said = self._without_end(output.sequences[0, ids.shape[1] :].tolist())
+        answer = self._grounder.lmm.text().decode(said)
+        phrases, start = find_phrases(answer.text), len(question)
         spans = [answer.token_span(phrase.text_span) for phrase in phrases]
-        start = len(question)
         spans = [(start + a, start + b) for a, b in spans]
         return self._point(image, (*question, *said), spans, phrases)
 
@@ -68,6 +96,30 @@ class Baseline:
         )
         return self._point(image, suffix.ids, suffix.spans, phrases)
 
+    def _question(self, command: str) -> tuple[int, ...]:
+        return tuple(self._grounder.lmm.text().question(command).ids)
+
+    def _generate(self, image: NDArray[np.uint8], ids: torch.Tensor, **wanted: bool) -> Any:
+        lmm = self._grounder.lmm
+        return lmm.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=self._grounder.config.max_new_tokens,
+            do_sample=False,
+            pad_token_id=0,
+            eos_token_id=lmm.text().tokenizer.eos_token_id,
+            return_dict_in_generate=True,
+            **self._pixels(image),
+            **wanted,
+        )
+
+    def _without_end(self, generated: list[int]) -> list[int]:
+        """The answer without its end token. One that was cut off has no attention for its last
+        token, which was never read."""
+        if generated[-1] != self._grounder.lmm.text().tokenizer.eos_token_id:
+            raise ValueError("expected an answer that ends by itself; raise max_new_tokens")
+        return generated[:-1]
+
     def _point(
         self,
         image: NDArray[np.uint8],
@@ -75,34 +127,41 @@ class Baseline:
         spans: Sequence[Span],
         phrases: Sequence[Phrase],
     ) -> list[Grounding]:
-        grounder, image_hw = self._grounder, (image.shape[0], image.shape[1])
+        """One forward of the whole sequence with all attention and states kept, then the masks."""
         ids = self._whole(image, suffix_ids)
-        start = ids.shape[1] - len(suffix_ids)
-        with self._eager():
-            output = grounder.lmm.model(
+        start, columns = ids.shape[1] - len(suffix_ids), self._columns(ids)
+        with self._attention("eager"):
+            output = self._grounder.lmm.model(
                 input_ids=ids,
                 use_cache=False,
                 output_attentions=True,
                 output_hidden_states=True,
                 **self._pixels(image),
             )
-        columns = (ids[0] == grounder.lmm.image_token_id).nonzero()[:, 0]
+        kept = []
+        for a, b in spans:
+            rows = [
+                layer[0, :, start + a : start + b][..., columns].float()
+                for layer in output.attentions
+            ]
+            states = [layer[0, start + a : start + b] for layer in output.hidden_states[1:]]
+            kept.append(_KeptPhrase(torch.stack(rows), torch.stack(states)))
+        return self._masks(image, phrases, kept)
+
+    def _masks(
+        self, image: NDArray[np.uint8], phrases: Sequence[Phrase], kept: Sequence[_KeptPhrase]
+    ) -> list[Grounding]:
+        """Decodes and refines the phrases one by one."""
+        grounder, image_hw = self._grounder, (image.shape[0], image.shape[1])
         views, heads = grounder.lmm.views(image_hw), grounder.heads
         features = heads.see(image)
         found = []
-        for phrase, (a, b) in zip(phrases, spans, strict=True):
-            rows = torch.stack(
-                [
-                    layer[0, :, start + a : start + b][..., columns].float()
-                    for layer in output.attentions
-                ]
-            )
-            maps = join_views(merge_views(rows, [(0, b - a)], views, grounder.model.merge))
-            states = torch.stack(
-                [layer[0, start + a : start + b] for layer in output.hidden_states[1:]]
-            )
+        for phrase, each in zip(phrases, kept, strict=True):
+            count = each.rows.shape[2]
+            maps = join_views(merge_views(each.rows, [(0, count)], views, grounder.model.merge))
             coarse = crop_to_image(heads.decode(maps), views[-1], image_hw)
-            refined = heads.refine(features, coarse, [heads.weighted_states(states)], image_hw)
+            cues = [heads.weighted_states(each.states)]
+            refined = heads.refine(features, coarse, cues, image_hw)
             found += groundings_from(
                 [phrase],
                 heads.upscale(refined.low_logits, image_hw),
@@ -112,6 +171,9 @@ class Baseline:
                 score_threshold=grounder.score_threshold,
             )
         return found
+
+    def _columns(self, ids: torch.Tensor) -> torch.Tensor:
+        return (ids[0] == self._grounder.lmm.image_token_id).nonzero()[:, 0]
 
     def _whole(self, image: NDArray[np.uint8], suffix_ids: Sequence[int]) -> torch.Tensor:
         """Ids [1, S] of the whole prompt, image included."""
@@ -127,9 +189,10 @@ class Baseline:
         return {name: value.to(lmm.device) for name, value in lmm.prepare(image).items()}
 
     @contextmanager
-    def _eager(self) -> Iterator[None]:
+    def _attention(self, name: str) -> Iterator[None]:
+        """transformers' own attention of that name, in the text model."""
         model = self._grounder.lmm.model
-        model.set_attn_implementation({"text_config": "eager"})
+        model.set_attn_implementation({"text_config": name})
         try:
             yield
         finally:

@@ -4,9 +4,9 @@
     python -m benchmarks.engine --embedded --images 50 --threads 1
 
 Simulated tabletop images of 320x240, each new to the model. Two commands that point and two
-questions on each: every first one finds an image that nobody has looked at. Seconds are those of
-the clock on the wall, as a robot waits for them: what else runs on the machine counts, so let
-nothing. With --threads 1 they are those the process computed, and hold on a busy machine too.
+questions on each: every first one finds an image that nobody has looked at. Seconds are
+wall-clock time, as a robot waits for them: run nothing else meanwhile. With --threads 1 they are
+processor time, and hold on a busy machine too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from benchmarks.engine.measure import Clock
+from benchmarks.engine.timing import StageTimer
 from flmm_ros.engine.answer import Intent
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
@@ -34,7 +34,7 @@ WARM_UP = 2  # images that are not counted: libraries set themselves up
 
 
 @dataclass(frozen=True)
-class Took:
+class TimedCommand:
     """One command: `kind` point or question, `turn` first or next on its image, seconds in all and
     of each stage."""
 
@@ -53,19 +53,19 @@ def commands_of(scene: TabletopScene) -> dict[str, tuple[str, str]]:
     }
 
 
-def measure(grounder: Grounder, scenes: Sequence[TabletopScene]) -> list[Took]:
+def measure(grounder: Grounder, scenes: Sequence[TabletopScene]) -> list[TimedCommand]:
     """Every command of every scene. The grounder must not remember images (scene_cache 0), so that
     the first command of each kind finds a new one."""
-    found, clock = [], Clock(grounder)
+    found, timer = [], StageTimer(grounder)
     for tabletop in scenes:
         for kind, commands in commands_of(tabletop).items():
             intent = Intent.GROUND if kind == "point" else Intent.ANSWER_AND_GROUND
             scene = grounder.open(tabletop.rgb)
             for turn, command in zip(GOALS_S, commands, strict=True):
-                ask = partial(scene.ask, command, intent, on_stage=clock.on_stage)
-                spent = clock.timed(ask)
+                ask = partial(scene.ask, command, intent, on_stage=timer.on_stage)
+                spent = timer.timed(ask)
                 stages = {stage: spent.get(stage, 0.0) for stage in STAGES}
-                found.append(Took(kind, turn, spent["total"], stages))
+                found.append(TimedCommand(kind, turn, spent["total"], stages))
     return found
 
 
@@ -78,7 +78,7 @@ def run(
     """
     config = GrounderConfig(model=MODEL, device="cpu", threads=threads, scene_cache=0)
     grounder = Grounder.from_config(config)
-    took: list[Took] = []
+    took: list[TimedCommand] = []
     with Tabletop() as world:
         for number in range(-WARM_UP, images):
             once = measure(grounder, [world.render(FIRST_SEED + WARM_UP + number)])
@@ -89,7 +89,7 @@ def run(
     return summary(took)
 
 
-def summary(took: Sequence[Took]) -> dict[str, dict[str, Any]]:
+def summary(took: Sequence[TimedCommand]) -> dict[str, dict[str, Any]]:
     """For "point first" to "question next": how many, seconds (median, 90th percentile, most), the
     median seconds of each stage, the goal, and whether the median holds it."""
     found: dict[str, dict[str, Any]] = {}

@@ -31,7 +31,7 @@ from transformers.models.llava_next.image_processing_pil_llava_next import (
 
 from flmm_ros.engine.config import GrounderConfig, ModelConfig
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.heads.mask_refiner import RefinerShape, SamVitShape
+from flmm_ros.engine.heads.refiner_shape import RefinerShape, SamVitShape
 from flmm_ros.engine.heads.trained import Heads, HeadsConfig
 from flmm_ros.engine.lmm import Lmm
 from flmm_ros.engine.lmm.families.llava import Llava, PixelRule

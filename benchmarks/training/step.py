@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.engine.benchmark import NAMES, shape_of
-from benchmarks.engine.measure import IMAGE_HW, picture
 from benchmarks.engine.models import PHRASES, PROMPT, build
-from benchmarks.engine.report import describe_machine
+from benchmarks.engine.rounds import IMAGE_HW, picture
+from benchmarks.machine import describe_machine
 from flmm_ros.cli.command_line import one_command, run_app
 from flmm_ros.engine.errors import ConfigError
 from training.features.frozen import FrozenReader
@@ -101,7 +101,8 @@ class StepBenchmark:
         self.heads.requires_grad_(True)
         refiner.image_encoder.requires_grad_(False)
         on_gpu = self.device.type == "cuda"
-        self.objective = Objective(self.heads, LossWeights(), bfloat16=on_gpu)  # type: ignore[arg-type]
+        dtype = torch.bfloat16 if on_gpu else torch.float32
+        self.objective = Objective(self.heads, LossWeights(), dtype=dtype)  # type: ignore[arg-type]
         self.trained = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, 1e-4)
 

@@ -6,13 +6,13 @@ import pytest
 from rich.console import Console
 
 from benchmarks.engine import embedded as bench_embedded
-from benchmarks.engine.embedded import Took, commands_of, measure, summary, table
+from benchmarks.engine.embedded import TimedCommand, commands_of, measure, summary, table
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.grounder import Grounder
 
 
 def took(kind, turn, seconds):
-    return Took(kind, turn, seconds, {s: seconds / 10 for s in bench_embedded.STAGES})
+    return TimedCommand(kind, turn, seconds, {s: seconds / 10 for s in bench_embedded.STAGES})
 
 
 def test_the_summary_is_of_each_kind_and_turn():

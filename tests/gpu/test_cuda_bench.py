@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks.engine import benchmark as bench
+from benchmarks.engine import command
 from benchmarks.engine.baseline import Baseline
-from benchmarks.engine.measure import picture
 from benchmarks.engine.models import ANSWER, PHRASES, QUESTION, build
+from benchmarks.engine.rounds import picture
 from flmm_ros.engine.answer import Grounding
 
 
@@ -23,7 +24,8 @@ def test_both_sides_give_the_same_masks(name: str, device: str) -> None:
     answer = scene.ask(QUESTION)
     assert answer.text == ANSWER
     pairs: list[tuple[Grounding, Grounding]] = [
-        *zip(answer.objects, baseline.ask(image, QUESTION), strict=True),
+        *zip(answer.objects, baseline.ask_in_one_pass(image, QUESTION), strict=True),
+        *zip(answer.objects, baseline.ask_in_two_passes(image, QUESTION), strict=True),
         *zip(scene.ground(PHRASES[:1]), baseline.ground(image, PHRASES[:1]), strict=True),
     ]
     for a, b in pairs:
@@ -37,7 +39,7 @@ def test_both_sides_give_the_same_masks(name: str, device: str) -> None:
 def test_it_measures_from_end_to_end(tmp_path: Path, device: str) -> None:
     where = tmp_path / "bench.json"
     given = ["--quick", "--shape", "7b", "--rounds", "1", "--warm-up", "--device", device]
-    assert bench.main([*given, "--json", str(where)]) == 0
+    assert command.main([*given, "--json", str(where)]) == 0
     content = json.loads(where.read_text())
     assert content["machine"]["device"] != "cpu"
     for model in content["models"].values():
