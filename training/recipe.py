@@ -32,7 +32,8 @@ class Recipe:
     start: str = setting(
         "sam",
         "What the heads begin as. sam: a new mask decoder, and the refiner of the segment-anything "
-        "checkpoint that the model file names; model: the model's own heads; or a head file.",
+        "checkpoint that the model file names; model: the model's own heads; new: all new, with "
+        "a small image encoder, which needs encoder: trained and no SAM file; or a head file.",
     )
     base_channels: int = setting(64, "Width of a new mask decoder.", bounds=(1, 1024))
     encoder: str = setting(
@@ -81,8 +82,9 @@ class Recipe:
     device: str = setting("auto", "auto, cpu or cuda; which GPU is the launcher's choice.")
     precision: str = setting(
         "auto",
-        "What the heads compute with. auto: bf16 on a GPU, float32 on a CPU.",
-        choices=("auto", "bf16", "float32"),
+        "What the heads compute with. auto: bf16 on a GPU, float32 on a CPU; fp16: for GPUs "
+        "without bf16, losses are scaled.",
+        choices=("auto", "bf16", "fp16", "float32"),
     )
     dtype: str = setting(
         "auto",
@@ -118,16 +120,40 @@ class Recipe:
     )
     tensorboard: bool = setting(True, "Write TensorBoard files.")
     wandb: str = setting("", "Weights & Biases project. Empty: none.")
+    push_to_hub: str = setting(
+        "",
+        "Hub repository (OWNER/NAME) that heads and model file are uploaded to at the end, private "
+        "where it is new. Empty: nothing leaves this machine.",
+    )
+    allow_changed: tuple[str, ...] = setting(
+        (),
+        "Settings that may differ from those of the checkpoint the run goes on from; the heads' "
+        "provenance keeps the change.",
+        convert=single_as_list,
+    )
 
     def __post_init__(self) -> None:
         check(self)
         if not self.data:
             raise ConfigError("data: expected at least one NAME:SPLIT, got none")
+        unknown = [key for key in self.allow_changed if key not in known_keys()]
+        if unknown:
+            raise ConfigError(f"allow_changed: expected keys of a recipe, got {unknown[0]!r}")
+        if self.start == "new" and self.encoder != "trained":
+            raise ConfigError(
+                "encoder: expected trained with start: new, got frozen; a new image encoder knows "
+                "nothing yet"
+            )
         if self.cache and self.encoder == "trained":
             raise ConfigError(
                 "encoder: expected frozen with a feature cache, got trained; its features would "
                 "change with every step, leave 'cache' empty"
             )
+
+
+def known_keys() -> tuple[str, ...]:
+    """The keys of a recipe."""
+    return tuple(each.name for each in settings_of(Recipe))
 
 
 SETTINGS_HELP = "Settings: " + "; ".join(f"{s.name}: {s.doc}" for s in settings_of(Recipe))

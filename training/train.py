@@ -29,24 +29,28 @@ from rich.console import Console
 from flmm_ros.cli.command_line import one_command, run_app
 from flmm_ros.engine.errors import FlmmError
 from training.data.sample import load_rgb
+from training.disk import free_text
+from training.features.packing import size_text
 from training.features.readings import SampleReading, SampleTruth
 from training.features.ready_samples import ReadySample, ready_loader, ready_on
 from training.heads.objective import HeadsOutput
-from training.loop.head_files import BEST, LAST, write_heads, write_model_file
+from training.loop.head_files import BEST, LAST, Provenance, write_heads, write_model_file
+from training.loop.hub import push
 from training.loop.monitor import Monitor
 from training.loop.order import StepRange
 from training.loop.pictures import sheet
 from training.loop.report import PaceReport, beginning, progress_bar
 from training.loop.run import (
     TrainingRun,
+    agree_to_stop,
     measured_weights,
     prepare,
-    rate_of,
     resume,
     save,
     stopped_by_signal,
 )
 from training.loop.validation import ValidationSums, spread
+from training.plain_console import plain_console
 from training.recipe import SETTINGS_HELP, Recipe, load_recipe
 
 log = logging.getLogger(__name__)
@@ -60,35 +64,37 @@ def train(recipe: Recipe, console: Console | None = None) -> dict[str, float]:
     Raises:
         FlmmError: files that are missing or wrong, found before the first step where possible.
     """
-    console = console or Console(stderr=True)
+    console = console or plain_console(stderr=True)
     run = prepare(recipe)
     main = run.accelerator.is_main_process
     resume(run)
     if main:
-        if run.done:
-            console.print(f"going on after step {run.done} of {run.steps}")
-        lmm = run.parts.reader.lmm.model if run.parts.reader else None
-        averaged = run.average is not None
-        beginning(console, run.bare.heads, lmm, run.order, run.steps, averaged=averaged)
+        begin(run, console)
     monitor = _monitor(run) if main else None
     pace = PaceReport(console, run.device, run.order.samples_a_step)
     with (
         stopped_by_signal(run),
         progress_bar(console, "training", run.done, run.steps, shown=main) as tell,
     ):
-        for batches, waited_s in forwards(run):
+        if run.validation_due:  # the run was stopped before it
+            validate(run, monitor)
+            save(run)
+        for batches, waited_s in () if run.stop else forwards(run):
             losses, shown = step(run, batches)
             run.done += 1
             tell(run.done, f"loss {losses['total']:.4f}")
             if monitor is not None:
                 pace.step(run.steps - run.done, waited_s)
-                monitor.numbers(run.done, "train", {**losses, "rate": rate_of(run, run.done - 1)})
+                monitor.numbers(run.done, "train", {**losses, "rate": run.rate(run.done - 1)})
                 if _due(run, recipe.picture_every):
                     draw(monitor, run.done, *shown)
-            last = run.done == run.steps or run.stop
-            if len(run.parts.validation) and (_due(run, recipe.validate_every) or last):
+            is_last = run.done == run.steps
+            run.validation_due = len(run.parts.validation) > 0 and (
+                is_last or _due(run, recipe.validate_every)
+            )
+            if run.validation_due and not run.stop:
                 validate(run, monitor)
-            if _due(run, recipe.save_every) or last:
+            if _due(run, recipe.save_every) or is_last or run.stop:
                 save(run)
             if run.stop:
                 break
@@ -98,6 +104,22 @@ def train(recipe: Recipe, console: Console | None = None) -> dict[str, float]:
     run.accelerator.wait_for_everyone()
     run.accelerator.end_training()
     return run.measured
+
+
+def begin(run: TrainingRun, console: Console) -> None:
+    """Says what is trained, and what it needs."""
+    if run.done:
+        console.print(f"going on after step {run.done} of {run.steps}")
+    for change in run.changes:
+        console.print(f"changed: {change}")
+    lmm = run.parts.reader.lmm.model if run.parts.reader else None
+    averaged = run.average is not None
+    beginning(console, run.bare.heads, lmm, run.order, run.steps, averaged=averaged)
+    kept, one = run.recipe.keep + 1, size_text(run.checkpoint_bytes)
+    console.print(
+        f"checkpoints: {one} each, room for {kept} is needed; free in {run.recipe.out}: "
+        f"{free_text(run.checkpoints)}"
+    )
 
 
 def forwards(run: TrainingRun) -> Iterator[tuple[list[list[ReadySample]], float]]:
@@ -120,7 +142,7 @@ def step(run: TrainingRun, batches: Sequence[list[ReadySample]]) -> tuple[dict[s
     """One step: losses (means over all processes), and one sample to show."""
     recipe, accelerator = run.recipe, run.accelerator
     for group in run.optimizer.param_groups:
-        group["lr"] = rate_of(run, run.done)
+        group["lr"] = run.rate(run.done)
     run.optimizer.zero_grad()
     sums: dict[str, torch.Tensor] = {}
     for n, batch in enumerate(batches):
@@ -129,12 +151,20 @@ def step(run: TrainingRun, batches: Sequence[list[ReadySample]]) -> tuple[dict[s
         with contextlib.nullcontext() if last else accelerator.no_sync(run.objective):
             outcome: HeadsOutput = run.objective(readings, truths)
             total = run.bare.total(outcome.losses)
-            accelerator.backward(total / len(batches))
+            scaled = total / len(batches)
+            accelerator.backward(run.scaler.scale(scaled) if run.scaler else scaled)
         for name, loss in {"total": total, **outcome.losses}.items():
             sums[name] = sums.get(name, 0) + loss.detach() / len(batches)
+    optimizer = run.optimizer.optimizer  # torch's own
+    if run.scaler is not None:
+        run.scaler.unscale_(optimizer)
     if recipe.clip:
         sums["gradient"] = accelerator.clip_grad_norm_(run.objective.parameters(), recipe.clip)
-    run.optimizer.step()
+    if run.scaler is None:
+        optimizer.step()
+    else:  # leaves a step out whose gradients overflow, with a smaller scale for the next
+        run.scaler.step(optimizer)
+        run.scaler.update()
     if run.average is not None:
         run.average.update(run.bare)
     asked = torch.tensor(float(run.asked), device=run.device)
@@ -167,8 +197,10 @@ def inputs(
 
 @torch.no_grad()
 def validate(run: TrainingRun, monitor: Monitor | None) -> None:
-    """Measures the heads (their average, where there is one), and keeps them if they are the
-    best."""
+    """Measures the heads (their average, where there is one), and keeps them if they are the best.
+
+    Where the run is asked to stop meanwhile, nothing is measured and the validation stays due.
+    """
     recipe, rank = run.recipe, run.accelerator.process_index
     processes, samples = run.accelerator.num_processes, run.parts.validation
     mine = spread(len(samples), recipe.validate_count, processes, rank)
@@ -176,6 +208,8 @@ def validate(run: TrainingRun, monitor: Monitor | None) -> None:
     tally = ValidationSums.empty(run.device)
     with measured_weights(run):
         for number in range(rounds):
+            if agree_to_stop(run):
+                return
             part = mine[number * recipe.batch : (number + 1) * recipe.batch]
             # With a sharded language model all processes must read equally often.
             batch = [samples[(0, index)] for index in part or [0]]
@@ -188,7 +222,8 @@ def validate(run: TrainingRun, monitor: Monitor | None) -> None:
         if run.measured[CHOSEN_BY] > run.best:
             run.best, run.best_step = run.measured[CHOSEN_BY], run.done
             if run.accelerator.is_main_process:
-                write_heads(run.bare.heads, recipe, BEST, run.done, run.measured)
+                write_heads(run.bare.heads, provenance(run), BEST)
+        run.validation_due = False
     if monitor is not None:
         monitor.numbers(run.done, "validation", run.measured)
 
@@ -210,7 +245,7 @@ def draw(
 def finish(run: TrainingRun, console: Console) -> None:
     """Writes the heads and a model file that a grounder takes."""
     with measured_weights(run):
-        write_heads(run.bare.heads, run.recipe, LAST, run.done, run.measured)
+        write_heads(run.bare.heads, provenance(run), LAST)
     chosen = BEST if run.best_step else LAST
     path = write_model_file(run.recipe, run.parts.model, chosen)
     if run.left_out:
@@ -218,7 +253,17 @@ def finish(run: TrainingRun, console: Console) -> None:
         console.print(f"{len(run.left_out)} broken samples were left out: {names}")
     told = {name: round(value, 4) for name, value in run.measured.items()}
     console.print(f"{run.done} of {run.steps} steps; {told or 'nothing was validated'}")
+    if run.stop:
+        console.print("stopped by a signal, with a checkpoint: start the same command to go on")
     console.print(f"heads: {chosen} of step {run.best_step or run.done}; use them: model={path}")
+    if run.recipe.push_to_hub and not run.stop:
+        message = f"{run.done} steps, {told}"
+        console.print(f"uploaded: {push(Path(run.recipe.out), run.recipe.push_to_hub, message)}")
+
+
+def provenance(run: TrainingRun) -> Provenance:
+    """What the heads were made with, so far."""
+    return Provenance(run.recipe, run.done, run.measured, tuple(run.changes))
 
 
 def _monitor(run: TrainingRun) -> Monitor:

@@ -88,7 +88,7 @@ def test_a_run_that_was_killed_goes_on_exactly(tmp_path: Path, lines: Any) -> No
         ours, theirs = (load_file(tmp_path / run / name) for run in ("cut", "whole"))
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     assert [p.name for p in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-000000012"]
-    with pytest.raises(FlmmError, match="same data, batch and number of processes"):
+    with pytest.raises(FlmmError, match="same data and number of samples a step"):
         train(lines(tmp_path / "cut", **setting, accumulate=2))
 
 

@@ -20,6 +20,7 @@ from training.heads.objective import LossWeights, Objective
 from training.loop.checkpoints import (
     Checkpoint,
     clear_unfinished,
+    keep_damaged_aside,
     newest,
     restore_rng_states,
     rng_states_now,
@@ -28,7 +29,8 @@ from training.loop.checkpoints import (
 from training.loop.monitor import Monitor, read_log
 from training.loop.order import SampleOrder, StepRange
 from training.loop.pictures import sheet, small
-from training.loop.schedule import AveragedWeights, rate_at
+from training.loop.resuming import allowed_changes, require_same_samples
+from training.loop.schedule import AveragedWeights, rate_schedule
 from training.loop.validation import ValidationSums, spread
 from training.recipe import Recipe, as_text, load_recipe, recipe_from
 
@@ -83,12 +85,53 @@ def test_validation_samples_are_spread_and_shared_out() -> None:
 
 
 def test_the_rate_rises_and_falls_as_half_a_cosine() -> None:
-    rates = [rate_at(n, 100, peak=2.0, warmup=0.1) for n in range(100)]
+    rate = rate_schedule(_optimizer(), 100, peak=2.0, warmup=0.1)
+    rates = [rate(n) for n in range(100)]
     assert rates[:10] == pytest.approx([0.2 * (n + 1) for n in range(10)])
     assert max(rates) == rates[9] == 2.0
     assert rates[54] == pytest.approx(1 + math.cos(math.pi * 45 / 91))
     assert 0 < rates[-1] < 0.01
     assert rates[9:] == sorted(rates[9:], reverse=True)
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0.03), (7, 0.0), (12, 0.5), (1000, 0.03)])
+def test_transformers_schedule_gives_the_rates_of_the_papers_formula(
+    steps: int, warmup: float
+) -> None:
+    rate = rate_schedule(_optimizer(), steps, peak=1e-4, warmup=warmup)
+    rising = max(1, round(steps * warmup))
+    for n in range(steps):
+        share = (n + 1) / rising
+        if n >= rising:
+            angle = math.pi * (n - rising + 1) / max(1, steps - rising + 1)
+            share = 0.5 * (1 + math.cos(angle))
+        assert rate(n) == pytest.approx(1e-4 * share, rel=1e-12, abs=1e-20)
+
+
+def _optimizer() -> torch.optim.Optimizer:
+    return torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+
+
+def test_averaged_weights_come_back_and_go_on_as_they_would_have() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Linear(3, 2)
+    module.bias.requires_grad_(False)
+    whole, cut = AveragedWeights(module, 0.9), AveragedWeights(module, 0.9)
+    expected = module.weight.detach().clone()
+    for step in range(1, 21):
+        module.weight.data.normal_()
+        expected.lerp_(module.weight.detach(), 1 - min(0.9, (1 + step) / (10 + step)))
+        whole.update(module)
+        cut.update(module)
+        if step == 9:
+            kept = {name: value.detach().clone() for name, value in cut.average.items()}
+            again = AveragedWeights(torch.nn.Linear(3, 2).requires_grad_(False), 0.9)
+            assert again.average == {}
+            cut = AveragedWeights(module, 0.9)
+            cut.restore(9, kept)
+    assert torch.equal(whole.average["weight"], expected)
+    assert torch.equal(cut.average["weight"], expected) and cut.updates == 20
+    assert list(whole.average) == ["weight"]
 
 
 def test_averaged_weights_are_the_average_and_can_be_lent() -> None:
@@ -134,6 +177,9 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
         ({"data": ["a:b"], "batch": 0}, "batch: expected 1 to"),
         ({"data": ["a:b"], "batch": 1.5}, "batch: expected int, got float 1.5"),
         ({"data": ["a:b"], "encoder": "half"}, "encoder: expected one of frozen, trained"),
+        ({"data": ["a:b"], "max_steps": -1}, "max_steps: expected 0 to"),
+        ({"data": ["a:b"], "start": "new"}, "encoder: expected trained with start: new"),
+        ({"data": ["a:b"], "allow_changed": "rate"}, "allow_changed: expected keys of a recipe"),
         ({}, "data: expected at least one NAME:SPLIT"),
         ({"data": ["a:b"], "cache": "x", "encoder": "trained"}, "leave 'cache' empty"),
     ],
@@ -285,19 +331,92 @@ def test_only_complete_checkpoints_count_and_old_ones_go(tmp_path: Path) -> None
     (tmp_path / ".unfinished-000000011").mkdir()  # killed while writing
     (tmp_path / ".unfinished-000000011" / "weights.safetensors").write_bytes(b"half")
     assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-000000002", "step-000000010"]
-    found = newest(tmp_path, torch.device("cpu"))
+    found = newest(tmp_path)
     assert found is not None and found.step == 10
     assert found.weights["w"].tolist() == [10.0, 10.0] and found.state["best"] == 0.5
     clear_unfinished(tmp_path)
     assert not list(tmp_path.glob(".unfinished*"))
-    assert newest(tmp_path / "none", torch.device("cpu")) is None
+    assert newest(tmp_path / "none") is None
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, _checkpoint(4), keep=2)
     (path / "state.pt").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"step-000000004.*go on from the one before"):
-        newest(tmp_path, torch.device("cpu"))
+        newest(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_kept_under_another_name(tmp_path: Path) -> None:
+    write(tmp_path, _checkpoint(4), keep=3)
+    path = write(tmp_path, _checkpoint(6), keep=3)
+    (path / "weights.safetensors").write_bytes(b"cut off")
+    assert [p.name for p in keep_damaged_aside(tmp_path)] == ["damaged-step-000000006-0"]
+    found = newest(tmp_path)
+    assert found is not None and found.step == 4
+    assert (tmp_path / "damaged-step-000000006-0" / "weights.safetensors").read_bytes() == (
+        b"cut off"
+    )
+    assert keep_damaged_aside(tmp_path) == []
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(tmp_path: Path) -> None:
+    path = write(tmp_path, _checkpoint(4), keep=1)
+    state = path / "state.pt"
+    state.rename(path / "elsewhere")
+    state.mkdir()  # the operating system refuses to read it
+    with pytest.raises(CheckpointError, match="may well be whole") as caught:
+        keep_damaged_aside(tmp_path)
+    assert "rename" not in str(caught.value) and path.is_dir()
+
+
+def test_checkpoints_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path, _checkpoint(4), keep=1)
+    rest = torch.load(path / "state.pt", weights_only=True)
+    rest["chances"] = rest.pop("rng_states")
+    torch.save(rest, path / "state.pt")
+    found = newest(tmp_path)
+    assert found is not None and torch.equal(
+        found.rng_states[0]["torch"], rest["chances"][0]["torch"]
+    )
+
+
+def test_a_checkpoint_fits_any_number_of_processes_with_the_same_samples_a_step() -> None:
+    before = SampleOrder(40, 4, 1, processes=2, seed=1).identity
+    require_same_samples(Path("x"), SampleOrder(40, 2, 1, processes=4, rank=3, seed=1), before)
+    require_same_samples(Path("x"), SampleOrder(40, 1, 8, seed=1), before)
+    old = {"count": 40, "batch": 2, "accumulate": 2, "processes": 2, "rank": 0, "seed": 1}
+    require_same_samples(Path("x"), SampleOrder(40, 8, seed=1), old)
+    for other in (
+        SampleOrder(40, 4, seed=1),
+        SampleOrder(40, 8, seed=2),
+        SampleOrder(41, 8, seed=1),
+    ):
+        with pytest.raises(CheckpointError, match="processes 8 .now .* choose another folder"):
+            require_same_samples(Path("x"), other, before)
+
+
+def test_another_recipe_is_refused_by_its_keys_or_allowed_and_kept() -> None:
+    lines = {"data": ["a:b"], "ema": 0.9, "peak_rate": 1e-3}
+    before = as_text(recipe_from({**lines, "allow_changed": []}))
+    same = recipe_from({**lines, "out": "elsewhere", "workers": 0, "batch": 4, "keep": 9})
+    assert allowed_changes(Path("x"), 7, same, before) == []
+    other = {**lines, "ema": 0.5, "selector_weight": 1.0}
+    with pytest.raises(CheckpointError, match=r"ema: was 0.9, is 0.5; selector_weight: was 0.0"):
+        allowed_changes(Path("x"), 7, recipe_from(other), before)
+    with pytest.raises(CheckpointError, match=r"allow_changed=\[selector_weight\]"):
+        allowed_changes(Path("x"), 7, recipe_from({**other, "allow_changed": "ema"}), before)
+    both = recipe_from({**other, "allow_changed": ["ema", "selector_weight"]})
+    assert allowed_changes(Path("x"), 7, both, before) == [
+        "after step 7: ema 0.9 -> 0.5",
+        "after step 7: selector_weight 0.0 -> 1.0",
+    ]
+
+
+def test_a_key_that_stands_twice_in_a_recipe_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: [refcoco:train]\nseed: 1\nseed: 2\n")
+    with pytest.raises(ConfigError, match="'seed' a second time"):
+        load_recipe(path)
 
 
 def test_chance_goes_on_as_it_would_have() -> None:

@@ -30,7 +30,7 @@ from training.ablation.prepared import prepare, trained_heads
 from training.ablation.report import draw, fill_in, markdown, write_json
 from training.ablation.runs import AblationData, TrainingBudget, VariantResult, run_variant
 from training.ablation.variants import VARIANTS, Variant
-from training.evaluation.fingerprint import fingerprint
+from training.fingerprints import weights_fingerprint
 
 log = logging.getLogger("training.ablation")
 NAMES = "Variants: " + ", ".join(variant.name for variant in VARIANTS)
@@ -127,7 +127,7 @@ def run(args: AblationOptions) -> None:
     )
     about = {
         "model": grounder.model_name,
-        "weights": fingerprint(grounder.lmm.model, trained_heads(grounder)),
+        "weights": weights_fingerprint(grounder.lmm.model, trained_heads(grounder)),
         "scenes": scenes,
         "unseen": unseen,
         "budget": asdict(budget),

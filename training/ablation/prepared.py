@@ -26,7 +26,7 @@ from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.lmm.tokens import branched
 from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
 from training.embedded.evaluation.tabletop import absent_names
-from training.evaluation.fingerprint import fingerprint
+from training.fingerprints import model_fingerprint, weights_fingerprint
 
 log = logging.getLogger(__name__)
 FORMAT = "flmm_ros.ablation/1"
@@ -69,7 +69,8 @@ def prepare(grounder: Grounder, first: int, stop: int, path: Path) -> AblationPh
     """
     about = {
         "format": FORMAT,
-        "model": fingerprint(grounder.lmm.model, trained_heads(grounder)),
+        "model": weights_fingerprint(grounder.lmm.model, trained_heads(grounder)),
+        "settings": model_fingerprint(grounder.model),
         "seeds": f"{first}:{stop}",
     }
     if not path.exists():

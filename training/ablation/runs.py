@@ -27,6 +27,7 @@ from training.ablation.prepared import AblationPhrases
 from training.ablation.variants import Ablated, Variant
 from training.embedded.stages.checkpoints import resume, save
 from training.evaluation.metrics import absence_f1
+from training.fingerprints import differences, tensors_fingerprint
 from training.heads.losses import iou, mask_loss, score_loss
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,16 @@ class AblationData:
     trained: Heads
 
     @property
+    def fingerprint(self) -> str:
+        """Of everything here that changes a result."""
+        tensors = {**self.trained.state_dict()}
+        for name, part in (("train", self.train), ("unseen", self.unseen)):
+            tensors |= {f"{name}.maps.{merge}": maps for merge, maps in part.maps.items()}
+            tensors |= {f"{name}.states": part.states, f"{name}.masks": part.masks}
+            tensors |= {f"{name}.features": part.features, f"{name}.scene": part.scene}
+        return tensors_fingerprint(tensors)
+
+    @property
     def image_hw(self) -> tuple[int, int]:
         """Of every scene."""
         height, width = self.train.masks.shape[1:]
@@ -91,11 +102,18 @@ def run_variant(
         ConfigError: `folder` holds a result for another budget.
     """
     path = folder / f"{variant.slug}.json"
+    made_with = {
+        "budget": asdict(budget),
+        "definition": asdict(variant),
+        "data": bench.fingerprint,
+    }
     if path.exists():
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("budget") != asdict(budget):
+        before = {key: content.pop(key, None) for key in made_with}
+        if before != made_with:
+            changed = ", ".join(differences(before, made_with))
             raise ConfigError(
-                f"{path}: expected the result for {asdict(budget)}, got one for another budget; "
+                f"{path}: expected the result for {asdict(budget)}, got one for another {changed}; "
                 "delete the folder's JSON and checkpoints, or give another --out"
             )
         advance(budget.steps)
@@ -118,7 +136,7 @@ def run_variant(
         steps=budget.steps,
         seconds=round(time.monotonic() - start, 1),
     )
-    content = {**asdict(result), "budget": asdict(budget)}
+    content = {**asdict(result), **made_with}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     (folder / f"{variant.slug}.ckpt").unlink(missing_ok=True)
     log.info("%s: %s", variant.name, found)

@@ -24,7 +24,7 @@ from training.data.check import check_command
 from training.data.registry import published
 from training.data.show import show_command
 from training.data.speed import speed_command
-from training.data.tables import console
+from training.plain_console import plain_console
 
 app = typer.Typer(
     help="Data sets: list, check, show, speed, make. Exit status 1: something is missing.",
@@ -41,7 +41,7 @@ app.command("speed")(speed_command)
 @app.command("list")
 def list_command() -> None:
     """List the data sets, their files and where they are published."""
-    console().print(_table_of_sets())
+    plain_console().print(_table_of_sets())
 
 
 @app.command("make")

@@ -18,14 +18,14 @@ from typing import Annotated
 
 import typer
 from PIL import Image
-from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from training.data.registry import PublishedDataSet, RequiredFile, find, published
 from training.data.rle import DataError
 from training.data.sample import DataSet, Skipped
-from training.data.tables import console
+from training.plain_console import plain_console
 
 ENDS = {"json": (b"]", b"}"), "pickle": (b".",)}  # the last byte of a whole file
 IMAGE_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # by first bytes
@@ -208,14 +208,14 @@ def table_of(found: Sequence[DataFinding], shown: int = SHOWN) -> Table:
         counts[finding.data_set, finding.state] += 1
         if finding.state != "ok" and counts[finding.data_set, finding.state] > shown:
             continue
-        state = f"[{COLOURS[finding.state]}]{finding.state}[/]"
-        detail = escape(finding.detail)
+        detail = Text(finding.detail)
         if finding.is_problem:
-            detail += f"\n[bold]-> {escape(finding.page)}[/]"
-        table.add_row(finding.data_set, state, escape(finding.what), detail)
-    for (name, state), count in counts.items():
-        if state != "ok" and count > shown:
-            table.add_row(name, state, f"and {count - shown:,} more", "--list FILE names all")
+            detail.append(f"\n-> {finding.page}", "bold")
+        state = Text(finding.state, COLOURS[finding.state])
+        table.add_row(Text(finding.data_set), state, Text(finding.what), detail)
+    for (name, kind), count in counts.items():
+        if kind != "ok" and count > shown:
+            table.add_row(name, kind, f"and {count - shown:,} more", "--list FILE names all")
     return table
 
 
@@ -237,7 +237,7 @@ def check_command(
         raise DataError(f"{root}: expected the folder that holds the data sets")
     names = names_of(sets)
     found = check(root, names, deep=is_deep, workers=workers)
-    out = console()
+    out = plain_console()
     out.print(table_of(found))
     if list_file:
         list_file.parent.mkdir(parents=True, exist_ok=True)

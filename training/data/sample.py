@@ -88,6 +88,11 @@ class GroundingSample:
                     f"expected masks of the image's {self.size_hw}, got {phrase.mask.size_hw}",
                 )
 
+    def prompt_for(self, model_prompt: str) -> str:
+        """What is said before the answer: the model's own words where the data set has only the
+        usual ones. The original asks the same of every data set; a model may want other words."""
+        return model_prompt if self.prompt == DESCRIBE else self.prompt
+
     def words_of(self, phrase: PhraseTruth) -> str:
         """The words of one phrase."""
         return self.text[slice(*phrase.text_span)]

@@ -15,7 +15,6 @@ from rich.progress import track
 from training.data.registry import find, open_data
 from training.data.sample import DataSet, Skipped, load_rgb, read_sample
 from training.evaluation.cases import Case
-from training.evaluation.fingerprint import fingerprint
 from training.evaluation.measuring import SampleReader, cases_of
 from training.evaluation.metrics import calibration_error, score_bins
 from training.evaluation.pages.page import ShownCase, choose, render_page
@@ -30,6 +29,12 @@ from training.evaluation.scores import (
     narrative,
     reasoning,
     referring,
+)
+from training.fingerprints import (
+    data_fingerprint,
+    model_fingerprint,
+    settings_fingerprint,
+    weights_fingerprint,
 )
 
 log = logging.getLogger(__name__)
@@ -135,14 +140,14 @@ def run_benchmark(
 
 
 def about(request: BenchmarkRequest, reader: SampleReader, samples: int) -> dict[str, Any]:
-    """What the cases in a folder belong to."""
+    """What the cases in a folder belong to: everything that changes one of them."""
     grounder = reader.grounder
     return {
         "format": FORMAT,
         "model": grounder.model_name,
         "lmm": Path(grounder.model.lmm).name,
         "heads": Path(grounder.model.heads).name,
-        "weights": fingerprint(grounder.lmm.model, grounder.heads),
+        "weights": weights_fingerprint(grounder.lmm.model, grounder.heads),
         "mask_threshold": grounder.config.mask_threshold,
         "score_threshold": grounder.score_threshold,
         "data": request.data,
@@ -151,6 +156,9 @@ def about(request: BenchmarkRequest, reader: SampleReader, samples: int) -> dict
         "samples": samples,
         "reading": "joined" if reader.is_joined else "apart",
         "answers": reader.answers,
+        **model_fingerprint(grounder.model),
+        **settings_fingerprint(grounder.config, grounder.lmm.device),
+        **data_fingerprint(request.data, request.root, request.split),
     }
 
 

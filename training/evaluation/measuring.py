@@ -102,10 +102,11 @@ class SampleReader:
 
     def _suffix(self, sample: GroundingSample, group: list[Phrase]) -> Suffix:
         tokens = self.grounder.lmm.text()
+        prompt = sample.prompt_for(self.grounder.model.prompt)
         if self.is_joined:
-            return tokens.reading(sample.prompt, sample.text, [p.text_span for p in group])
+            return tokens.reading(prompt, sample.text, [p.text_span for p in group])
         (phrase,) = group
-        return tokens.reading(sample.prompt, phrase.text, [(0, len(phrase.text))])
+        return tokens.reading(prompt, phrase.text, [(0, len(phrase.text))])
 
     def _answer(self, scene: Scene, sample: GroundingSample) -> PhraseResult:
         """The model answers the question; everything its answer points at is the mask."""

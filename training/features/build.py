@@ -27,8 +27,9 @@ from torch.utils.data import DataLoader, Dataset
 from flmm_ros.cli.command_line import one_command, run_app
 from flmm_ros.engine.errors import ConfigError, PromptError
 from training.data.sample import BrokenSampleError
+from training.disk import require_writable
 from training.features.cached import about_model, digest_of
-from training.features.disk import require_disk
+from training.features.disk_estimate import require_disk
 from training.features.frozen import FrozenReader
 from training.features.packing import Precision, packed, size_text
 from training.features.ready_samples import (
@@ -36,11 +37,13 @@ from training.features.ready_samples import (
     ReadySample,
     ReadySamples,
     opened,
+    start_worker,
     usable_phrases,
 )
 from training.features.store import FeatureError, FeatureStore, FeatureWriter
 from training.loop.assembly import accelerator_of, assemble
 from training.loop.report import progress_bar
+from training.plain_console import plain_console
 from training.recipe import SETTINGS_HELP, Recipe, load_recipe
 
 SHOWN = 10  # samples that were left out
@@ -98,9 +101,11 @@ def make(recipe: Recipe, console: Console | None = None) -> CacheBuild:
         ConfigError: the recipe names no cache, or trains the image encoder.
         FeatureError: too little disk, or the folder holds something else.
     """
-    console = console or Console(stderr=True)
+    console = console or plain_console(stderr=True)
     if not recipe.cache:
         raise ConfigError("cache: expected a folder to make the cache in, got none; cache=FOLDER")
+    folder = Path(recipe.cache)
+    require_writable(folder)
     accelerator = accelerator_of(recipe)
     parts = assemble(dataclasses.replace(recipe, cache=""), accelerator.device)
     heads = parts.heads.to(accelerator.device).eval()
@@ -108,8 +113,6 @@ def make(recipe: Recipe, console: Console | None = None) -> CacheBuild:
     if not isinstance(source, FrozenSource) or reader is None:
         raise ConfigError("features: expected the frozen parts themselves, got a cache")
     kept = Precision(recipe.cache_maps, recipe.cache_states, recipe.cache_features)
-    folder = Path(recipe.cache)
-    folder.mkdir(parents=True, exist_ok=True)
     data = opened([*recipe.data, *recipe.validation], recipe.data_root)
     if accelerator.is_main_process:
         require_disk(console, data, source, recipe, kept)
@@ -117,13 +120,19 @@ def make(recipe: Recipe, console: Console | None = None) -> CacheBuild:
     store = FeatureStore.create(
         folder, about_model(recipe, parts.model, source.lmm, heads.mask_refiner)
     )
+    if accelerator.is_main_process:
+        for name, reason in store.lost.items():
+            console.print(f"made again: {name}: {reason}")
     samples = ReadySamples(data, source, parts.train.drawing)
     made = _write(
         accelerator, recipe, MissingSamples(samples, source, store), reader, kept, console
     )
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        _tell_whole(console, FeatureStore.open(folder))
+        whole = FeatureStore.open(folder)
+        whole.forget(set(whole.lost))  # garbled lines and parts that are gone: all is made again
+        whole.finish()
+        _tell_whole(console, whole)
     accelerator.end_training()
     return made
 
@@ -147,6 +156,7 @@ def _write(
         num_workers=recipe.workers,
         collate_fn=list,
         multiprocessing_context="fork" if recipe.workers else None,
+        worker_init_fn=start_worker,
     )
     records = skipped = written = 0
     spare: list[ReadySample] = []
@@ -201,14 +211,15 @@ def verify(folder: Path, *, repair: bool, console: Console | None = None) -> int
 
     repair: forget them, so that making the cache again makes them again.
     """
-    console = console or Console(stderr=True)
+    console = console or plain_console(stderr=True)
     store = FeatureStore.open(folder)
     damaged = []
-    with progress_bar(console, "verifying", 0, len(store), shown=True) as tell:
+    count = len(store) + len(store.lost)
+    with progress_bar(console, "verifying", 0, count, shown=True) as tell:
         for number, (key, reason) in enumerate(store.damaged(), start=1):
             if reason:
                 damaged.append(key)
-                console.print(reason)
+                console.print(f"{key}: {reason}" if key in store.lost else reason)
             tell(number, f"{len(damaged)} damaged")
     if repair:
         store.forget(set(damaged))
@@ -235,7 +246,7 @@ def _features(
 ) -> int:
     """Make a feature cache, or check one."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     found = load_recipe(recipe, settings)
     if not (is_verified or is_repaired):
         make(found, console)

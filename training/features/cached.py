@@ -19,9 +19,8 @@ from training.features.packing import unpacked
 from training.features.readings import SampleReading
 from training.features.ready_samples import ReadySample, truth_of
 from training.features.store import FeatureError, FeatureStore
+from training.fingerprints import weights_fingerprint
 from training.recipe import Recipe
-
-_PROBED = 64  # values of each weight that its fingerprint looks at
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,8 @@ def about_model(
     shape = lmm.shape
     return {
         **about_recipe(recipe, model),
-        "lmm_weights": fingerprint(lmm.model),
-        "encoder_weights": fingerprint(refiner.image_encoder),
+        "lmm_weights": weights_fingerprint(lmm.model),
+        "encoder_weights": weights_fingerprint(refiner.image_encoder),
         "answers": recipe.selector_weight > 0,
         "lmm": [shape.layers, shape.heads, shape.width, shape.views],
     }
@@ -86,6 +85,10 @@ def about_recipe(recipe: Recipe, model: ModelConfig) -> dict[str, Any]:
         "merge": model.merge,
         "prompt": model.prompt,
         "template": model.template,
+        "family": model.family,
+        "max_image_tokens": model.max_image_tokens,
+        "dtype": recipe.dtype,
+        "quantisation": recipe.quantisation,
         "maps": recipe.cache_maps,
         "states": recipe.cache_states,
         "features": recipe.cache_features,
@@ -105,16 +108,3 @@ def lmm_shape(store: FeatureStore) -> LmmShape:
             f"{store.folder}: expected the language model's shape in about.json, got none"
         ) from error
     return LmmShape(layers, heads, width, views)
-
-
-@torch.no_grad()
-def fingerprint(module: torch.nn.Module) -> str:
-    """Of a module's weights: names, shapes and some values of each; 7B take seconds."""
-    found = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        flat = value.detach().flatten()
-        probes = flat[:: max(1, len(flat) // _PROBED)][:_PROBED].cpu()
-        if probes.is_floating_point():
-            probes = probes.double()
-        found.update(f"{name} {tuple(value.shape)} {probes.tolist()}".encode())
-    return found.hexdigest()[:16]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -25,7 +26,7 @@ from flmm_ros.engine.lmm import Lmm
 from flmm_ros.engine.lmm.tokens import Span
 from training.data.registry import open_data
 from training.data.rle import DataError
-from training.data.sample import DESCRIBE, BrokenSampleError, DataSet, GroundingSample, load_rgb
+from training.data.sample import BrokenSampleError, DataSet, GroundingSample, load_rgb
 from training.features.readings import SampleReading, SampleTruth
 from training.loop.order import Draw, StepRange
 
@@ -92,14 +93,14 @@ class FrozenSource:
         self, sample: GroundingSample, rgb: NDArray[np.uint8], phrases: Sequence[int]
     ) -> FrozenInput:
         """The input of the frozen parts, from the image RGB uint8 [H, W, 3]."""
-        # The original asks the same of every data set; a model may want other words for it.
-        asked = self.lmm.config.prompt if sample.prompt == DESCRIBE else sample.prompt
+        asked = sample.prompt_for(self.lmm.config.prompt)
         wanted = [sample.phrases[n].text_span for n in phrases]
         meant = [p.text_span for p in sample.phrases if not p.is_absent]
         suffix = self.lmm.text().reading(
             asked, sample.text, [(0, len(sample.text)), *wanted, *meant]
         )
         (first, stop), spans = suffix.spans[0], suffix.spans[1:]
+        self._require_room(sample.size_hw, stop)
         groundable = torch.zeros(stop - first)
         for start, end in spans[len(wanted) :]:
             groundable[start - first : end - first] = 1
@@ -112,6 +113,13 @@ class FrozenSource:
             (first, stop),
             groundable,
         )
+
+    def _require_room(self, image_hw: tuple[int, int], suffix_tokens: int) -> None:
+        """Raises PromptError for a sample that is longer than the language model can take."""
+        prefix = len(self.lmm.text().prefix()) - 1 + len(self.lmm.image_ids(image_hw))
+        tokens, most = prefix + suffix_tokens, self.lmm.max_tokens
+        if tokens > most:
+            raise PromptError(f"expected at most {most} tokens of image and text, got {tokens}")
 
 
 def truth_of(sample: GroundingSample, phrases: Sequence[int]) -> SampleTruth:
@@ -204,14 +212,21 @@ def ready_loader(
         num_workers=workers,
         collate_fn=list,
         multiprocessing_context="fork" if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=start_worker,
         prefetch_factor=4 if workers else None,
     )
 
 
-def _one_thread(_: int) -> None:
-    """Workers share the cores; each one's own threads would only be in the others' way."""
+def start_worker(_: int) -> None:
+    """Prepares a loader's process.
+
+    Workers share the cores; each one's own threads would only be in the others' way. A signal that
+    goes to the whole process group (Slurm, Kubernetes, Ctrl-C) asks the run to end after its step,
+    which still needs the workers; they end with the process they work for.
+    """
     torch.set_num_threads(1)
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, signal.SIG_IGN)
 
 
 def ready_on(ready: ReadySample, device: torch.device) -> ReadySample:

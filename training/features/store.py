@@ -22,9 +22,12 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 
 from flmm_ros.engine.errors import FlmmError
+from training.disk import writing
 
-FORMAT = "flmm_ros.features/1"
+FORMAT = "flmm_ros.features/2"
 ABOUT = "about.json"
+PARTS = "parts.json"  # how large each part was when the cache was last finished
+NAMED = 3  # damages that an error names
 PART_BYTES = 4 * 1024**3  # a writer begins a new file then
 
 
@@ -47,12 +50,17 @@ class RecordLocation:
 
 
 class FeatureStore:
-    """A folder of records. `about` is what all of them were made with."""
+    """A folder of records. `about` is what all of them were made with.
+
+    lost: what the indices name and the data files do not hold, and files that are not there or
+    cannot be read, each with the reason. Such records count as not made.
+    """
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self.folder = folder
         self.about = dict(about)
         self.skipped: dict[str, str] = {}
+        self.lost: dict[str, str] = {}
         self._places: dict[str, RecordLocation] = {}
         self._files: dict[tuple[int, str], int] = {}
         self._read_indices()
@@ -68,9 +76,7 @@ class FeatureStore:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / ABOUT
         if not path.exists():
-            unfinished = folder / f"{ABOUT}.{os.getpid()}"
-            unfinished.write_text(json.dumps({"format": FORMAT, **about}, indent=1))
-            unfinished.replace(path)
+            _replace(path, json.dumps({"format": FORMAT, **about}, indent=1))
         store = cls.open(folder)
         store.require(about)
         return store
@@ -84,8 +90,8 @@ class FeatureStore:
         """
         path = Path(folder) / ABOUT
         try:
-            about = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            about = dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
             raise FeatureError(
                 f"{path}: expected a feature cache, got {type(error).__name__}; make one with "
                 "python -m training.features"
@@ -128,7 +134,7 @@ class FeatureStore:
         if place is None:
             raise FeatureError(
                 f"{self.folder}: expected a record of {key!r}, got none; run python -m "
-                "training.features.build with this recipe, it makes what is missing"
+                "training.features with this recipe, it makes what is missing"
             )
         block = os.pread(self._file(place.part), place.length, place.offset)
         if len(block) != place.length or zlib.crc32(block) != place.crc:
@@ -141,8 +147,19 @@ class FeatureStore:
         except SafetensorError as error:
             raise FeatureError(f"{self.folder / place.part}: {key!r}: {error}") from error
 
+    def require_whole(self) -> None:
+        """Raises FeatureError where something that was made is lost."""
+        if self.lost:
+            first = "; ".join(f"{name}: {why}" for name, why in list(self.lost.items())[:NAMED])
+            raise FeatureError(
+                f"{self.folder}: expected whole files, got {len(self.lost)} damages ({first}); run "
+                "python -m training.features with this recipe, it makes again what is lost"
+            )
+
     def damaged(self) -> Iterator[tuple[str, str]]:
-        """Reads everything; for every key the reason it cannot be read, or ""."""
+        """Reads everything; for every key the reason it cannot be read, or "". What is lost comes
+        first."""
+        yield from self.lost.items()
         for key in self.keys():
             try:
                 self.read(key)
@@ -152,13 +169,22 @@ class FeatureStore:
                 yield key, ""
 
     def forget(self, keys: set[str]) -> None:
-        """Takes records out of the indices; their bytes stay until the folder is removed."""
+        """Takes records out of the indices, with all lines that cannot be read; their bytes stay
+        until the folder is removed."""
         for index in sorted(self.folder.glob("part-*.index")):
-            lines = [line for line in _lines(index) if line[0] not in keys]
-            unfinished = index.with_suffix(".unfinished")
-            unfinished.write_text("".join(json.dumps(line) + "\n" for line in lines))
-            unfinished.replace(index)
+            lines = [line for line in _lines(index)[0] if line[0] not in keys]
+            _replace(index, "".join(json.dumps(line) + "\n" for line in lines))
+        (self.folder / PARTS).unlink(missing_ok=True)
         self._read_indices()
+
+    def finish(self) -> None:
+        """Notes which parts there are now, so that one that goes missing later is noticed."""
+        sizes = {path.name: path.stat().st_size for path in self._parts()}
+        _replace(self.folder / PARTS, json.dumps(sizes, indent=1))
+
+    def _parts(self) -> list[Path]:
+        """Data files and indices."""
+        return sorted([*self.folder.glob("part-*.data"), *self.folder.glob("part-*.index")])
 
     @property
     def bytes_on_disk(self) -> int:
@@ -168,14 +194,38 @@ class FeatureStore:
     def _read_indices(self) -> None:
         self._places.clear()
         self.skipped.clear()
+        self.lost.clear()
+        found: dict[str, str] = {}
         for index in sorted(self.folder.glob("part-*.index")):
-            part = index.with_suffix(".data").name
-            for line in _lines(index):
+            data = index.with_suffix(".data")
+            size = data.stat().st_size if data.is_file() else 0
+            lines, garbled = _lines(index)
+            if garbled:
+                found[index.name] = f"expected lines of JSON, got {garbled} that are none"
+            for line in lines:
                 if len(line) == 2:
                     self.skipped[line[0]] = line[1]
-                else:
-                    key, offset, length, crc, digest = line
-                    self._places[key] = RecordLocation(part, offset, length, crc, digest)
+                    continue
+                key, offset, length, crc, digest = line
+                if offset + length <= size:
+                    self._places[key] = RecordLocation(data.name, offset, length, crc, digest)
+                elif key not in self._places:
+                    end = offset + length
+                    found[key] = f"{data.name}: expected {end} bytes or more, got {size}"
+        for path in self.folder.glob("part-*.data"):
+            if path.stat().st_size and not path.with_suffix(".index").is_file():
+                found[path.name] = "expected an index beside it, got none"
+        for name in self._finished_parts():
+            if not (self.folder / name).is_file():
+                found[name] = "expected this file, got none: it was here when the cache was made"
+        # what was made again since is no longer lost
+        self.lost = {name: why for name, why in found.items() if name not in self._places}
+
+    def _finished_parts(self) -> list[str]:
+        try:
+            return list(json.loads((self.folder / PARTS).read_text()))
+        except (OSError, ValueError, TypeError):
+            return []
 
     def _file(self, part: str) -> int:
         """A descriptor of this process's own: a forked one would share nothing but trouble."""
@@ -207,27 +257,29 @@ class FeatureWriter:
     def add(self, key: str, tensors: Mapping[str, torch.Tensor], digest: str) -> int:
         """Writes one record and returns its bytes."""
         block = to_bytes(dict(tensors))
-        data, index = self._open()
-        offset = data.tell()
-        data.write(block)
-        data.flush()
-        line = [key, offset, len(block), zlib.crc32(block), digest]
-        index.write(json.dumps(line) + "\n")
-        index.flush()
-        if data.tell() >= PART_BYTES:
-            self._close()
+        with writing(self.folder, len(block)):
+            data, index = self._open()
+            offset = data.tell()
+            data.write(block)
+            data.flush()
+            line = [key, offset, len(block), zlib.crc32(block), digest]
+            index.write(json.dumps(line) + "\n")
+            index.flush()
+            if data.tell() >= PART_BYTES:
+                self._close()
         return len(block)
 
     def skip(self, key: str, reason: str) -> None:
         """Notes that there will be no record of a sample, and why."""
-        _, index = self._open()
-        index.write(json.dumps([key, reason]) + "\n")
-        index.flush()
+        with writing(self.folder):
+            _, index = self._open()
+            index.write(json.dumps([key, reason]) + "\n")
+            index.flush()
 
     def _open(self) -> tuple[BinaryIO, TextIO]:
         if self._data is None or self._index is None:
             number = 0
-            while (self.folder / f"part-{self.rank:03}-{number:05}.data").exists():
+            while list(self.folder.glob(f"part-{self.rank:03}-{number:05}.*")):
                 number += 1
             path = self.folder / f"part-{self.rank:03}-{number:05}.data"
             self._data = path.open("xb")
@@ -235,17 +287,45 @@ class FeatureWriter:
         return self._data, self._index
 
     def _close(self) -> None:
-        for file in (self._data, self._index):
-            if file is not None:
-                os.fsync(file.fileno())
-                file.close()
-        self._data = self._index = None
+        files, self._data, self._index = (self._data, self._index), None, None
+        with writing(self.folder):
+            for file in files:
+                if file is not None:
+                    with file:
+                        file.flush()
+                        os.fsync(file.fileno())
 
 
-def _lines(index: Path) -> list[list[Any]]:
-    """Complete lines; the last one may have been cut off with its writer."""
-    found = []
-    for line in index.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            found.append(json.loads(line))
-    return found
+def _replace(path: Path, text: str) -> None:
+    """Writes a small file whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    with writing(path):
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+
+
+def _lines(index: Path) -> tuple[list[list[Any]], int]:
+    """Complete lines, and how many are garbled. The last one may have been cut off with its
+    writer: it counts as neither."""
+    found, garbled = [], 0
+    for line in index.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            continue
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            garbled += 1
+            continue
+        if _is_record(fields):
+            found.append(fields)
+        else:
+            garbled += 1
+    return found, garbled
+
+
+def _is_record(fields: Any) -> bool:
+    """Whether it is [key, reason] of a skipped sample, or [key, offset, length, crc, digest]."""
+    if not isinstance(fields, list) or len(fields) not in (2, 5) or not isinstance(fields[0], str):
+        return False
+    numbers = fields[1:4] if len(fields) == 5 else []
+    return isinstance(fields[-1], str) and all(type(n) is int and n >= 0 for n in numbers)

@@ -12,9 +12,14 @@ from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import load_model_heads
 from flmm_ros.engine.heads.checkpoint import load_heads, load_refiner
+from flmm_ros.engine.heads.refiner_shape import ConvEncoderShape, RefinerShape
 from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
 from training.recipe import Recipe
 
+# A refiner that can be trained from nothing: the embedded model's, at a larger input.
+SMALL_REFINER = RefinerShape(
+    hidden=128, input_size=512, decoder_mlp=512, iou_hidden=128, encoder=ConvEncoderShape()
+)
 log = logging.getLogger(__name__)
 
 
@@ -28,6 +33,8 @@ def first_heads(recipe: Recipe, model: ModelConfig, lmm: LmmShape) -> Heads:
     """
     if recipe.start == "sam":
         heads = _new(recipe, model, lmm)
+    elif recipe.start == "new":
+        heads = _all_new(recipe, lmm)
     else:
         heads = _trained_before(recipe, model)
         heads.require_fit(lmm)
@@ -61,6 +68,20 @@ def _new(recipe: Recipe, model: ModelConfig, lmm: LmmShape) -> Heads:
     heads = Heads.create(lmm, config)
     heads.mask_refiner.load_state_dict(refiner.state_dict())
     return heads
+
+
+def _all_new(recipe: Recipe, lmm: LmmShape) -> Heads:
+    """A mask decoder and a refiner that know nothing; the refiner's image encoder is small."""
+    torch.manual_seed(recipe.seed)
+    return Heads.create(
+        lmm,
+        HeadsConfig(
+            base_channels=recipe.base_channels,
+            supervised_iou=recipe.score_weight > 0,
+            selector=recipe.selector_weight > 0,
+            refiner=SMALL_REFINER,
+        ),
+    )
 
 
 def _trained_before(recipe: Recipe, model: ModelConfig) -> Heads:

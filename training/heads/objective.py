@@ -46,13 +46,15 @@ class HeadsOutput:
 class Objective(nn.Module):
     """Heads and what they are held to; its forward is what DistributedDataParallel wraps.
 
-    bfloat16: the heads compute in bfloat16 where torch thinks it safe; weights, normalisation and
-    losses stay in float32.
+    dtype: bfloat16 or float16: the heads compute in it where torch thinks it safe; weights,
+    normalisation and losses stay in float32.
     """
 
-    def __init__(self, heads: Heads, weights: LossWeights, *, bfloat16: bool = False) -> None:
+    def __init__(
+        self, heads: Heads, weights: LossWeights, *, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
-        self.in_bfloat16 = bfloat16
+        self.dtype = dtype
         self.heads = heads
         self.weights = weights
         freeze_unused(heads, weights)
@@ -71,7 +73,7 @@ class Objective(nn.Module):
     ) -> HeadsOutput:
         """Losses of B samples."""
         device = truths[0].masks.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.in_bfloat16):
+        with torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
             coarse = self._coarse(readings, truths)
             low, score = self._refined(readings, truths, coarse)
         upscale = self.heads.mask_refiner.upscale

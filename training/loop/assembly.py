@@ -14,7 +14,7 @@ from flmm_ros.engine.config.model_search import locate_model
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import usable_device
 from flmm_ros.engine.heads.trained import Heads
-from training.features.cached import CachedSource, about_recipe, fingerprint, lmm_shape
+from training.features.cached import CachedSource, about_recipe, lmm_shape
 from training.features.frozen import FrozenReader, open_frozen_lmm
 from training.features.readings import SampleReading
 from training.features.ready_samples import (
@@ -27,6 +27,7 @@ from training.features.ready_samples import (
     ready_on,
 )
 from training.features.store import FeatureStore
+from training.fingerprints import weights_fingerprint
 from training.heads.initial_heads import first_heads
 from training.recipe import Recipe
 
@@ -80,11 +81,12 @@ def assemble(recipe: Recipe, device: torch.device) -> TrainingParts:
     if recipe.cache:
         store = FeatureStore.open(recipe.cache)
         store.require(about_recipe(recipe, model))
+        store.require_whole()
         if recipe.selector_weight > 0:
             store.require({"answers": True})
         heads = first_heads(recipe, model, lmm_shape(store))
         # What sees at use must be what saw for the cache.
-        store.require({"encoder_weights": fingerprint(heads.mask_refiner.image_encoder)})
+        store.require({"encoder_weights": weights_fingerprint(heads.mask_refiner.image_encoder)})
         source, reader = CachedSource(store), None
     else:
         lmm = open_frozen_lmm(recipe, model, device)

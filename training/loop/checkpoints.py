@@ -6,6 +6,7 @@ disk. The newest few are kept, and the heads of the best step as a file of their
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import random
@@ -18,12 +19,20 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from flmm_ros.engine.errors import CheckpointError
+from training.disk import DiskError, write_whole, writing
 
 _PREFIX, _UNFINISHED = "step-", ".unfinished-"
+_WEIGHTS, _AVERAGED, _STATE = "weights.safetensors", "averaged.safetensors", "state.pt"
+_RNG_STATES = "rng_states"
 Tensors = dict[str, torch.Tensor]
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that is not whole; the one before may be."""
 
 
 @dataclass(frozen=True)
@@ -39,55 +48,92 @@ class Checkpoint:
 
 
 def write(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Writes a checkpoint and removes all but the `keep` newest."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes a checkpoint and removes all but the `keep` newest.
+
+    Raises:
+        DiskError: there is no room, or the folder cannot be written; the others stay as they are.
+    """
     target = folder / f"{_PREFIX}{checkpoint.step:09}"
     unfinished = folder / f"{_UNFINISHED}{checkpoint.step:09}"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    save_file(_plain(checkpoint.weights), str(unfinished / "weights.safetensors"))
-    save_file(_plain(checkpoint.averaged), str(unfinished / "averaged.safetensors"))
     rest = {
         "step": checkpoint.step,
         "state": dict(checkpoint.state),
-        "chances": [dict(each) for each in checkpoint.rng_states],
+        _RNG_STATES: [dict(each) for each in checkpoint.rng_states],
     }
-    torch.save(rest, unfinished / "state.pt")
-    for path in [*unfinished.iterdir(), unfinished]:
-        _sync(path)
-    if target.exists():
-        shutil.rmtree(target)
-    unfinished.rename(target)
-    _sync(folder)
-    for old in _complete(folder)[:-keep]:
-        shutil.rmtree(old)
+    state = io.BytesIO()
+    torch.save(rest, state)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+    try:
+        write_whole(unfinished / _WEIGHTS, to_bytes(_plain(checkpoint.weights)))
+        write_whole(unfinished / _AVERAGED, to_bytes(_plain(checkpoint.averaged)))
+        write_whole(unfinished / _STATE, state.getvalue())
+    except DiskError:
+        shutil.rmtree(unfinished, ignore_errors=True)  # its room is needed
+        raise
+    with writing(folder):
+        _sync(unfinished)
+        if target.exists():
+            shutil.rmtree(target)
+        unfinished.rename(target)
+        _sync(folder)
+        for old in _complete(folder)[:-keep]:
+            shutil.rmtree(old)
     return target
 
 
-def newest(folder: Path, device: torch.device) -> Checkpoint | None:
-    """The newest checkpoint, its weights on `device`; None where there is none.
+def newest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint, its weights on the CPU; None where there is none.
 
     Raises:
-        CheckpointError: it cannot be read.
+        DamagedCheckpointError: it is not whole. CheckpointError: it cannot be read now.
     """
     found = _complete(folder)
     if not found:
         return None
     path = found[-1]
     try:
-        rest = torch.load(path / "state.pt", weights_only=True, map_location="cpu")
-        weights = load_file(str(path / "weights.safetensors"), device=str(device))
-        averaged = load_file(str(path / "averaged.safetensors"), device=str(device))
-        return Checkpoint(rest["step"], weights, averaged, rest["state"], rest["chances"])
+        rest = torch.load(path / _STATE, weights_only=True, map_location="cpu")
+        weights, averaged = load_file(path / _WEIGHTS), load_file(path / _AVERAGED)
+        # earlier versions had another word for the states of random generators
+        rng_states = rest[_RNG_STATES] if _RNG_STATES in rest else rest["chances"]
+        return Checkpoint(rest["step"], weights, averaged, rest["state"], rng_states)
     except (
-        *(OSError, EOFError, RuntimeError, KeyError, ValueError),
+        *(FileNotFoundError, EOFError, RuntimeError, KeyError, ValueError),
         *(pickle.UnpicklingError, SafetensorError),
     ) as error:
         what = (str(error).splitlines() or [""])[0]
-        raise CheckpointError(
-            f"{path}: expected a checkpoint of this run, got {type(error).__name__}: {what}; "
-            "remove this folder to go on from the one before"
+        raise DamagedCheckpointError(
+            f"{path}: expected a whole checkpoint, got {type(error).__name__}: {what}; rename this "
+            "folder to go on from the one before"
         ) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: expected a checkpoint that can be read, got: {error}; it may well be whole: "
+            "leave it there and see to the disk"
+        ) from error
+
+
+def keep_damaged_aside(folder: Path) -> list[Path]:
+    """Renames damaged checkpoints until the newest is whole; where they are now.
+
+    Raises:
+        CheckpointError: one cannot be read now.
+    """
+    aside: list[Path] = []
+    while True:
+        try:
+            newest(folder)
+            return aside
+        except DamagedCheckpointError:
+            path = _complete(folder)[-1]
+            number = 0
+            while (target := folder / f"damaged-{path.name}-{number}").exists():
+                number += 1
+            with writing(folder):
+                aside.append(path.rename(target))
 
 
 def clear_unfinished(folder: Path) -> None:
@@ -128,7 +174,10 @@ def _complete(folder: Path) -> list[Path]:
 
 
 def _plain(tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    # copies, for safetensors knows no tensors that share memory
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
+    }
 
 
 def _sync(path: Path) -> None:

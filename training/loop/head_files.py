@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,28 +15,49 @@ import yaml
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.heads.checkpoint import save_heads
 from flmm_ros.engine.heads.trained import Heads
+from training.disk import DiskError, writing
 from training.recipe import Recipe, as_text
 
 BEST, LAST = "heads_best.safetensors", "heads_last.safetensors"
 
 
-def write_heads(
-    heads: Heads, recipe: Recipe, name: str, step: int, measured: Mapping[str, float]
-) -> Path:
-    """Our own head file, whole or not at all."""
-    folder = Path(recipe.out)
-    folder.mkdir(parents=True, exist_ok=True)
+@dataclass(frozen=True)
+class Provenance:
+    """What heads were made with: recipe, steps, what was measured, and the settings that were
+    changed on the way."""
+
+    recipe: Recipe
+    steps: int
+    measured: Mapping[str, float]
+    changes: Sequence[str] = ()
+
+
+def write_heads(heads: Heads, made: Provenance, name: str) -> Path:
+    """Our own head file, whole or not at all.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    folder = Path(made.recipe.out)
     unfinished = folder / f".unfinished-{name}"
     provenance = {
         "made": "python -m training.train",
-        "recipe": as_text(recipe),
-        "steps": str(step),
-        "validation": json.dumps(dict(measured)),
+        "recipe": as_text(made.recipe),
+        "steps": str(made.steps),
+        "validation": json.dumps(dict(made.measured)),
         "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),
     }
-    save_heads(unfinished, heads, provenance)
-    return unfinished.replace(folder / name)
+    if made.changes:
+        provenance["changes"] = "; ".join(made.changes)
+    try:
+        with writing(folder / name):
+            folder.mkdir(parents=True, exist_ok=True)
+            save_heads(unfinished, heads, provenance)
+            return unfinished.replace(folder / name)
+    except DiskError:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def write_model_file(recipe: Recipe, model: ModelConfig, heads: str) -> Path:
@@ -45,5 +67,6 @@ def write_model_file(recipe: Recipe, model: ModelConfig, heads: str) -> Path:
         dataclasses.replace(model, heads=heads, sam="", score=score, phrases="auto")
     )
     path = Path(recipe.out) / "model.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    with writing(path):
+        path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")
     return path

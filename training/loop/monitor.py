@@ -1,20 +1,26 @@
 """Where a run's numbers and pictures go: a log of lines, TensorBoard, Weights & Biases.
 
 The log is the run's memory: after a restart it is cut back to the step the run goes on from, so
-that it reads as if nothing had happened. Only the first process writes.
+that it reads as if nothing had happened. Only the first process writes. accelerate's trackers
+would need their raw writers for captions, for cutting TensorBoard back and for W&B's id: no gain.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from flmm_ros.engine.errors import ConfigError
+from training.disk import writing
 from training.loop.pictures import Picture, small
+from training.recipe import Recipe
 
 LOG = "log.jsonl"
+WANDB_ID = "wandb_id"
 
 
 class Monitor:
@@ -23,19 +29,26 @@ class Monitor:
     def __init__(
         self, out: Path, first: int, *, tensorboard: bool, wandb: str, recipe: Mapping[str, Any]
     ) -> None:
-        out.mkdir(parents=True, exist_ok=True)
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+        self._out = out
         self._log = _cut_log(out / LOG, first)
-        self._board = _board(out / "tensorboard", first) if tensorboard else None
-        self._wandb = _wandb(wandb, out, recipe) if wandb else None
+        self._board: Any = None
+        if tensorboard:
+            with writing(out / "tensorboard"):
+                purge = first + 1 if first else None
+                self._board = _summary_writer()(str(out / "tensorboard"), purge_step=purge)
+        self._wandb = _wandb_run(wandb, out, recipe) if wandb else None
 
     def numbers(self, step: int, group: str, values: Mapping[str, float]) -> None:
         """Numbers after a step: group "train" or "validation"."""
         line = json.dumps({"step": step, "group": group, **values})
-        self._log.write(line + "\n")
-        self._log.flush()
-        for name, value in values.items():
-            if self._board is not None:
-                self._board.add_scalar(f"{group}/{name}", value, step)
+        with writing(self._out):
+            self._log.write(line + "\n")
+            self._log.flush()
+            for name, value in values.items():
+                if self._board is not None:
+                    self._board.add_scalar(f"{group}/{name}", value, step)
         if self._wandb is not None:
             self._wandb.log({f"{group}/{name}": v for name, v in values.items()}, step=step)
 
@@ -43,8 +56,9 @@ class Monitor:
         """A picture uint8 [H, W, 3], and what it shows."""
         picture = small(picture)
         if self._board is not None:
-            self._board.add_image(name, picture, step, dataformats="HWC")
-            self._board.add_text(f"{name}/phrases", caption, step)
+            with writing(self._out):
+                self._board.add_image(name, picture, step, dataformats="HWC")
+                self._board.add_text(f"{name}/phrases", caption, step)
         if self._wandb is not None:
             import wandb
 
@@ -52,9 +66,10 @@ class Monitor:
 
     def close(self) -> None:
         """Ends all of them."""
-        self._log.close()
-        if self._board is not None:
-            self._board.close()
+        with writing(self._out):
+            self._log.close()
+            if self._board is not None:
+                self._board.close()
         if self._wandb is not None:
             self._wandb.finish()
 
@@ -66,16 +81,35 @@ def read_log(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def require_trackers(recipe: Recipe) -> None:
+    """Says before a model is loaded what TensorBoard and Weights & Biases lack.
+
+    Raises:
+        ConfigError: a package is not installed, or nobody is logged in.
+    """
+    if recipe.tensorboard:
+        _summary_writer()
+    if recipe.wandb:
+        wandb = _wandb_package(recipe.wandb)
+        offline = os.environ.get("WANDB_MODE", "online") != "online"
+        if not offline and not wandb.Api().api_key:
+            raise ConfigError(
+                f"wandb: expected a login for the project {recipe.wandb!r}, got none; run wandb "
+                "login or set WANDB_API_KEY, or WANDB_MODE=offline to send the run later"
+            )
+
+
 def _cut_log(path: Path, first: int) -> Any:
     """The log without lines of steps after `first`, open for more."""
     kept = [line for line in read_log(path.parent) if line["step"] <= first]
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    unfinished.replace(path)
-    return path.open("a", encoding="utf-8")
+    with writing(path):
+        unfinished.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        unfinished.replace(path)
+        return path.open("a", encoding="utf-8")
 
 
-def _board(folder: Path, first: int) -> Any:
+def _summary_writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -83,10 +117,10 @@ def _board(folder: Path, first: int) -> Any:
             "tensorboard: true needs the package tensorboard, which is not installed; run: pip "
             "install 'flmm_ros[train]', or set tensorboard=false"
         ) from error
-    return SummaryWriter(str(folder), purge_step=first + 1 if first else None)
+    return SummaryWriter
 
 
-def _wandb(project: str, out: Path, recipe: Mapping[str, Any]) -> Any:
+def _wandb_package(project: str) -> Any:
     try:
         import wandb
     except ImportError as error:
@@ -94,4 +128,20 @@ def _wandb(project: str, out: Path, recipe: Mapping[str, Any]) -> Any:
             f"wandb: {project!r} needs the package wandb, which is not installed; run: pip install "
             "wandb, or leave it empty"
         ) from error
-    return wandb.init(project=project, dir=str(out), config=dict(recipe), resume="allow")
+    return wandb
+
+
+def _wandb_run(project: str, out: Path, recipe: Mapping[str, Any]) -> Any:
+    """The one run of this folder: started again, it goes on under the same id, offline too."""
+    path = out / WANDB_ID
+    if not path.exists():
+        with writing(path):
+            path.write_text(f"{uuid.uuid4().hex[:12]}\n")
+    return _wandb_package(project).init(
+        project=project,
+        dir=str(out),
+        config=dict(recipe),
+        id=path.read_text().strip(),
+        name=out.name,
+        resume="allow",
+    )

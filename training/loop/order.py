@@ -46,6 +46,11 @@ class SampleOrder:
         return self.batch * self.accumulate * self.processes
 
     @property
+    def identity(self) -> dict[str, int]:
+        """What decides which samples a step has, whatever number of processes shares them."""
+        return {"count": self.count, "seed": self.seed, "samples_a_step": self.samples_a_step}
+
+    @property
     def steps_an_epoch(self) -> int:
         """Whole steps only."""
         return self.count // self.samples_a_step

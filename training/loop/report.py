@@ -105,7 +105,7 @@ def progress_bar(
 ) -> Iterator[Callable[[int, str], None]]:
     """A bar with the time that is left; what it gives is called with what is done and a text."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from flmm_ros.engine.errors import FlmmError
+from flmm_ros.engine.errors import CheckpointError
+from training.disk import require_room, require_writable
 from training.heads.objective import LossWeights, Objective
 from training.loop.assembly import TrainingParts, accelerator_of, assemble
 from training.loop.checkpoints import (
     Checkpoint,
     clear_unfinished,
+    keep_damaged_aside,
     newest,
     restore_rng_states,
     rng_states_now,
     write,
 )
+from training.loop.hub import require_login
+from training.loop.monitor import require_trackers
 from training.loop.order import SampleOrder
-from training.loop.schedule import AveragedWeights, rate_at
-from training.recipe import Recipe
+from training.loop.resuming import allowed_changes, require_same_samples
+from training.loop.schedule import AveragedWeights, rate_schedule
+from training.recipe import Recipe, as_text
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -35,7 +42,9 @@ class TrainingRun:
     objective: prepared, on this process's device. done: steps. best: the highest measure of the
     validation data, of step best_step. asked: a signal asked this process to end; stop: all
     processes agreed to, after this step.
-    left_out: broken samples by name, and what is wrong with them.
+    left_out: broken samples by name, and what is wrong with them. changes: settings that were
+    changed, as allowed, when the run went on. validation_due: after this step, but not measured
+    yet. rate: the learning rate of a step, counted from 0. scaler: of losses in float16.
     """
 
     recipe: Recipe
@@ -45,7 +54,10 @@ class TrainingRun:
     optimizer: Any
     order: SampleOrder
     steps: int
-    average: AveragedWeights | None
+    rate: Callable[[int], float]
+    average: AveragedWeights | None = None
+    scaler: torch.amp.GradScaler | None = None
+    validation_due: bool = False
     done: int = 0
     best: float = -1.0
     best_step: int = 0
@@ -53,6 +65,7 @@ class TrainingRun:
     stop: bool = False
     measured: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
 
     @property
     def device(self) -> torch.device:
@@ -66,6 +79,17 @@ class TrainingRun:
         bare: Objective = self.accelerator.unwrap_model(self.objective)
         return bare
 
+    def trained_tensors(self) -> dict[str, torch.Tensor]:
+        """Weights that are trained, and buffers, by name."""
+        found: dict[str, torch.Tensor] = dict(self.bare.named_buffers())
+        return found | {n: p for n, p in self.bare.named_parameters() if p.requires_grad}
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Of one checkpoint: weights, AdamW's two averages and the averaged weights, in float32."""
+        trained = sum(p.numel() for p in self.bare.parameters() if p.requires_grad)
+        return 4 * trained * (3 + (self.average is not None))
+
     @property
     def checkpoints(self) -> Path:
         """Their folder."""
@@ -73,21 +97,29 @@ class TrainingRun:
 
 
 def prepare(recipe: Recipe) -> TrainingRun:
-    """Puts a run together; nothing is trained yet."""
+    """Puts a run together; nothing is trained yet. What cannot be written is said before a model
+    is loaded.
+
+    Raises:
+        FlmmError: files that are missing, a folder that cannot be written, too little room.
+    """
+    require_writable(Path(recipe.out))
+    require_trackers(recipe)
+    if recipe.push_to_hub:
+        require_login(recipe.push_to_hub)
     accelerator = accelerator_of(recipe)
     parts = assemble(recipe, accelerator.device)
     weights = LossWeights(
         recipe.coarse_weight, recipe.refined_weight, recipe.score_weight, recipe.selector_weight
     )
-    on_gpu = accelerator.device.type != "cpu"
-    bfloat16 = recipe.precision == "bf16" or (recipe.precision == "auto" and on_gpu)
-    objective = Objective(parts.heads, weights, bfloat16=bfloat16)
+    dtype = heads_dtype(recipe.precision, accelerator.device)
+    objective = Objective(parts.heads, weights, dtype=dtype)
     trained = [p for p in objective.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, recipe.peak_rate, betas=(0.9, 0.999), weight_decay=recipe.weight_decay
     )
-    # The data is shared out by Order, not by accelerate: the same for any number of processes.
-    objective, optimizer = accelerator.prepare(objective, optimizer)
+    # The data is shared out by SampleOrder, not by accelerate: the same for any number of
+    # processes.
     order = SampleOrder(
         len(parts.train),
         recipe.batch,
@@ -99,16 +131,25 @@ def prepare(recipe: Recipe) -> TrainingRun:
     steps = recipe.epochs * order.steps_an_epoch
     if recipe.max_steps:
         steps = min(steps, recipe.max_steps)
-    run = TrainingRun(recipe, accelerator, parts, objective, optimizer, order, steps, None)
+    rate = rate_schedule(optimizer, steps, peak=recipe.peak_rate, warmup=recipe.warmup)
+    objective, optimizer = accelerator.prepare(objective, optimizer)
+    run = TrainingRun(recipe, accelerator, parts, objective, optimizer, order, steps, rate)
     if recipe.ema:
         run.average = AveragedWeights(run.bare, recipe.ema)
+    if dtype == torch.float16:
+        run.scaler = torch.amp.GradScaler(accelerator.device.type)
+    if accelerator.is_main_process:
+        there = sum(p.stat().st_size for p in run.checkpoints.glob("step-*/*"))
+        most = run.checkpoint_bytes * (recipe.keep + 1)
+        require_room(run.checkpoints, max(0, most - there), f"{recipe.keep + 1} checkpoints")
     return run
 
 
-def rate_of(run: TrainingRun, number: int) -> float:
-    """The learning rate of a step, counted from 0."""
-    recipe = run.recipe
-    return rate_at(number, run.steps, peak=recipe.peak_rate, warmup=recipe.warmup)
+def heads_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What the heads compute with: a recipe's `precision`."""
+    if precision == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "float32": torch.float32}[precision]
 
 
 @contextlib.contextmanager
@@ -131,9 +172,6 @@ def save(run: TrainingRun) -> None:
     for found in gather_object([run.left_out]):
         run.left_out.update(found)
     if run.accelerator.is_main_process:
-        trained: dict[str, torch.Tensor] = dict(run.bare.named_buffers())
-        trained |= {n: p for n, p in run.bare.named_parameters() if p.requires_grad}
-        average = run.average.average if run.average else {}
         state = {
             "optimizer": run.optimizer.state_dict(),
             "updates": run.average.updates if run.average else 0,
@@ -141,55 +179,93 @@ def save(run: TrainingRun) -> None:
             "best_step": run.best_step,
             "measured": run.measured,
             "left_out": run.left_out,
-            "order": dataclasses.asdict(dataclasses.replace(run.order, rank=0)),
+            "order": run.order.identity,
+            "recipe": as_text(run.recipe),
+            "changes": list(run.changes),
+            "validation_due": run.validation_due,
+            "scaler": run.scaler.state_dict() if run.scaler else {},
         }
+        average = run.average.average if run.average else {}
         write(
             run.checkpoints,
-            Checkpoint(run.done, trained, average, state, rng_states),
+            Checkpoint(run.done, run.trained_tensors(), average, state, rng_states),
             run.recipe.keep,
         )
     run.accelerator.wait_for_everyone()
 
 
 def resume(run: TrainingRun) -> None:
-    """Goes on from the newest checkpoint, where there is one.
+    """Goes on from the newest checkpoint, where there is one, with any number of processes.
 
     Raises:
-        FlmmError: it belongs to a run with other data or another number of samples a step.
+        CheckpointError: it belongs to a run with other data, another number of samples a step, or
+            other settings than `allow_changed` names.
     """
     if run.accelerator.is_main_process:
         clear_unfinished(run.checkpoints)
-    found = newest(run.checkpoints, run.device)
+        for path in keep_damaged_aside(run.checkpoints):
+            log.warning("%s: not whole, kept under this name; the one before is taken", path)
+    run.accelerator.wait_for_everyone()
+    found = newest(run.checkpoints)
     if found is None:
         return
-    own = dataclasses.asdict(dataclasses.replace(run.order, rank=0))
-    if own != found.state["order"]:
-        raise FlmmError(
-            f"{run.checkpoints}: expected a checkpoint of the same data, batch and number of "
-            f"processes {own}, got {found.state['order']}; choose another folder with out=FOLDER"
+    state = found.state
+    require_same_samples(run.checkpoints, run.order, state["order"])
+    run.changes = [*state.get("changes", [])]
+    if "recipe" in state:
+        run.changes += allowed_changes(run.checkpoints, found.step, run.recipe, state["recipe"])
+    _load_weights(run, found)
+    run.optimizer.load_state_dict(state["optimizer"])
+    if run.average is not None and found.averaged:
+        run.average.restore(state["updates"], found.averaged)
+    if run.scaler is not None and state.get("scaler"):
+        run.scaler.load_state_dict(state["scaler"])
+    rank = run.accelerator.process_index
+    if rank < len(found.rng_states):
+        restore_rng_states(found.rng_states[rank])
+    else:  # there are more processes than before
+        torch.manual_seed(run.recipe.seed + found.step * run.accelerator.num_processes + rank)
+    run.done, run.measured = found.step, dict(state["measured"])
+    run.left_out = dict(state["left_out"])
+    run.best, run.best_step = state["best"], state["best_step"]
+    run.validation_due = bool(state.get("validation_due", False))
+
+
+def _load_weights(run: TrainingRun, found: Checkpoint) -> None:
+    own = run.trained_tensors()
+    if own.keys() != found.weights.keys():
+        missing, extra = own.keys() - found.weights.keys(), found.weights.keys() - own.keys()
+        raise CheckpointError(
+            f"{run.checkpoints}: expected the weights that this recipe trains, got {len(missing)} "
+            f"fewer and {len(extra)} others ({', '.join(sorted(missing | extra)[:3])}, ...); they "
+            "follow from start, encoder and the losses' weights; choose another folder with "
+            "out=FOLDER"
         )
-    parameters = {**dict(run.bare.named_parameters()), **dict(run.bare.named_buffers())}
     with torch.no_grad():
         for name, value in found.weights.items():
-            parameters[name].copy_(value)
-    run.optimizer.load_state_dict(found.state["optimizer"])
-    if run.average is not None:
-        run.average.restore(found.state["updates"], found.averaged)
-    restore_rng_states(found.rng_states[run.accelerator.process_index])
-    run.done, run.measured = found.step, dict(found.state["measured"])
-    run.left_out = dict(found.state["left_out"])
-    run.best, run.best_step = found.state["best"], found.state["best_step"]
+            own[name].copy_(value)
 
 
 @contextlib.contextmanager
 def stopped_by_signal(run: TrainingRun) -> Iterator[None]:
-    """SIGTERM, as a cluster sends it before it takes a machine back, ends the run after a step."""
+    """SIGTERM, as a cluster sends it before it takes a machine back, or Ctrl-C ends the run after
+    a step, with a checkpoint; a second Ctrl-C ends it at once."""
 
-    def ask(*_: object) -> None:
+    def ask(number: int, _: object) -> None:
+        if run.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
         run.asked = True
 
-    before = signal.signal(signal.SIGTERM, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def agree_to_stop(run: TrainingRun) -> bool:
+    """Whether any process was asked to stop; all processes ask at the same point."""
+    asked = torch.tensor(float(run.asked), device=run.device)
+    run.stop = run.stop or float(run.accelerator.reduce(asked, "sum")) > 0
+    return run.stop

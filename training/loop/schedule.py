@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from transformers import get_cosine_schedule_with_warmup
 
 
-def rate_at(step: int, steps: int, *, peak: float, warmup: float) -> float:
-    """The learning rate of step 0..steps-1: linear up over the share `warmup`, then half a cosine
-    down to zero."""
+def rate_schedule(
+    optimizer: torch.optim.Optimizer, steps: int, *, peak: float, warmup: float
+) -> Callable[[int], float]:
+    """The learning rate of step 0..steps-1: linear up over the share `warmup`, then half a cosine.
+
+    A function of the step, so that a run goes on anywhere. The first step learns already and the
+    last one still does: transformers' schedule has the rate 0 one step before and one after.
+    """
     rising = max(1, round(steps * warmup))
-    if step < rising:
-        return peak * (step + 1) / rising
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising + 1) / max(1, steps - rising + 1)))
+    (share,) = get_cosine_schedule_with_warmup(optimizer, rising, steps + 1).lr_lambdas
+    return lambda step: peak * float(share(step + 1))
 
 
 class AveragedWeights:
@@ -26,44 +31,55 @@ class AveragedWeights:
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self.average = {
-            name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad
-        }
+        def averaged(
+            average: torch.Tensor, weight: torch.Tensor, count: torch.Tensor | int
+        ) -> torch.Tensor:
+            steps = int(count)
+            return average.lerp(weight, 1 - min(decay, (1 + steps) / (10 + steps)))
 
-    @torch.no_grad()
+        trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self._names = list(trained)
+        self._model = AveragedModel(nn.ParameterList(trained.values()), avg_fn=averaged)
+        self._count.fill_(1)  # the first weights count as one step: they are averaged, not copied
+
+    @property
+    def _count(self) -> torch.Tensor:
+        count: torch.Tensor = self._model.n_averaged
+        return count
+
+    @property
+    def updates(self) -> int:
+        """Steps that were averaged."""
+        return int(self._count) - 1
+
+    @property
+    def average(self) -> dict[str, torch.Tensor]:
+        """The averaged weights by name."""
+        return dict(zip(self._names, self._model.module.parameters(), strict=True))
+
     def update(self, module: nn.Module) -> None:
         """Takes the weights of one more step in."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, weight in module.named_parameters():
-            if name in self.average:
-                self.average[name].lerp_(weight.detach(), 1 - decay)
+        weights = dict(module.named_parameters())
+        self._model.update_parameters(nn.ParameterList(weights[n] for n in self._names))
 
     @contextmanager
     def used_by(self, module: nn.Module) -> Iterator[None]:
         """The module has the average for a while, then its own weights again."""
-        own = {n: p.detach().clone() for n, p in module.named_parameters() if n in self.average}
-        _copy(self.average, module)
+        parameters = dict(module.named_parameters())
+        own = {n: parameters[n].detach().clone() for n in self._names}
+        _copy(self.average, parameters)
         try:
             yield
         finally:
-            _copy(own, module)
-
-    def state(self) -> dict[str, object]:
-        """What `restore` needs."""
-        return {"updates": self.updates, "average": self.average}
+            _copy(own, parameters)
 
     def restore(self, updates: int, average: Mapping[str, torch.Tensor]) -> None:
         """Goes on from a saved state."""
-        self.updates = updates
-        for name, value in average.items():
-            self.average[name].copy_(value)
+        self._count.fill_(updates + 1)
+        _copy(average, self.average)
 
 
 @torch.no_grad()
-def _copy(weights: Mapping[str, torch.Tensor], module: nn.Module) -> None:
-    parameters = dict(module.named_parameters())
+def _copy(weights: Mapping[str, torch.Tensor], into: Mapping[str, torch.Tensor]) -> None:
     for name, value in weights.items():
-        parameters[name].copy_(value)
+        into[name].copy_(value)

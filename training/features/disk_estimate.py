@@ -44,7 +44,8 @@ def estimated(
             sample = data[n * len(data) // count]
             phrases = usable_phrases(sample, absent=True)
             spans = [sample.phrases[n].text_span for n in phrases]
-            suffix = source.lmm.text().reading(sample.prompt, sample.text, spans)
+            prompt = sample.prompt_for(source.lmm.config.prompt)
+            suffix = source.lmm.text().reading(prompt, sample.text, spans)
         except (BrokenSampleError, PromptError):
             continue
         words = sum(stop - start for start, stop in suffix.spans)
