@@ -13,7 +13,8 @@ from typing import Any
 
 import typer
 
-from flmm_ros.cli.command_line import run_app
+from flmm_ros.cli.command_line import BAD_INPUT, run_app
+from flmm_ros.engine.errors import FlmmError
 
 # verb -> (module with a function of the verb's name, one line of help)
 VERBS = {
@@ -44,15 +45,18 @@ def flmm_app(arguments: Sequence[str]) -> typer.Typer:
     named = next((word for word in arguments if word in VERBS), None)
     for verb, (module, help_line) in VERBS.items():
         if verb == named:
-            app.command(verb)(_load(module, verb))
+            _add(app, verb, getattr(importlib.import_module(module), verb))
         else:
             app.command(verb, help=help_line)(_not_loaded)
     return app
 
 
-def _load(module: str, verb: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(importlib.import_module(module), verb)
-    return function
+def _add(app: typer.Typer, verb: str, program: Callable[..., Any] | typer.Typer) -> None:
+    """A verb is a function, or an app with verbs of its own."""
+    if isinstance(program, typer.Typer):
+        app.add_typer(program, name=verb)
+    else:
+        app.command(verb)(program)
 
 
 def _not_loaded() -> None:
@@ -64,7 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # When a shell asks for completions, what was typed so far stands in the environment.
     typed = arguments or os.environ.get("_TYPER_COMPLETE_ARGS", "").split()
-    return run_app(flmm_app(typed), arguments, "flmm")
+    try:
+        app = flmm_app(typed)
+    except FlmmError as error:  # a package that the verb needs is not installed
+        print(f"flmm: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return run_app(app, arguments, "flmm")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How well, and how fast, are the recordings of a robot's camera understood?
+"""`flmm replay`: how well, and how fast, are the recordings of a robot's camera understood?
 
-    python -m flmm_sim.recording out/mugs                       # something to replay
-    python -m flmm_ros.replay out/mugs                       # its own scenario.yaml
-    python -m flmm_ros.replay BAG --scenario S.yaml          # every image once, without ROS
-    python -m flmm_ros.replay BAG --scenario S.yaml --mode online --rate 1
-    python -m flmm_ros.replay FOLDER_OF_BAGS --scenario S.yaml --workers 4
-    python -m flmm_ros.replay compare out/replay/a out/replay/b
+    python -m flmm_sim.recording out/mugs                     # something to replay
+    flmm replay out/mugs                                      # its own scenario.yaml
+    flmm replay BAG --scenario S.yaml                         # every image once, without ROS
+    flmm replay BAG --scenario S.yaml --mode online --rate 1  # into the running node
+    flmm replay FOLDER_OF_BAGS --scenario S.yaml --workers 4
+    flmm replay compare out/replay/a out/replay/b
 
 Writes result.jsonl, summary.json and index.html. The exit status is 0 where every threshold of the
 scenario is met, 1 where one is not, 2 where it could not run, 3 where a recording is damaged and
@@ -14,102 +14,210 @@ only its beginning was judged. See docs/replay.md.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
-from flmm_ros.engine.errors import ConfigError, FlmmError
-from flmm_ros.replay.judging.judged_answer import JudgedAnswer
-from flmm_ros.replay.judging.metrics import described, flat
-from flmm_ros.replay.judging.summary import EXIT_CODES, PASSED, check_thresholds
-from flmm_ros.replay.pages.comparison import compare, render_comparison, worse
-from flmm_ros.replay.runs.evaluate import LOCKSTEP, ONLINE, ReplaySettings, evaluate
-from flmm_ros.replay.runs.local_pool import LocalPool
-from flmm_ros.replay.runs.many_recordings import (
-    BagWorker,
-    evaluate_many,
-    is_folder_of_bags,
-    make_tasks,
+from flmm_ros.cli.command_line import ros_arguments, run_app
+from flmm_ros.engine.errors import ConfigError
+
+try:
+    from flmm_ros.replay.judging.judged_answer import JudgedAnswer
+    from flmm_ros.replay.judging.summary import check_thresholds
+    from flmm_ros.replay.pages.comparison import compare as compare_runs
+    from flmm_ros.replay.pages.comparison import render_comparison, worse
+    from flmm_ros.replay.recording.bag import BagError
+    from flmm_ros.replay.run_summary import show_comparison, show_run
+    from flmm_ros.replay.runs.evaluate import LOCKSTEP, ONLINE, ReplaySettings, evaluate
+    from flmm_ros.replay.runs.local_pool import LocalPool
+    from flmm_ros.replay.runs.many_recordings import (
+        BagWorker,
+        evaluate_many,
+        is_folder_of_bags,
+        make_tasks,
+    )
+    from flmm_ros.replay.runs.ray_pool import RayPool
+    from flmm_ros.replay.runs.schedule import FrameCounts
+    from flmm_ros.replay.runs.worker_pool import FinishedTask, WorkerPool
+    from flmm_ros.replay.scenario import Scenario, load_scenario
+except ModuleNotFoundError as error:
+    raise ConfigError(
+        f"flmm replay needs the package {error.name}, which is not installed; run: "
+        "pip install 'flmm_ros[replay]'"
+    ) from error
+
+
+class ReplayMode(str, Enum):
+    """How a recording is looked at."""
+
+    lockstep = LOCKSTEP
+    online = ONLINE
+
+
+class _RecordingFirst(TyperGroup):
+    """What is no other verb is a recording: `flmm replay BAG` stands for `flmm replay run BAG`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Names the verb where a user left it out."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+replay = typer.Typer(
+    name="replay",
+    cls=_RecordingFirst,
+    help="Judge a recording: `flmm replay RECORDING`, short for `flmm replay run RECORDING`, whose "
+    "--help lists the options. `flmm replay compare A B` sets two finished runs side by side.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
-from flmm_ros.replay.runs.ray_pool import RayPool
-from flmm_ros.replay.runs.schedule import FrameCounts
-from flmm_ros.replay.runs.worker_pool import FinishedTask, WorkerPool
-from flmm_ros.replay.scenario import Scenario, load_scenario
-
-CANNOT_RUN = 2
-_SHOWN = (
-    "commands.right",
-    "masks.cIoU",
-    "masks.mIoU",
-    "masks.P@0.5",
-    "answers.match",
-    "absent.accuracy",
-    "steadiness.iou",
-    "target.mean_m",
-    "times_ms.total.p50",
-    "times_ms.total.p99",
-    "times_ms.answer.p50",
-    "times_ms.answer.p99",
-    "times_ms.first_mask.p50",
-    "times_ms.cancel.p50",
-)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line. Returns the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+@dataclass(frozen=True)
+class _ManyRecordings:
+    """Who evaluates many recordings. ray: address of a cluster, or empty. fresh: all anew."""
+
+    workers: int
+    ray: str
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class _Playback:
+    """How a recording is played into the node."""
+
+    rate: float
+    node: str
+
+
+@replay.command("run")
+def run(  # noqa: PLR0913  each is an option of the command line
+    bag: Annotated[
+        Path,
+        typer.Argument(help="rosbag2 folder, .db3 or .mcap file, or a folder of recordings."),
+    ],
+    scenario: Annotated[
+        Path | None, typer.Option(help="YAML file; by default scenario.yaml in the recording.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; by default out/replay/NAME.")
+    ] = None,
+    mode: Annotated[
+        ReplayMode, typer.Option(help="The engine alone, or the running node.")
+    ] = ReplayMode.lockstep,
+    model: Annotated[str, typer.Option(help="As the node's parameter.")] = "tabletop",
+    set: Annotated[
+        list[str], typer.Option(metavar="KEY=VALUE", help="Setting of the engine.")
+    ] = [],  # noqa: B006  Typer copies it
+    workers: Annotated[
+        int, typer.Option(min=0, help="Many recordings: processes, or actors of Ray.")
+    ] = 0,
+    ray: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Many recordings: of a Ray cluster, or local.")
+    ] = "",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Many recordings: do finished ones again.")
+    ] = False,
+    rate: Annotated[float, typer.Option(help="Online: how fast; 2 is twice as recorded.")] = 1.0,
+    node: Annotated[str, typer.Option(help="Online: the node's name.")] = "grounding_node",
+) -> int:
+    """Replay a recording and judge every answer.
+
+    Exit status: 0 thresholds met, 1 not met, 2 could not run, 3 recording damaged.
+    """
+    if not 0 < rate < 1000:
+        raise ConfigError(f"--rate: expected more than 0 and less than 1000, got {rate:g}")
     console = Console()
-    try:
-        if arguments[:1] == ["compare"]:
-            return _compare(arguments[1:], console)
-        args = _parse(arguments)
-        run = _replay_many if is_folder_of_bags(args.bag) else _replay
-        return run(args, console)
-    except FlmmError as error:
-        console.print(Text(f"replay: {error}", style="bold red"))
-        return CANNOT_RUN
-    except KeyboardInterrupt:
-        console.print("replay: interrupted; the rows so far are kept")
-        return 130
-
-
-def _replay(args: argparse.Namespace, console: Console) -> int:
-    scenario = scenario_for(args.bag, args.scenario)
-    check_thresholds(scenario)
-    settings = ReplaySettings(args.model, tuple(args.set), args.mode)
-    out = args.out or Path("out/replay") / args.bag.resolve().name
-    if args.mode == ONLINE:
-        summary = _online(args, scenario, out, console)
+    out = out or Path("out/replay") / bag.resolve().name
+    settings = ReplaySettings(model, tuple(set), mode.value)
+    if is_folder_of_bags(bag):
+        if mode is ReplayMode.online:
+            raise ConfigError("mode online: expected one recording, got a folder of them")
+        many = _ManyRecordings(workers, ray, fresh)
+        return show_run(_replay_many(bag, scenario, settings, out, many, console), out, console)
+    found = scenario_for(bag, scenario)
+    check_thresholds(found)
+    if mode is ReplayMode.online:
+        summary = _online(bag, found, out, _Playback(rate, node), console)
     else:
-        summary = _lockstep(args, scenario, settings, out, console)
-    return show(summary, out, console)
+        summary = _lockstep(bag, found, settings, out, console)
+    return show_run(summary, out, console)
 
 
-def _replay_many(args: argparse.Namespace, console: Console) -> int:
+@replay.command("compare")
+def compare(
+    before: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    after: Annotated[Path, typer.Argument(help="Folder of another run.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Page to write; by default AFTER/compare.html.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Share, such as 0.02; timings count as well.")
+    ] = None,
+) -> int:
+    """Compare two finished runs.
+
+    Exit status: 1 where a number became worse by more than --tolerance, if it is given.
+    """
+    console, names = Console(), (str(before), str(after))
+    found = compare_runs(before, after)
+    page = out or after / "compare.html"
+    page.write_text(render_comparison(found, names), encoding="utf-8")
+    show_comparison(found, names, console)
+    console.print(Text(f"page: {page}"))
+    return int(tolerance is not None and bool(worse(found, tolerance)))
+
+
+def scenario_for(bag: Path, given: Path | None) -> Scenario:
+    """The scenario that was asked for, or the one in the recording's folder.
+
+    Raises:
+        BagError: there is no such recording.
+        ConfigError: there is no scenario, or it cannot be used.
+    """
+    if not bag.exists():
+        raise BagError(f"{bag}: expected a rosbag2 folder, .db3 or .mcap file, nothing there")
+    own = (bag.parent if bag.is_file() else bag) / "scenario.yaml"
+    if given is None and not own.is_file():
+        raise ConfigError(
+            f"{bag}: expected --scenario S.yaml, or {own}, got neither; docs/replay.md shows one"
+        )
+    return load_scenario(given or own)
+
+
+def _replay_many(
+    folder: Path,
+    given: Path | None,
+    settings: ReplaySettings,
+    out: Path,
+    how: _ManyRecordings,
+    console: Console,
+) -> dict[str, Any]:
     """All recordings of a folder, by several workers."""
-    if args.mode == ONLINE:
-        raise ConfigError("mode online: expected one recording, got a folder of them")
-    out = args.out or Path("out/replay") / args.bag.resolve().name
-    common = args.scenario or args.bag / "scenario.yaml"
-    scenario = load_scenario(common) if args.scenario or common.is_file() else None
-    tasks = make_tasks(args.bag, args.scenario, out)
+    tasks = make_tasks(folder, given, out)
     for task in tasks:
         check_thresholds(load_scenario(task.scenario))
-        if args.fresh:
+        if how.fresh:
             (Path(task.out) / "summary.json").unlink(missing_ok=True)
-    settings = ReplaySettings(args.model, tuple(args.set))
-    make_worker = functools.partial(BagWorker, settings, share=0 if args.ray else args.workers)
-    pool: WorkerPool = LocalPool(args.workers or 1, make_worker)
-    if args.ray:
-        pool = RayPool(args.ray, args.workers, make_worker)
+    make_worker = functools.partial(BagWorker, settings, share=0 if how.ray else how.workers)
+    pool: WorkerPool[Any] = LocalPool(how.workers or 1, make_worker)
+    if how.ray:
+        pool = RayPool(how.ray, how.workers, make_worker)
+    common = given or folder / "scenario.yaml"
+    scenario = load_scenario(common) if common.is_file() or given else None
     with _bar(console, "recordings") as progress:
         bar = progress.add_task("recordings", total=len(tasks))
 
@@ -119,55 +227,11 @@ def _replay_many(args: argparse.Namespace, console: Console) -> int:
                 words = f"{finished.task.name}: not evaluated: {finished.error}"
                 progress.console.print(Text(words, style="bold yellow"))
 
-        summary = evaluate_many(tasks, scenario, settings, pool, out, on_finished)
-    return show(summary, out, console)
-
-
-def _compare(argv: Sequence[str], console: Console) -> int:
-    """Two finished runs, side by side."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flmm_ros.replay compare",
-        description="Compare two finished runs. Exit status: 1 where a number became worse by more "
-        "than --tolerance, if it is given.",
-    )
-    parser.add_argument("before", type=Path, help="folder of a run")
-    parser.add_argument("after", type=Path, help="folder of another run")
-    parser.add_argument("--out", type=Path, help="page to write (default: AFTER/compare.html)")
-    parser.add_argument(
-        "--tolerance", type=float, help="share, such as 0.02; timings count as well"
-    )
-    args = parser.parse_args(argv)
-    found = compare(args.before, args.after)
-    page = args.out or args.after / "compare.html"
-    page.write_text(render_comparison(found, (str(args.before), str(args.after))), encoding="utf-8")
-    table = Table(title=f"{found.common} answers in both, {len(found.turned)} of them turned")
-    for column in ("metric", str(args.before), str(args.after), ""):
-        table.add_column(column)
-    for c in found.changes:
-        if c.metric.endswith((".n", ".max")):  # on the page
-            continue
-        word = c.verdict
-        style = {"better": "green", "worse": "red"}.get(word, "")
-        table.add_row(c.metric, described(c.before), described(c.after), Text(word, style=style))
-    console.print(table)
-    console.print(Text(f"page: {page}"))
-    is_worse = args.tolerance is not None and bool(worse(found, args.tolerance))
-    return 1 if is_worse else 0
-
-
-def scenario_for(bag: Path, given: Path | None) -> Scenario:
-    """The scenario that was asked for, or the one in the recording's folder.
-
-    Raises:
-        ConfigError: there is none, or it cannot be used.
-    """
-    if given is None and not (bag / "scenario.yaml").is_file():
-        raise ConfigError(f"expected --scenario S.yaml, or scenario.yaml in {bag}, got neither")
-    return load_scenario(given or bag / "scenario.yaml")
+        return evaluate_many(tasks, scenario, settings, pool, out, on_finished)
 
 
 def _online(
-    args: argparse.Namespace, scenario: Scenario, out: Path, console: Console
+    bag: Path, scenario: Scenario, out: Path, how: _Playback, console: Console
 ) -> dict[str, Any]:
     """One recording, played into the node, with a bar of its frames."""
     try:
@@ -181,32 +245,23 @@ def _online(
     with _bar(console) as progress:
         task = progress.add_task("frames", total=None)
         return evaluate_online(
-            args.bag,
+            bag,
             scenario,
             out,
-            Playback(rate=args.rate),
+            Playback(rate=how.rate),
             lambda row, counts, total: progress.update(task, completed=counts.in_bag, total=total),
-            node=args.node,
-            ros_arguments=args.ros_arguments,
+            node=how.node,
+            ros_arguments=ros_arguments(),
         )
 
 
-def _bar(console: Console, what: str = "frames") -> Progress:
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
-
-
 def _lockstep(
-    args: argparse.Namespace,
-    scenario: Scenario,
-    settings: ReplaySettings,
-    out: Path,
-    console: Console,
+    bag: Path, scenario: Scenario, settings: ReplaySettings, out: Path, console: Console
 ) -> dict[str, Any]:
     """One recording with a bar of its frames."""
     from flmm_ros.engine.grounder import Grounder  # seconds: not before the arguments are right
 
-    with console.status(f"loading {settings.model} ..."):
+    with console.status(Text(f"loading {settings.model} ...")):
         grounder = Grounder.from_config(settings.grounder_config())
     with _bar(console) as progress:
         task = progress.add_task("frames", total=None)
@@ -215,72 +270,19 @@ def _lockstep(
             progress.update(task, completed=counts.in_bag, total=total)
 
         try:
-            return evaluate(args.bag, scenario, settings, grounder, out, on_row)
+            return evaluate(bag, scenario, settings, grounder, out, on_row)
         finally:
             grounder.close()
 
 
-def show(summary: dict[str, Any], out: Path, console: Console) -> int:
-    """The numbers that matter, what was missed, and the exit status."""
-    numbers = flat(summary["metrics"])
-    table = Table(title=f"{summary['scenario']['name']}: {summary['rows']} answers")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    for name in _SHOWN:
-        if numbers.get(name) is not None:
-            table.add_row(name, described(numbers[name]))
-    console.print(table)
-    for threshold in summary["thresholds"]:
-        style = "green" if threshold["is_met"] else "bold red"
-        mark = "met" if threshold["is_met"] else "NOT MET"
-        value = described(threshold["value"])
-        line = f"{threshold['metric']} {threshold['rule']}: {value}, {mark}"
-        console.print(Text(line, style=style))
-    for bag in summary["bags"]:
-        if bag["damage"]:
-            line = f"{bag['name']} is damaged, only its beginning was judged: {bag['damage']}"
-            console.print(Text(line, style="bold yellow"))
-        if bag["error"]:
-            line = f"{bag['name']} was not evaluated: {bag['error']}"
-            console.print(Text(line, style="bold yellow"))
-        if bag["missed"]:
-            console.print(Text(f"{bag['name']}: {'; '.join(bag['missed'])}, NOT MET", "bold red"))
-    style = "bold green" if summary["status"] == PASSED else "bold red"
-    console.print(Text(f"{summary['status']}; report: {out / 'index.html'}", style=style))
-    return EXIT_CODES[summary["status"]]
+def _bar(console: Console, what: str = "frames") -> Progress:
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m flmm_ros.replay",
-        description="Replay a recording and judge every answer.",
-        epilog="`compare A B` compares two runs. Exit status: 0 thresholds met, 1 not met, "
-        "2 could not run, 3 recording damaged.",
-    )
-    add = parser.add_argument
-    add("bag", type=Path, help="rosbag2 folder, .db3 or .mcap file, or a folder of recordings")
-    add("--scenario", type=Path, help="YAML file (default: scenario.yaml in the recording)")
-    add("--out", type=Path, help="folder for the results (default: out/replay/NAME)")
-    add("--mode", choices=(LOCKSTEP, ONLINE), default=LOCKSTEP, help="default: %(default)s")
-    add("--model", default="tabletop", help="as the node's parameter (default: %(default)s)")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="engine setting")
-    add("--workers", type=int, default=0, help="many recordings: processes, or actors of Ray")
-    add("--ray", metavar="ADDRESS", help="many recordings: of a Ray cluster, or local")
-    add("--fresh", action="store_true", help="many recordings: do finished ones again")
-    add("--rate", type=float, default=1.0, help="online: how fast (default: %(default)s)")
-    add("--node", default="grounding_node", help="online: its name (default: %(default)s)")
-    own, ros = _split(argv)
-    args = parser.parse_args(own)
-    args.ros_arguments = ros
-    if not 0 < args.rate < 1000:
-        parser.error(f"--rate: expected more than 0 and less than 1000, got {args.rate:g}")
-    return args
-
-
-def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Our arguments, and those of ROS from --ros-args on."""
-    at = argv.index("--ros-args") if "--ros-args" in argv else len(argv)
-    return list(argv[:at]), list(argv[at:])
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit status."""
+    return run_app(replay, argv, "flmm replay")
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ class NodeLink:
         """Sends a goal; it turns up in `answered` when it ends."""
         message = Ground.Goal(command=text, intent=intent, chat_id=chat_id)
 
-        def on_end(answer: GroundedAnswer | None, error: Exception | None) -> None:
+        def on_end(answer: GroundedAnswer | None, error: BaseException | None) -> None:
             goal.answered_s = time.monotonic()
             goal.answer, goal.error = answer, str(error or "")
             self.answered.put(goal)
