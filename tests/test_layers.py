@@ -290,7 +290,7 @@ ENGINE = {
     "language.phrases": {"language.normalisation", "language.words"},
     "language.references": {"language.forms", "language.phrases"},
     "language.words": {"language.normalisation"},  # which characters make a word
-    "language.reply": set(),
+    "language.reply": {"language.phrases"},  # one thing or several
     "masks.results": set(),
     "vision.sam_image_encoder": set(),
     "runtime.encoded_image": {"lmm.prefix"},  # holds one image's prefix, made by the adapter

@@ -16,6 +16,12 @@ class Intent(str, Enum):
     GROUND = "ground"  # "pick up the red mug": the command holds the phrase
     ANSWER_AND_GROUND = "answer_and_ground"  # "what can I drink from?": the answer does
     ANSWER = "answer"  # "how many balls are there?": text only
+    # "don't touch the red mug": says what is left alone, points at nothing. Never asked for.
+    PROHIBITION = "prohibition"
+
+
+# What a command may be asked to be read as.
+REQUESTED_INTENTS = (Intent.GROUND, Intent.ANSWER_AND_GROUND, Intent.ANSWER)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """A conversation about one image: what was said before helps to understand what is said now.
 
-    chat = scene.chat()
-    chat.say("what can I drink from?")    # "a red mug"
-    chat.say("which one is left of it?")  # the language model reads the turns before
-    chat.say("pick it up")                # "it" is put in by rule: "pick the red mug up"
-
-Does not know about: models, how anything is grounded.
+chat = scene.chat()
+chat.say("what can I drink from?")    # "a red mug"
+chat.say("which one is left of it?")  # the language model reads the turns before
+chat.say("pick it up")                # "it" is put in by rule: "pick the red mug up"
+chat.say("no, not that one")          # "no, not the red mug": a prohibition
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from flmm_ros.engine.answer import Answer, Intent
-from flmm_ros.engine.language.phrases import refer_back
+from flmm_ros.engine.language.normalisation import normalised
+from flmm_ros.engine.language.references import refer_back
 from flmm_ros.engine.lmm.tokens import Turn
 from flmm_ros.engine.progress import ProgressCallback
 
@@ -55,7 +55,9 @@ class Chat:
         on_stage: ProgressCallback | None = None,
     ) -> Answer:
         """The answer to one more command; arguments and errors as for `Scene.ask`."""
-        meant = refer_back(command, self._named)
+        meant = command
+        if isinstance(command, str):  # what is no text, the scene refuses
+            meant = refer_back(normalised(command).text, self._named)
         answer = self._scene.ask(meant, intent, on_stage, history=self._turns)
         self._turns = (*self._turns, Turn(meant, answer.text))[-MAX_TURNS:]
         # An answer without objects ("yes") leaves the talk where it was.

@@ -20,15 +20,17 @@ from flmm_ros.engine.answer import Answer, Grounding, Intent, Phrase
 from flmm_ros.engine.chat import Chat
 from flmm_ros.engine.errors import PromptError
 from flmm_ros.engine.heads.phrase_selector import selected_spans
-from flmm_ros.engine.language.intent import checked_command, find_intent
-from flmm_ros.engine.language.phrases import command_phrases, find_phrases, is_singular
-from flmm_ros.engine.language.reply import compose_reply
+from flmm_ros.engine.language.intent import checked_command
+from flmm_ros.engine.language.meaning import Meaning, understand
+from flmm_ros.engine.language.phrases import find_phrases, is_singular
+from flmm_ros.engine.language.reply import compose_reply, leave_alone
 from flmm_ros.engine.lmm import LmmReading, Prefix
 from flmm_ros.engine.lmm.base import Generated
 from flmm_ros.engine.lmm.prefix import cropped
 from flmm_ros.engine.lmm.tokens import Decoded, Suffix, Turn, branched
 from flmm_ros.engine.loaded_model import LoadedModel, ModelHolder
 from flmm_ros.engine.masks.candidates import with_candidates
+from flmm_ros.engine.masks.exclusion import without
 from flmm_ros.engine.masks.framing import crop_to_image
 from flmm_ros.engine.masks.results import groundings_from
 from flmm_ros.engine.progress import ProgressCallback, Stage
@@ -83,15 +85,31 @@ class Scene:
     ) -> list[Grounding]:
         """Points at each phrase; the ones not in the image come back with `is_present` False.
 
+        A phrase that says what it does not mean ("the ball that is not blue") is grounded without
+        it; all others are read as they are.
+
         Raises:
-            PromptError: a phrase is empty, too long or not language.
+            PromptError: a phrase is empty, too long, not language, or means nothing that can be
+                pointed at ("not the red mug").
             Cancelled: raised by `on_stage`; the scene stays usable.
         """
         limit = self._model.settings.max_command_chars
         texts = [checked_command(phrase, limit) for phrase in phrases]
+        meanings = [_phrase_meaning(text) for text in texts]
+        excluded = [p.text for meaning in meanings if meaning for p in meaning.excluded]
+        meant = [m.targets[0].text if m else t for t, m in zip(texts, meanings, strict=True)]
         stages = StageClock(on_stage)
         with self._computing(stages):
-            return self._ground_texts(texts, stages)
+            found = self._ground_texts([*meant, *excluded], stages)
+        groundings, unwanted = found[: len(texts)], found[len(texts) :]
+        for n, meaning in enumerate(meanings):
+            if meaning:
+                own, unwanted = (
+                    unwanted[: len(meaning.excluded)],
+                    unwanted[len(meaning.excluded) :],
+                )
+                groundings[n] = _renamed(without(groundings[n], own), texts[n])
+        return groundings
 
     def ask(
         self,
@@ -103,21 +121,32 @@ class Scene:
     ) -> Answer:
         """Answers a command and points at what command or answer name.
 
+        What a command excludes is no object of its answer, whatever the intent; one that only
+        forbids is answered with the intent PROHIBITION, without looking at the image.
+
         intent: what the command wants; found from its form where None. history: what was said about
         the image before; `chat` keeps it.
 
         Raises:
-            PromptError: empty, too long, not language, or (grounding) naming nothing to point at.
+            PromptError: empty, too long, not language, with two meanings ("everything except the
+                red mug"), or (grounding) naming nothing to point at.
             Cancelled: raised by `on_stage`; the scene stays usable.
         """
         command = checked_command(command, self._model.settings.max_command_chars)
-        intent = intent or find_intent(command)
+        meaning = understand(command)
+        if meaning.unclear:
+            raise PromptError(f"command: {meaning.unclear}; got {command!r}")
+        intent = Intent.PROHIBITION if meaning.is_prohibition else intent or meaning.intent
         stages = StageClock(on_stage)
+        if intent is Intent.PROHIBITION:
+            text = leave_alone([phrase.text for phrase in meaning.excluded])
+            return Answer(text, (), intent, stages.timings_ms())
         with self._computing(stages):
-            if intent is Intent.GROUND:
-                text, objects = self._point(command, stages)
+            if intent is Intent.GROUND or (meaning.holds_name and intent is not Intent.ANSWER):
+                text, objects = self._point(command, meaning, stages)
             else:
                 text, objects = self._answer(command, intent, stages, history)
+                text, objects = self._without_excluded(text, objects, meaning, stages)
         objects = [each for g in objects for each in g.candidates or (g,)]
         timings = stages.timings_ms()
         spent = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in timings.items())
@@ -160,16 +189,34 @@ class Scene:
         with torch.inference_mode(), self._model.interruption.during(stages.check):
             yield
 
-    def _point(self, command: str, stages: StageClock) -> tuple[str, list[Grounding]]:
+    def _point(
+        self, command: str, meaning: Meaning, stages: StageClock
+    ) -> tuple[str, list[Grounding]]:
         """The phrases stand in the command; the sentence around the masks is ours."""
-        phrases = command_phrases(command)
-        if not phrases:
+        if not meaning.targets:
             raise PromptError(
                 f"expected a command that names something to point at, got {command!r}; "
                 'for example "the red mug"'
             )
-        found = self._ground_texts([phrase.text for phrase in phrases], stages)
-        return compose_reply(found)
+        count, excluded = len(meaning.targets), [phrase.text for phrase in meaning.excluded]
+        texts = [phrase.text for phrase in meaning.targets] + excluded
+        found = self._ground_texts(texts, stages)
+        left = [without(g, found[count:]) for g in found[:count]]
+        left_out = [n for n in range(count) if found[n].is_present and not left[n].is_present]
+        text, objects = compose_reply(left, left_out)
+        return (f"{text} {leave_alone(excluded)}" if excluded else text), objects
+
+    def _without_excluded(
+        self, text: str, objects: list[Grounding], meaning: Meaning, stages: StageClock
+    ) -> tuple[str, list[Grounding]]:
+        """An answer of the model without the things that the command leaves out."""
+        if not objects or not meaning.excluded:
+            return text, objects
+        excluded = [phrase.text for phrase in meaning.excluded]
+        unwanted = self._ground_texts(excluded, stages)
+        left = [(g, without(g, unwanted)) for g in objects]
+        kept = [after for before, after in left if after.is_present == before.is_present]
+        return (text if len(kept) == len(objects) else f"{text} {leave_alone(excluded)}"), kept
 
     def _answer(
         self, command: str, intent: Intent, stages: StageClock, history: Sequence[Turn]
@@ -199,8 +246,11 @@ class Scene:
         """The model's answer; its states where the phrase selector will look at them."""
         model, tokens = self._model, self._model.lmm.text()
 
+        said = tokens.stream()
+
         def report(ids: tuple[int, ...]) -> None:
-            stages.report(Stage.GENERATE, tokens.decode(ids).text)
+            said.add(ids[-1])
+            stages.report(Stage.GENERATE, said.text)
 
         with stages(Stage.GENERATE):
             return model.lmm.generate(
@@ -287,3 +337,23 @@ class Scene:
             score_threshold=model.score_threshold,
         )
         return [with_candidates(g) if is_singular(g.phrase) else g for g in found]
+
+
+def _phrase_meaning(text: str) -> Meaning | None:
+    """What a phrase with an exclusion means; None: it has none, and is read as it is.
+
+    Raises:
+        PromptError: it means nothing, or not one thing, that can be pointed at.
+    """
+    meaning = understand(text)
+    if not meaning.excluded and not meaning.unclear and not meaning.is_prohibition:
+        return None
+    if meaning.unclear or len(meaning.targets) != 1:
+        why = meaning.unclear or "expected one thing to point at beside what is not meant"
+        raise PromptError(f"phrase: {why}; got {text!r}")
+    return meaning
+
+
+def _renamed(grounding: Grounding, phrase: str) -> Grounding:
+    candidates = tuple(dataclasses.replace(c, phrase=phrase) for c in grounding.candidates)
+    return dataclasses.replace(grounding, phrase=phrase, candidates=candidates)

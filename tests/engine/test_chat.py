@@ -11,7 +11,8 @@ from flmm_ros.engine.answer import Answer, Grounding, Intent
 from flmm_ros.engine.chat import MAX_TURNS, Chat
 from flmm_ros.engine.errors import Cancelled, UnknownWordError
 from flmm_ros.engine.grounder import Grounder
-from flmm_ros.engine.language.phrases import is_singular, refer_back
+from flmm_ros.engine.language.phrases import is_singular
+from flmm_ros.engine.language.references import refer_back
 from flmm_ros.engine.language.reply import compose_reply
 from flmm_ros.engine.lmm.base import Generated
 from flmm_ros.engine.lmm.tokens import PromptTokens, Turn

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from malformed import inputs, understood
 
 from flmm_ros.engine.answer import Intent
-from flmm_ros.engine.language import phrases
+from flmm_ros.engine.language import phrases, references
 from flmm_ros.engine.language.intent import checked_command, find_intent
 
 SAID = (
@@ -26,7 +26,7 @@ def test_texts(text, named, max_chars):
         spans = [phrase.text_span for phrase in found]
         assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
     assert phrases.is_singular(text) in (True, False)
-    assert isinstance(phrases.refer_back(text, named), str)
+    assert isinstance(references.refer_back(text, named), str)
     assert isinstance(find_intent(text), Intent)
     command = understood(checked_command, text, max_chars)
     if command is not None:
@@ -34,5 +34,5 @@ def test_texts(text, named, max_chars):
 
 
 def test_a_phrase_with_a_backslash_is_put_in_as_it_is():
-    assert phrases.refer_back("pick it up", [r"the \1 mug"]) == r"pick the \1 mug up"
-    assert phrases.refer_back("take the left one", [r"the \g mug\d"]) == r"take the left mug\d"
+    assert references.refer_back("pick it up", [r"the \1 mug"]) == r"pick the \1 mug up"
+    assert references.refer_back("take the left one", [r"the \g mug\d"]) == r"take the left mug\d"

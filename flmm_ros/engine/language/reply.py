@@ -1,21 +1,23 @@
-"""Says in a sentence what was pointed at and what was not there.
-
-Does not know about: models, how anything was found.
-"""
+"""Says in a sentence what was pointed at, what was not there and what is left alone."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from flmm_ros.engine.answer import Grounding
+from flmm_ros.engine.language.phrases import is_singular
 
 _ARTICLES = ("the ", "a ", "an ", "this ", "that ", "these ", "those ", "some ", "any ")
 _PLURAL_DETERMINERS = ("these ", "those ", "some ", "both ", "all ", "several ", "two ", "three ")
 
 
-def compose_reply(found: Sequence[Grounding]) -> tuple[str, list[Grounding]]:
+def compose_reply(
+    found: Sequence[Grounding], left_out: Collection[int] = ()
+) -> tuple[str, list[Grounding]]:
     """A sentence about the groundings, and the groundings with their spans in it.
+
+    left_out: those that are absent only because the command excludes what fits.
 
     "Here is the red mug." / "Here are the red mug and the cube, but I see no green duck." / "I see
     three that could be the cube: which one do you mean?"
@@ -35,11 +37,14 @@ def compose_reply(found: Sequence[Grounding]) -> tuple[str, list[Grounding]]:
     absent = [i for i, g in enumerate(found) if not g.is_present]
     if present:
         names = [_lower_article(found[i].phrase) for i in present]
-        plural = len(names) > 1 or names[0].startswith(_PLURAL_DETERMINERS)
+        plural = (
+            len(names) > 1 or names[0].startswith(_PLURAL_DETERMINERS) or not is_singular(names[0])
+        )
         text += "Here are " if plural else "Here is "
         join(present, names, "and")
     if absent:
         text += ", but I see no " if present else "I see no "
+        text += "other " if left_out and set(absent) <= set(left_out) else ""
         join(absent, [_without_article(found[i].phrase) for i in absent], "or")
         if not present:
             text += " here"
@@ -51,6 +56,18 @@ def compose_reply(found: Sequence[Grounding]) -> tuple[str, list[Grounding]]:
             join([i], [_lower_article(g.phrase)], "")
             text += ": which one do you mean?"
     return text, [_placed(g, spans[i]) for i, g in enumerate(found)]
+
+
+def leave_alone(excluded: Sequence[str]) -> str:
+    """What a command says is not to be touched: "I leave the red mug and the duck alone."
+
+    excluded: phrases; none: "I point at nothing."
+    """
+    if not excluded:
+        return "I point at nothing."
+    names = [_lower_article(phrase) for phrase in excluded]
+    head = ", ".join(names[:-1])
+    return f"I leave {head} and {names[-1]} alone." if head else f"I leave {names[0]} alone."
 
 
 def _placed(grounding: Grounding, span: tuple[int, int]) -> Grounding:
