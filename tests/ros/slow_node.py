@@ -2,8 +2,10 @@
 
 Not a test; started by tests that need time to cancel, preempt or deactivate within a stage. A
 command that begins with "quickly: " is answered at the model's own speed, without these words.
+SLOW_LOAD_S seconds pass before a model is loaded, in one call that nothing interrupts.
 """
 
+import os
 import sys
 import time
 
@@ -51,10 +53,19 @@ class SlowGrounder:
     """A Grounder whose scenes are slow."""
 
     def __init__(self, config: GrounderConfig):
+        time.sleep(float(os.environ.get("SLOW_LOAD_S", "0")))
         self._grounder = Grounder.from_config(config)
         self.model_name, self.backend = self._grounder.model_name, self._grounder.backend
         self.warm_up, self.update = self._grounder.warm_up, self._grounder.update
         self.close = self._grounder.close
+
+    @property
+    def score_threshold(self):
+        return self._grounder.score_threshold
+
+    @property
+    def scene_memory(self):
+        return self._grounder.scene_memory
 
     def open(self, image):
         return SlowScene(self._grounder.open(image))

@@ -34,6 +34,8 @@ class Line:
         return f"result of {job.request}"
 
     def _finish(self, job, outcome):
+        if job.request.startswith("unreportable"):
+            raise {"unreportable": KeyError, "unreportable exit": SystemExit}[job.request]
         reason = outcome.reason if isinstance(outcome, Stopped) else outcome
         self.ends.append((job.request, reason))
 
@@ -198,3 +200,37 @@ def test_close_with_a_job_inside_finishes_it():
     line.run("a")
     assert line.worker.close(2)
     assert line.ends == [("a", Stop.NOT_ACTIVE)]
+
+
+@pytest.mark.parametrize("bad", ["unreportable", "unreportable exit"])
+def test_an_end_that_cannot_be_reported_loses_no_other_job(bad):
+    """Of those that wait, on a pause; and the thread goes on after one of its own."""
+    line = Line()
+    line.run("a")
+    for name in (bad, "b", "c"):
+        line.submit(name)
+    assert line.worker.pause(2)
+    assert sorted(line.ends) == [(name, Stop.NOT_ACTIVE) for name in ("a", "b", "c")]
+    line.worker.open()
+    line.run(bad)
+    line.release[bad].set()
+    line.run("d")
+    line.release["d"].set()
+    assert line.wait_for(4)[3] == ("d", "result of d")
+    assert line.worker.close(2)
+
+
+@pytest.mark.parametrize("busy", list(Busy))
+def test_a_background_job_gives_way_and_is_never_busy(busy):
+    line = Line(busy=busy, max_queue=0)
+    line.submit("own", is_background=True)
+    assert line.started["own"].wait(2)
+    assert line.worker.queue_length == 0 and not line.worker.is_full
+    line.submit("user")
+    assert line.wait_for(1) == [("own", Stop.PREEMPTED)]
+    assert line.started["user"].wait(2)
+    line.submit("own", is_background=True)
+    assert line.wait_for(2)[1] == ("own", Stop.BUSY)  # it never waits behind a user
+    line.release["user"].set()
+    assert line.wait_for(3)[2] == ("user", "result of user")
+    assert line.worker.close(2)

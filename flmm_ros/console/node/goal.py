@@ -108,7 +108,7 @@ class Goal:
         progress = Progress(feedback.stage, feedback.partial_text, feedback.elapsed_s)
         self._soon(self._on_progress, progress)
 
-    def _has_ended(self, answer: GroundedAnswer | None, error: Exception | None) -> None:
+    def _has_ended(self, answer: GroundedAnswer | None, error: BaseException | None) -> None:
         if answer is None:
             self._soon(self.fail, str(error))
             return

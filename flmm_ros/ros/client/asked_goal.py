@@ -7,7 +7,6 @@ that it does not accept the second one, and goes on with the first.
 
 All of it happens on the thread that spins the client. rclpy notes a goal down only after it has
 sent it, and throws away an acceptance that another thread has taken meanwhile.
-Does not know about: what is asked, who waits for the answer.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _ENDED = (
 )
 
 OnFeedback = Callable[[Ground.Feedback], None]
-OnEnd = Callable[[GroundedAnswer | None, Exception | None], None]
+OnEnd = Callable[[GroundedAnswer | None, BaseException | None], None]
 
 
 class GoalLost(Exception):
@@ -122,7 +121,7 @@ class AskedGoal:
             return
         try:
             self._on_feedback(msg.feedback)
-        except Exception as error:  # noqa: BLE001 - told to whoever waits for the answer
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits, also a sys.exit
             if self._handle is not None:
                 self._handle.cancel_goal_async()
             self._end(None, error)
@@ -159,6 +158,6 @@ class AskedGoal:
             return
         self._end(response.result.answer, None)
 
-    def _end(self, answer: GroundedAnswer | None, error: Exception | None) -> None:
+    def _end(self, answer: GroundedAnswer | None, error: BaseException | None) -> None:
         self.is_over = True
         self._on_end(answer, error)

@@ -1,4 +1,4 @@
-"""Ask the grounding node from a robot program or from a shell.
+"""Ask the grounding node from a robot program.
 
     import rclpy
     from flmm_ros.ros.client.client import GroundingClient
@@ -8,11 +8,8 @@
         result = client.ground("pick up the red mug", timeout_s=10.0)
         print(result.text, [(o.phrase, o.score, o.box_xyxy_px) for o in result.objects])
 
-    python -m flmm_ros.ros.client.client "the red mug"
-
 The client talks through a small node of its own, spun by a thread of its own: `ground` may be
 called from anywhere, also from a callback of your node, whether or not your node is spun elsewhere.
-Does not know about: the model, the node's process, where images come from.
 """
 
 from __future__ import annotations
@@ -35,6 +32,7 @@ from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.client.asked_goal import AskedGoal, GoalLost
 from flmm_ros.ros.client.grounding_result import FoundObject as FoundObject
 from flmm_ros.ros.client.grounding_result import GroundingResult, result_from_msg
+from flmm_ros.ros.client.node_liveliness import NodeLiveliness
 from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.interface.endpoints import GROUND
 from flmm_ros.ros.messages import conversions
@@ -43,7 +41,7 @@ from flmm_ros.ros.messages.found_target import FoundTarget as FoundTarget
 OnFeedback = Callable[[str, str, float], None]  # stage, partial text, elapsed seconds
 
 _ANSWER_MARGIN_S = 5.0  # beyond the goal's own timeout: a stage in the model may have to end first
-_POLL_S = 0.5
+_POLL_S = 0.2
 
 
 class GroundingError(Exception):
@@ -78,6 +76,7 @@ class GroundingClient:
             result_service_qos_profile=profile,
             cancel_service_qos_profile=profile,
         )
+        self._liveliness = NodeLiveliness(self._own, self._action)
         self._asked: list[AskedGoal] = []  # only used on the client's thread
         self._thread = NodeThread(self._own, self._look)
         self._thread.start()
@@ -96,6 +95,7 @@ class GroundingClient:
     def close(self) -> None:
         """Ends the client's thread and node; yours stays."""
         self._thread.close()
+        self._liveliness.destroy()
         self._client.destroy()
         self._own.destroy_node()
 
@@ -126,7 +126,7 @@ class GroundingClient:
             wait_for_node_s: how long to look for the node.
 
         Raises:
-            GroundingError: there is no such node, or it went away.
+            GroundingError: there is no such node, or it went away, which is known within 3 s.
         """
         self._wait_for_node(wait_for_node_s)
         goal = Ground.Goal(
@@ -152,7 +152,13 @@ class GroundingClient:
         return pending.result()
 
     def _wait_for_node(self, wait_s: float) -> None:
-        if not self._client.wait_for_server(timeout_sec=wait_s):
+        end_s = time.monotonic() + wait_s
+        is_there = self._client.wait_for_server(timeout_sec=wait_s)
+        while is_there and self._liveliness.is_lost:  # killed, but DDS has not forgotten it yet
+            if time.monotonic() > end_s:
+                is_there = False
+            time.sleep(_POLL_S)
+        if not is_there:
             name = self._own.resolve_service_name(self._action)
             raise GroundingError(
                 f"expected a node that serves the action {name}, found none in {wait_s:g} s; is "
@@ -162,7 +168,9 @@ class GroundingClient:
     def _check_alive(self, deadline_s: float | None) -> None:
         if not self._own.context.ok():
             raise GroundingError("ROS was shut down while the answer was waited for")
-        if not self._client.server_is_ready():
+        if not self._thread.is_alive:
+            raise GroundingError("the client was closed while the answer was waited for")
+        if not self._client.server_is_ready() or self._liveliness.is_lost:
             raise GroundingError("the grounding node went away before it answered")
         if deadline_s is not None and time.monotonic() > deadline_s:
             raise GroundingError(
@@ -188,9 +196,9 @@ class _Pending:
     def __init__(self) -> None:
         self.is_done = threading.Event()
         self._answer: GroundedAnswer | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
-    def end(self, answer: GroundedAnswer | None, error: Exception | None) -> None:
+    def end(self, answer: GroundedAnswer | None, error: BaseException | None) -> None:
         self._answer, self._error = answer, error
         self.is_done.set()
 

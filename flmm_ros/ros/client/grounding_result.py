@@ -1,4 +1,4 @@
-"""The node's answer in numpy, for robot programs. Does not know about: how it was asked for."""
+"""The node's answer in numpy, for robot programs."""
 
 from __future__ import annotations
 

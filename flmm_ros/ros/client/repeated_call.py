@@ -2,7 +2,6 @@
 
 A service that has only just been discovered may not know yet where to send its answer to, and the
 answer is lost: DDS discovers each way by itself. So whatever may be asked twice should be.
-Does not know about: which service, what waits.
 """
 
 from __future__ import annotations

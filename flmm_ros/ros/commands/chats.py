@@ -1,7 +1,7 @@
 """Conversations by their id: which image each is about, and what was said.
 
 Only the newest few are kept, because each holds an image and its encoding. Only the worker's thread
-uses this. Does not know about: models, topics, messages of answers.
+uses this.
 """
 
 from __future__ import annotations

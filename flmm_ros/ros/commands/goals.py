@@ -1,7 +1,6 @@
 """The action ~/ground: every goal is accepted at once and ends with an answer.
 
 A goal that waits holds no executor thread: its end is scheduled when its answer is there.
-Does not know about: models, images, the queue behind `submit`.
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ from collections.abc import Callable
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile
 
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.command import Command
-from flmm_ros.ros.interface.endpoints import GROUND
+from flmm_ros.ros.interface.endpoints import GROUND, LIVELINESS_LEASE_S
 
 # For clients that ask late (asked_goal.py). Not longer: a result holds a mask, and all goals that
 # are kept stand in every status message, three for a goal, which every client unpacks.
@@ -50,6 +50,12 @@ class GoalServer:
             goal_service_qos_profile=QoSProfile(depth=GROUND.depth),
             result_service_qos_profile=QoSProfile(depth=GROUND.depth),
             cancel_service_qos_profile=QoSProfile(depth=GROUND.depth),
+            status_pub_qos_profile=QoSProfile(
+                depth=1,  # as every action's, but for the lease
+                durability=DurabilityPolicy.TRANSIENT_LOCAL,
+                liveliness=LivelinessPolicy.AUTOMATIC,
+                liveliness_lease_duration=Duration(seconds=LIVELINESS_LEASE_S),
+            ),
         )
 
     def destroy(self) -> None:

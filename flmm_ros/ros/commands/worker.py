@@ -1,9 +1,9 @@
-"""The one thread that owns the model, and the line of commands before it.
+"""The one thread that owns the model, and the queue of commands before it.
 
 Every job that is submitted is finished exactly once, whatever happens to it: done, refused because
-the line is full, preempted, cancelled, out of time, or in the way of a deactivation. Policies while
-a job runs: `queue` lets the next wait in order, `preempt` stops everything older, `reject` refuses.
-Does not know about: ROS, messages, images, models.
+the queue is full, preempted, cancelled, out of time, or in the way of a deactivation. Policies
+while a job runs: `queue` lets the next wait, `preempt` stops everything older, `reject` refuses.
+A background job, of the node itself, gives way to every other and never counts as being busy.
 """
 
 from __future__ import annotations
@@ -54,12 +54,14 @@ class Job(Generic[RequestT]):
     """One command on its way.
 
     timeout_s: seconds from submission to the end of the work; 0 = no limit.
+    is_background: preempted by any job that is not; finished at once where something else runs.
     is_canceled: asked between stages and tokens, and while the job waits.
     """
 
     request: RequestT
     timeout_s: float = 0.0
     is_canceled: Callable[[], bool] = lambda: False
+    is_background: bool = False
     submitted_s: float = field(default_factory=time.monotonic)
     _stop: Stop | None = None  # set by the worker: preempted, or the node is no longer active
 
@@ -87,7 +89,7 @@ class Worker(Generic[RequestT, ResultT]):
         work: does a job; calls `job.check()` often. Runs on the worker's thread only.
         finish: receives the end of every job exactly once: the result of `work`, or the exception
             that ended it (`Stopped` for all but faults). Called on the worker's thread, or on the
-            thread of the call that ended the job. Must not raise.
+            thread of the call that ended the job. What it raises is logged.
     """
 
     def __init__(
@@ -110,15 +112,15 @@ class Worker(Generic[RequestT, ResultT]):
 
     @property
     def queue_length(self) -> int:
-        """Jobs that wait; the running one is not counted."""
+        """Jobs that wait; neither the running one nor background jobs are counted."""
         with self._changed:
-            return len(self._waiting)
+            return self._waiting_count()
 
     @property
     def is_full(self) -> bool:
-        """The line holds as many as may wait; the next one is refused."""
+        """As many wait as may; the next one is refused."""
         with self._changed:
-            return self._busy is Busy.QUEUE and 0 < self._max_queue <= len(self._waiting)
+            return self._busy is Busy.QUEUE and 0 < self._max_queue <= self._waiting_count()
 
     @property
     def busy_s(self) -> float:
@@ -138,20 +140,28 @@ class Worker(Generic[RequestT, ResultT]):
             self._busy, self._max_queue = busy, max_queue
 
     def submit(self, job: Job[RequestT]) -> None:
-        """Starts the job, lines it up or finishes it at once with Stop.BUSY or Stop.NOT_ACTIVE."""
+        """Starts the job, queues it or finishes it at once with Stop.BUSY or Stop.NOT_ACTIVE."""
         ended: list[tuple[Job[RequestT], Stop]] = []
         with self._changed:
-            refusal = self._refusal()
+            refusal = self._refusal(job)
             if refusal is not None:
                 ended.append((job, refusal))
             else:
-                if self._busy is Busy.PREEMPT:
-                    ended += [(waiting, Stop.PREEMPTED) for waiting in self._waiting]
-                    self._waiting.clear()
-                    self._stop_running(Stop.PREEMPTED)
+                ended += self._make_way()
                 self._waiting.append(job)
                 self._changed.notify_all()
         self._end(ended)
+
+    def _make_way(self) -> list[tuple[Job[RequestT], Stop]]:
+        """Preempts what gives way to a new job: everything, or background jobs only. Returns the
+        waiting ones, to be ended outside the lock."""
+        is_preempting = self._busy is Busy.PREEMPT
+        gone = [job for job in self._waiting if is_preempting or job.is_background]
+        for job in gone:
+            self._waiting.remove(job)
+        if self._running is not None and (is_preempting or self._running.is_background):
+            self._stop_running(Stop.PREEMPTED)
+        return [(job, Stop.PREEMPTED) for job in gone]
 
     def sweep(self) -> None:
         """Finishes waiting jobs that were cancelled or are late. To be called now and then."""
@@ -192,15 +202,21 @@ class Worker(Generic[RequestT, ResultT]):
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _refusal(self) -> Stop | None:
+    def _refusal(self, job: Job[RequestT]) -> Stop | None:
         if not self._is_open:
             return Stop.NOT_ACTIVE
-        is_idle = self._running is None and not self._waiting
-        if self._busy is Busy.REJECT and not is_idle:
+        if job.is_background:
+            return Stop.BUSY if self._running or self._waiting else None
+        waiting = self._waiting_count()
+        is_busy = waiting > 0 or (self._running is not None and not self._running.is_background)
+        if self._busy is Busy.REJECT and is_busy:
             return Stop.BUSY
-        if self._busy is Busy.QUEUE and not is_idle and len(self._waiting) >= self._max_queue:
+        if self._busy is Busy.QUEUE and is_busy and waiting >= self._max_queue:
             return Stop.BUSY
         return None
+
+    def _waiting_count(self) -> int:
+        return sum(not job.is_background for job in self._waiting)
 
     def _stop_running(self, reason: Stop) -> None:
         if self._running is not None and self._running._stop is None:
@@ -209,7 +225,7 @@ class Worker(Generic[RequestT, ResultT]):
     def _end(self, ended: list[tuple[Job[RequestT], Stop]]) -> None:
         """Outside the lock: `finish` may publish, and may submit again."""
         for job, reason in ended:
-            self._finish(job, Stopped(reason))
+            self._report(job, Stopped(reason))
 
     def _loop(self) -> None:
         while True:
@@ -235,7 +251,11 @@ class Worker(Generic[RequestT, ResultT]):
         except BaseException as error:  # noqa: BLE001 - a library's sys.exit ends threads in silence
             outcome = RuntimeError(f"{type(error).__name__} in the model: {error}")
             outcome.__cause__ = error
+        self._report(job, outcome)
+
+    def _report(self, job: Job[RequestT], outcome: ResultT | Exception) -> None:
+        """The end of one job; a fault in `finish` must not lose the jobs behind it."""
         try:
             self._finish(job, outcome)
-        except Exception:  # noqa: BLE001 - logged with its traceback
+        except BaseException:  # noqa: BLE001 - logged with its traceback
             _log.exception("a finished job could not be reported")

@@ -1,5 +1,5 @@
 """Every topic, service and action of the node, declared once: the node creates them from here and
-the tables in docs/interfaces.md are made from here. Does not know about: who uses them.
+the tables in docs/interfaces.md are made from here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from flmm_ros.msg import GroundedAnswer
 # eleventh without a word.
 BURST = 100
 ANSWERS = 50  # as long as a listener may sleep; each may hold a mask
+LIVELINESS_LEASE_S = 2.0  # of the action's status topic, see client/node_liveliness.py
 
 
 @dataclass(frozen=True)

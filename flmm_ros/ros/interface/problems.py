@@ -1,7 +1,6 @@
 """Everything that /diagnostics can complain about, each sentence once.
 
-docs/troubleshooting.md has an entry for each, under the very template; a test compares them. Does
-not know about: when a problem is there.
+docs/troubleshooting.md has an entry for each, under the very template; a test compares them.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from enum import Enum
 class Problem(Enum):
     """A sentence with blanks. It says what is wrong and, where that is short, what to do."""
 
-    CONFIGURE_FAILED = "configure failed: {reason}"
+    TRANSITION_FAILED = "{transition} failed: {reason}"
     NO_PUBLISHER = "nobody publishes {topic}; remap image:=<camera topic>"
     MISMATCH = "no image on {topic} from {publisher}: {why}"
     SILENT_PUBLISHER = "no image on {topic} yet from {publishers}, which would match"
@@ -43,7 +42,7 @@ class Complaint:
     @property
     def is_error(self) -> bool:
         """Nothing works while it lasts; the others are warnings."""
-        return self.problem in (Problem.CONFIGURE_FAILED, Problem.FAILING)
+        return self.problem in (Problem.TRANSITION_FAILED, Problem.FAILING)
 
 
 # What the node says of itself where there is no problem, by lifecycle state.

@@ -1,7 +1,4 @@
-"""Publishes an answer: the whole of it, its text, its masks, and pictures for people.
-
-Does not know about: models, the worker, targets.
-"""
+"""Publishes an answer: the whole of it, its text, its masks, and pictures for people."""
 
 from __future__ import annotations
 

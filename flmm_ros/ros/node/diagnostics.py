@@ -1,7 +1,4 @@
-"""What the node says about itself on /diagnostics, once a second, and which problems it sees.
-
-Does not know about: topics, models, the lifecycle's transitions, the words of a problem.
-"""
+"""What the node says about itself on /diagnostics, once a second, and which problems it sees."""
 
 from __future__ import annotations
 
@@ -77,7 +74,8 @@ class Snapshot:
     model: str = ""
     device: str = ""
     backend: str = ""  # what runs the heads
-    failure: str = ""  # why the last configure failed
+    transition: str = "configure"  # of the lifecycle, the one that `failure` is about
+    failure: str = ""  # why it failed, where the last one did
     cameras: tuple[CameraFacts, ...] = ()
     queue_length: int = 0
     is_queue_full: bool = False
@@ -134,7 +132,9 @@ def _values(snapshot: Snapshot) -> dict[str, str]:
 def complaints(snapshot: Snapshot) -> Iterator[Complaint]:
     """Every problem that is there."""
     if snapshot.failure:
-        yield Complaint.of(Problem.CONFIGURE_FAILED, reason=snapshot.failure)
+        yield Complaint.of(
+            Problem.TRANSITION_FAILED, transition=snapshot.transition, reason=snapshot.failure
+        )
     if snapshot.free_mib < LITTLE_MEMORY_MIB:
         yield Complaint.of(Problem.LITTLE_MEMORY, free_mib=snapshot.free_mib)
     if snapshot.state != "active":

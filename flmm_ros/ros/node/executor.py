@@ -3,7 +3,6 @@
 rclpy's own MultiThreadedExecutor hands a callback to its threads again and again until one of them
 has begun: milliseconds in which the interpreter does nothing else, for every message. Callbacks
 that only store, submit and publish are done sooner than handed over.
-Does not know about: the node, what its callbacks do.
 """
 
 from __future__ import annotations
@@ -60,9 +59,9 @@ class NodeExecutor(Executor):
             self._threads.submit(task)
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        """Ends the threads too; what runs there is waited for."""
+        """Ends the threads too, as soon as what runs there returns; that is not waited for."""
         is_done = super().shutdown(timeout_sec)
-        self._threads.shutdown()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         return is_done
 
     def _raise_failures(self) -> None:

@@ -6,12 +6,12 @@ A lifecycle node: configure loads the model, activate listens, deactivate pauses
 cleanup frees the model. Commands and goals are answered in every state, outside `active` with
 NOT_ACTIVE and the reason, so that nothing is lost silently. The executor's thread only stores,
 submits and publishes; the worker's thread does the work.
-Does not know about: tensors, image encodings.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header, String
 
 from flmm_ros.engine.config import GrounderConfig
-from flmm_ros.engine.errors import FlmmError
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.runtime.allocator import freeze_gc, unfreeze_gc
 from flmm_ros.engine.runtime.memory import available, used_by_process
@@ -37,7 +37,7 @@ from flmm_ros.ros.commands.goals import GoalServer
 from flmm_ros.ros.commands.refusals import Refusal, refusal_of
 from flmm_ros.ros.commands.worker import Busy, Job, Worker
 from flmm_ros.ros.depth.depth_pipeline import DepthPipeline
-from flmm_ros.ros.hold.holding import Holding
+from flmm_ros.ros.hold.hold_service import HoldService
 from flmm_ros.ros.images import camera
 from flmm_ros.ros.interface import endpoints, parameters
 from flmm_ros.ros.interface.camera_names import names_of
@@ -47,8 +47,10 @@ from flmm_ros.ros.node import diagnostics
 from flmm_ros.ros.node.answer_topics import AnswerTopics
 from flmm_ros.ros.node.executor import LongCallbacks
 from flmm_ros.ros.node.process import run
+from flmm_ros.ros.node.transitions import ERROR_PROCESSING, reported, run_all
 
 PAUSE_TIMEOUT_S = 30.0  # a large model may need seconds to reach the end of a stage
+STOP_TIMEOUT_S = 1.0  # of each step, where the process has to end soon
 SWEEP_PERIOD_S = 0.05  # how soon a cancelled or late command leaves the queue
 WATCH_PERIOD_S = 1.0  # of diagnostics, and of looking whether the cameras can still be heard
 MIB = 2**20
@@ -67,8 +69,8 @@ class GroundingNode(LifecycleNodeMixin, Node):
             self.get_logger().warning(advice)
         self._load = load
         self._engine: Engine | None = None
-        self._failure = ""  # why the last configure failed
-        self._is_ending = False
+        self._transition = self._failure = ""  # the last one that failed, and why
+        self._is_ending, self._ending = False, threading.Lock()
         self._topic_commands = 0
         self._chats = Chats()
         self._statistics = diagnostics.Statistics()
@@ -81,7 +83,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
     def _create_timers(self, lifecycle: LongCallbacks) -> None:
         """The node's own work goes on while a simulated clock stands still or is set back."""
         steady, group = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup
-        self.create_timer(SWEEP_PERIOD_S, self._worker.sweep, group(), steady)
+        self._sweeping = self.create_timer(SWEEP_PERIOD_S, self._sweep, group(), steady)
         self.create_timer(WATCH_PERIOD_S, self._watch, group(), steady)
         self._autostart = self.create_timer(0.01, self._start_once, lifecycle, steady)
         backwards = JumpThreshold(
@@ -106,77 +108,102 @@ class GroundingNode(LifecycleNodeMixin, Node):
             command.type, command.name, self._on_command, command.depth, callback_group=group()
         )
         self._goals = GoalServer(self, self._submit)
-        self._holding = Holding(
+        self._hold_service = HoldService(
             self,
             newest=lambda name: self._cameras[name],
             locator=self._depth_pipeline.quick_locator,
             ground=self._ground_again,
         )
 
-    # Transitions. rclpy hides what these raise, so each reports for itself.
+    # Transitions. rclpy swallows what these raise, so each reports for itself.
 
+    @reported("configure", TransitionCallbackReturn.FAILURE)
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Loads the model. A failure is logged and the node can be configured again."""
+        """Loads the model. A failure leaves the node unconfigured, to be configured again."""
         start_s = time.monotonic()
-        try:
-            engine = self._ready_engine()
-        except FlmmError as error:
-            return self._fail(str(error))
-        except Exception as error:  # noqa: BLE001 - reported with its traceback
-            self.get_logger().error(traceback.format_exc())
-            return self._fail(f"{type(error).__name__}: {error}")
-        self._engine, self._failure = engine, ""
+        self._free()  # nothing should be there; two models might not fit
+        engine = self._loaded_engine()
+        with self._ending:
+            if self._is_ending:  # the process ends; whoever loaded a model frees it
+                engine.close()
+                raise ConfigError("the process ends")
+            self._engine = engine
         freeze_gc()
         took_s = time.monotonic() - start_s
         self.get_logger().info(f"loaded {engine.model_name} in {took_s:.1f} s")
         return super().on_configure(state)
 
-    def _ready_engine(self) -> Engine:
+    def _loaded_engine(self) -> Engine:
         """Raises what loading or warming up raises; nothing stays loaded then."""
         engine = self._load(parameters.read(self, GrounderConfig))
         try:
-            if self._settings().warm_up:
+            if self._settings().warm_up and not self._is_ending:
                 engine.warm_up()
         except BaseException:
             engine.close()
             raise
         return engine
 
+    @reported("activate", TransitionCallbackReturn.FAILURE)
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listens to the camera and takes commands."""
+        """Listens to the camera and takes commands. A failure leaves the node inactive."""
         settings = self._settings()
-        self._depth_pipeline.open(settings)
-        self._cameras.open(settings)
-        self._worker.open()
+        try:
+            self._depth_pipeline.open(settings)
+            self._cameras.open(settings)
+            self._worker.open()
+            done = super().on_activate(state)
+        except BaseException:
+            self._pause(PAUSE_TIMEOUT_S)
+            raise
         self.get_logger().info("active")
-        return super().on_activate(state)
+        return done
 
+    @reported("deactivate", TransitionCallbackReturn.ERROR)
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Pauses; the model stays loaded. Commands at work or waiting are answered NOT_ACTIVE."""
-        self._pause()
+        self._pause(PAUSE_TIMEOUT_S)
         return super().on_deactivate(state)
 
+    @reported("cleanup", TransitionCallbackReturn.ERROR)
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Frees the model."""
         if not self._worker.pause(PAUSE_TIMEOUT_S):
-            self.get_logger().error("a command is still inside the model; clean up again later")
+            self.transition_failed("cleanup", "a command is still inside the model; try it later")
             return TransitionCallbackReturn.FAILURE
         self._free()
         return super().on_cleanup(state)
 
+    @reported("shutdown", TransitionCallbackReturn.SUCCESS)  # the node ends, whatever fails
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Pauses and frees the model, from any state."""
-        self._pause()
-        self._free()
+        run_all(lambda: self._pause(PAUSE_TIMEOUT_S), self._free)
         return super().on_shutdown(state)
 
+    @reported(ERROR_PROCESSING, TransitionCallbackReturn.SUCCESS)
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After a transition that failed half-way: frees everything and leaves the node
+        unconfigured, so that it can be configured again."""
+        run_all(lambda: self._pause(PAUSE_TIMEOUT_S), self._free)
+        return super().on_error(state)
+
+    def transition_succeeded(self) -> None:
+        """The reason of an earlier failure holds no longer."""
+        self._transition = self._failure = ""
+
+    def transition_failed(self, transition: str, reason: str) -> None:
+        """Notes why a transition failed, for the log, diagnostics and refusals."""
+        self._transition, self._failure = transition, reason
+        self.get_logger().error(f"{transition} failed: {reason}")
+
     def stop(self) -> None:
-        """The process ends: answers what waits, frees the model."""
-        self._is_ending = True
-        self._pause()
-        self._worker.close(PAUSE_TIMEOUT_S)
-        self._holding.close(PAUSE_TIMEOUT_S)
-        self._free()
+        """The process ends: answers what waits, frees the model. A load that is under way frees
+        what it has loaded on its own thread."""
+        with self._ending:
+            self._is_ending = True
+        run_all(lambda: self._pause(STOP_TIMEOUT_S), lambda: self._hold_service.close(STOP_TIMEOUT_S))
+        if self._worker.close(STOP_TIMEOUT_S):  # else it is still inside the model
+            self._free()
 
     def _start_once(self) -> None:
         self._autostart.cancel()
@@ -185,17 +212,11 @@ class GroundingNode(LifecycleNodeMixin, Node):
             if self.state == "inactive" and not self._is_ending:
                 self.trigger_activate()
 
-    def _fail(self, reason: str) -> TransitionCallbackReturn:
-        self._failure = reason
-        self.get_logger().error(f"configure failed: {reason}")
-        return TransitionCallbackReturn.FAILURE
-
-    def _pause(self) -> None:
-        if not self._worker.pause(PAUSE_TIMEOUT_S):
+    def _pause(self, timeout_s: float) -> None:
+        """Listens no more, and answers what waits."""
+        if not self._worker.pause(timeout_s):
             self.get_logger().warning("a command is still inside the model; it ends at its stage")
-        self._holding.stop()
-        self._cameras.close()
-        self._depth_pipeline.close()
+        run_all(self._hold_service.stop, self._cameras.close, self._depth_pipeline.close)
 
     def _forget(self) -> None:
         """Drops what has come: it is from before the clock was set back."""
@@ -204,10 +225,8 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def _free(self) -> None:
         engine, self._engine = self._engine, None
-        self._chats.clear()
-        if engine is not None:
-            unfreeze_gc()
-            engine.close()
+        unfreeze_gc()
+        run_all(self._chats.clear, engine.close if engine is not None else lambda: None)
 
     # Commands.
 
@@ -228,6 +247,14 @@ class GroundingNode(LifecycleNodeMixin, Node):
             return
         self._worker.set_policy(Busy(settings.busy), settings.max_queue)
         self._worker.submit(job)
+        self._sweeping.reset()
+
+    def _sweep(self) -> None:
+        """Only while commands wait: a node that nobody asks sleeps."""
+        self._sweeping.cancel()
+        self._worker.sweep()
+        if self._worker.queue_length:
+            self._sweeping.reset()
 
     def _work(self, job: Job[Command]) -> Reply:
         """On the worker's thread, the only one that calls the model."""
@@ -248,22 +275,38 @@ class GroundingNode(LifecycleNodeMixin, Node):
 
     def _finish(self, job: Job[Command], outcome: Reply | Exception) -> None:
         """Publishes the one answer of a command, on whatever thread it ended."""
-        if job.request.is_own:
-            self._holding.grounded(job.request, outcome)
+        if job.is_background:
+            self._hold_service.grounded(job.request, outcome)
             return
-        reply = outcome if isinstance(outcome, Reply) else Reply(self._refuse(job, outcome))
-        self._statistics.add(reply.msg)
         try:
-            self._answers.publish(reply)
-        finally:  # whoever sent a goal gets its end, whatever becomes of the topics
-            job.request.on_done(reply.msg)
-        self._depth_pipeline.publish(reply)
-        self._holding.answered(job.request, reply)
+            reply = outcome if isinstance(outcome, Reply) else Reply(self._refuse(job, outcome))
+        except Exception as error:  # noqa: BLE001 - told to whoever asked, and logged
+            self.get_logger().error(traceback.format_exc())
+            reply = Reply(
+                GroundedAnswer(
+                    command_id=job.request.command_id,
+                    image_age_s=-1.0,
+                    error_code=GroundedAnswer.INTERNAL,
+                    error_text=f"{type(error).__name__}: {error}; the node's log holds the details",
+                )
+            )
+        run_all(  # whoever sent a goal gets its end, whatever becomes of the topics
+            lambda: self._statistics.add(reply.msg),
+            lambda: self._answers.publish(reply),
+            lambda: job.request.on_done(reply.msg),
+            lambda: self._depth_pipeline.publish(reply),
+            lambda: self._hold_service.answered(job.request, reply),
+            lambda: self._draw(reply),
+        )
+
+    def _draw(self, reply: Reply) -> None:
         if self._settings().publish_overlay:
             self._answers.draw(reply)
 
     def _refuse(self, job: Job[Command], error: Exception) -> GroundedAnswer:
-        because = f"its state is {self.state}" + (f", {self._failure}" if self._failure else "")
+        because = f"its state is {self.state}"
+        if self._failure:
+            because += f", {self._transition} failed: {self._failure}"
         if self._is_ending:
             because = "its process ends"
         refusal = refusal_of(error, because)
@@ -276,10 +319,10 @@ class GroundingNode(LifecycleNodeMixin, Node):
         return refusal_to_msg(job.request, refusal, model=model, max_chars=self._max_chars())
 
     def _ground_again(self, command: Command) -> bool:
-        """A command of the holder's own: it never stands in anybody's way."""
+        """A command of the holder's own: it gives way to everybody's."""
         if not self._worker.is_idle:
             return False
-        self._worker.submit(Job(command, self._settings().command_timeout))
+        self._worker.submit(Job(command, self._settings().command_timeout, is_background=True))
         return True
 
     # Parameters and diagnostics.
@@ -301,6 +344,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
             model=self._engine.model_name if self._engine is not None else "",
             device=str(self.get_parameter("device").value),
             backend=self._engine.backend if self._engine is not None else "",
+            transition=self._transition,
             failure=self._failure,
             cameras=self._cameras.facts(now.nanoseconds),
             queue_length=self._worker.queue_length,
@@ -310,7 +354,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
             failure_text=failure_text,
             memory_mib=used_by_process() / MIB,
             free_mib=available("cpu") / MIB,
-            statistics=self._statistics.values(),
+            statistics={**self._statistics.values(), **self._hold_service.values()},
         )
         name = self.get_fully_qualified_name()
         self._diagnostics.publish(diagnostics.to_msg(name, snapshot, Header(stamp=now.to_msg())))

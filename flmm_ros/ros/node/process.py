@@ -1,18 +1,16 @@
-"""Runs the node as a process: executor, signals, logging, exit code.
-
-Does not know about: models, commands, images.
-"""
+"""Runs the node as a process: executor, signals, logging, exit code."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -20,7 +18,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from flmm_ros.engine.runtime.allocator import share_heaps
+from flmm_ros.engine.runtime.allocator import limit_malloc_arenas
 from flmm_ros.ros.node.executor import NodeExecutor
 
 NodeT = TypeVar("NodeT", bound=Node)
@@ -53,15 +51,16 @@ def run(
     stop_node: Callable[[NodeT], None],
     argv: list[str] | None = None,
 ) -> int:
-    """Spins a node until SIGINT or SIGTERM.
+    """Spins a node until SIGINT or SIGTERM, then ends the process with exit code 0, within
+    seconds, whatever is going on.
 
     Args:
         stop_node: ends the node's work and answers what waits, while its publishers still live.
 
     Returns:
-        The exit code: 0 after a signal, 2 for arguments or parameters that cannot be used.
+        2, where arguments or parameters cannot be used; otherwise it does not return.
     """
-    share_heaps()
+    limit_malloc_arenas()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -82,14 +81,23 @@ def run(
         stop_node(node)
         end_s = time.monotonic() + _FLUSH_S
         _spin(executor, node, lambda: time.monotonic() >= end_s)
-    finally:
-        logging.getLogger("flmm_ros").removeHandler(handler)
-        executor.remove_node(node)
-        time.sleep(_SETTLE_S)
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    except Exception:  # noqa: BLE001 - logged; the process ends as it was told to
+        node.get_logger().error(f"the node did not stop cleanly:\n{traceback.format_exc()}")
+    executor.remove_node(node)
+    time.sleep(_SETTLE_S)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    _end_process(0)
+
+
+def _end_process(code: int) -> NoReturn:
+    """Ends at once. Python's own way waits for threads, of which one may be loading a model, takes
+    seconds to take torch and transformers apart, and dies of a signal that comes meanwhile."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _spin(executor: NodeExecutor, node: Node, is_over: Callable[[], bool]) -> None:
@@ -97,5 +105,5 @@ def _spin(executor: NodeExecutor, node: Node, is_over: Callable[[], bool]) -> No
     while not is_over():
         try:
             executor.spin_once(timeout_sec=0.1)
-        except Exception:  # noqa: BLE001 - logged with its traceback
+        except BaseException:  # noqa: BLE001 - logged with its traceback
             node.get_logger().error(f"a callback failed:\n{traceback.format_exc()}")

@@ -1,7 +1,6 @@
 """Who publishes a topic, with which type and QoS, and why a subscription would not receive from it.
 
-"No image" has one of few causes, and all of them can be seen from here. Does not know about: the
-node's state, images, models.
+"No image" has one of few causes, and all of them can be seen from here.
 """
 
 from __future__ import annotations
