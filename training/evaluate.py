@@ -27,19 +27,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from flmm_ros.cli.command_line import one_command, run_app
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
 from training.data.registry import find
+from training.disk import require_writable, writing
 from training.evaluation.benchmark import BenchmarkRequest, run_benchmark, write_results
 from training.evaluation.measuring import READINGS, SampleReader
 from training.evaluation.metrics import score_bins
 from training.evaluation.pages.plots import draw_reliability
 from training.evaluation.processes import EvaluationProcess
 from training.evaluation.retention import check_retention
+from training.plain_console import plain_console
 
 # The simulator is imported where scenes are wanted: published data is measured on machines that
 # have none.
@@ -88,7 +89,7 @@ def evaluate_tabletop(options: TabletopOptions) -> dict[str, Any]:
     ways = {"with_answers": options.with_answers, "is_crowded": options.is_crowded}
     measured = [measure(each, options.seeds, **ways) for each in grounders]
     results, found = measured[0]
-    Console().print(table_of(*(column for _, column in measured)))
+    plain_console().print(table_of(*(column for _, column in measured)))
     if len(measured) > 1:
         found["beside"] = measured[1][1]
     if options.has_mistakes:
@@ -108,6 +109,7 @@ def evaluate_data(options: DataOptions) -> dict[str, Any] | None:
     """A published benchmark, this process's share of it. Returns what the JSON says in the first
     process, by split where there are several, None in the others."""
     process = EvaluationProcess.from_environment()
+    require_writable(options.out or Path("out/evaluation"))
     found: dict[str, Any] = {}
     with process:
         config = GrounderConfig(options.model, device=process.device(options.device))
@@ -117,7 +119,7 @@ def evaluate_data(options: DataOptions) -> dict[str, Any] | None:
             measured, data = run_benchmark(request, reader, process)
             if process.is_first:
                 table = write_results(request, reader, measured, data, process.count)
-                Console().print(table.rich())
+                plain_console().print(table.rich())
                 print(f"JSON, table and pictures: {request.out}")
                 found[split] = json.loads((request.out / "evaluation.json").read_text("utf-8"))
     if not process.is_first:
@@ -333,8 +335,9 @@ def _evaluate(  # noqa: PLR0913  options of a program
     if data is None:
         print(text)
     if json_file:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(text + "\n", encoding="utf-8")
+        with writing(json_file):
+            json_file.parent.mkdir(parents=True, exist_ok=True)
+            json_file.write_text(text + "\n", encoding="utf-8")
     return 1 if found.get("holds") is False else 0
 
 

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from training.data.make import make
 from training.data.registry import open_data
 from training.data.rle import Rle
 from training.data.sample import GroundingSample, PhraseTruth, load_rgb
-from training.evaluate import main
+from training.evaluate import main, splits_of
 from training.evaluation.benchmark import BenchmarkRequest, run_benchmark, title_of, write_results
 from training.evaluation.measuring import PhraseResult, SampleReader, cases_of
 from training.evaluation.pages.scenes import SceneRange, sample_of, write_scene_page
@@ -178,6 +179,74 @@ def test_an_evaluation_goes_on_where_it_was_cut_off(
     model = Grounder(grounder.config, grounder.model, grounder.lmm, retrained)
     with pytest.raises(ConfigError, match="weights"):
         run_benchmark(request, SampleReader(model, "apart"), ALONE)
+
+
+def test_an_evaluation_reads_with_the_models_own_prompt(
+    data: Path, grounder: Grounder, tmp_path: Path
+) -> None:
+    """As a robot's command and training do; the data sets' usual words are only a default."""
+    asked = dataclasses.replace(grounder.model, prompt="what can i drink from?")
+    other = Grounder.from_model(asked, grounder.config)
+    sample = open_data("refcoco", data, "train")[0]
+    rgb, words = load_rgb(sample), sample.words_of(sample.phrases[0])
+    (found, *_) = SampleReader(other, "apart").ground(sample, rgb)
+    (by_robot,) = other.open(rgb).ground([words])
+    np.testing.assert_allclose(found.grounding.soft_mask, by_robot.soft_mask, atol=1e-3)
+    before = SampleReader(grounder, "apart").ground(sample, rgb)[0].grounding.soft_mask
+    assert np.abs(found.grounding.soft_mask - before).max() > 0.01
+    own = dataclasses.replace(sample, prompt="tell me more.")  # a data set with words of its own
+    assert own.prompt_for("x") == "tell me more." and sample.prompt_for("x") == "x"
+
+
+def test_everything_that_changes_a_number_is_noticed(
+    data: Path, grounder: Grounder, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(data, tmp_path / "data"))
+    request = request_for(root, tmp_path / "out", limit=1)
+    run_benchmark(request, SampleReader(grounder, "apart"), ALONE)
+
+    def refusal(model: Grounder, **more: object) -> str:
+        with pytest.raises(ConfigError) as caught:
+            run_benchmark(dataclasses.replace(request, **more), SampleReader(model, "apart"), ALONE)
+        return str(caught.value)
+
+    for key, value in {
+        "prompt": "what is there?",
+        "merge": "max",
+        "template": "USER: <image>\n{text}\nASSISTANT:",
+        "max_image_tokens": 99,
+    }.items():
+        changed = dataclasses.replace(grounder.model, **{key: value})
+        model = Grounder(grounder.config, changed, grounder.lmm, grounder.heads)
+        assert f"model.{key}" in refusal(model)
+    config = dataclasses.replace(grounder.config, quantisation="8bit")
+    model = Grounder(config, grounder.model, grounder.lmm, grounder.heads)
+    assert "settings.quantisation" in refusal(model)
+    moved = root.rename(tmp_path / "moved")  # the same data elsewhere goes on
+    again = dataclasses.replace(request, root=moved)
+    run_benchmark(again, SampleReader(grounder, "apart"), ALONE)
+    photo = open_data("refcoco", moved, "train")[0].image_path
+    whole = photo.read_bytes()
+    photo.write_bytes(whole + b" ")
+    assert "data train2014" in refusal(grounder, root=moved)
+    photo.write_bytes(whole)
+    instances = moved / "refcoco" / "instances.json"
+    instances.write_text(instances.read_text() + " ")
+    assert "data refcoco/instances.json" in refusal(grounder, root=moved)
+
+
+def test_several_splits_are_one_command(data: Path, tmp_path: Path) -> None:
+    assert splits_of("refcoco", "all") == ("train", "val", "testA", "testB")
+    assert splits_of("refcoco", "val, testA,val") == ("val", "testA")
+    arguments = ["--data", "refcoco", "--root", str(data), "--split", "val,testA", "--shown", "1"]
+    arguments += ["--limit", "1", "--device", "cpu", "--out", str(tmp_path / "out")]
+    path = tmp_path / "e.json"
+    assert main([*arguments, "--json", str(path)]) == 0
+    found = json.loads(path.read_text())
+    assert list(found["splits"]) == ["val", "testA"]
+    for split, part in found["splits"].items():
+        own = json.loads((tmp_path / "out" / split / "evaluation.json").read_text())
+        assert part == own and own["split"] == split
 
 
 def test_broken_images_are_named_and_left_out(

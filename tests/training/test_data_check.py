@@ -15,13 +15,14 @@ import pytest
 from PIL import Image
 
 from training.data.__main__ import main
-from training.data.check import DataFinding, check
+from training.data.check import DataFinding, check, table_of
 from training.data.make import make
 from training.data.registry import open_data, published
 from training.data.rle import DataError
 from training.data.sample import read_sample
 from training.data.show import draw_sample
 from training.data.speed import measure
+from training.plain_console import plain_console
 
 RECIPE = ("png", "refcoco", "refcoco+", "refcocog")
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,6 +152,29 @@ def test_what_is_broken_in_the_publication_is_left_out_and_no_problem(root: Path
     (left_out,) = (f for f in found if f.state == "left out")
     assert left_out.detail == "annotation 123 is not in instances.json"
     assert left_out.what.endswith("/ref 0")
+
+
+def test_photos_of_another_size_are_found_by_the_deep_check(root: Path) -> None:
+    sample = open_data("refcoco", root)[0]
+    with Image.open(sample.image_path) as image:
+        image.resize((100, 80)).save(sample.image_path)
+    assert not problems(check(root, ["refcoco"]))  # a whole photo, as far as the quick look goes
+    (found,) = problems(check(root, ["refcoco"], deep=True)).values()
+    assert found.what == str(sample.image_path.relative_to(root)) and found.state == "corrupt"
+    assert found.detail == f"expected {sample.size_hw} (height, width) as annotated, got (80, 100)"
+
+
+def test_names_with_brackets_and_colons_are_printed_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["refcoco:train:x", "expected points [n, 2]", "d[old]", "a[/x]b"]
+    found = [DataFinding(name, name, "corrupt", name, name) for name in names]
+    plain_console().print(table_of(found))
+    shown = capsys.readouterr().out
+    for name in names:
+        assert shown.count(name) == 4
+    assert main(["check", str(tmp_path / "d[old][/x]:train:")]) == 2
+    assert "d[old][/x]:train:: expected the folder" in capsys.readouterr().err
 
 
 def test_the_command_says_it_and_ends_with_a_status(root: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from training.data import sets
 from training.data.check import check
+from training.data.coco import Instances
 from training.data.make.polygons import has_hole, trace
 from training.data.make.referring import run_lengths
 from training.data.packed import PackedList
@@ -89,6 +90,29 @@ def test_a_union_is_the_pixels_of_any() -> None:
         Rle.union([Rle.encode(parts[0]), Rle.empty((4, 4))])
     with pytest.raises(DataError, match="got none"):
         Rle.union([])
+
+
+def test_a_degenerate_polygon_is_dropped_and_not_its_object() -> None:
+    good = rectangle(2, 3, 7, 9)
+    alone = Rle.from_coco([good], (HEIGHT, WIDTH))
+    for degenerate in ([10.0, 10.0, 10.0, 15.0], [4.0, 4.0], []):
+        for together in ([good, degenerate], [degenerate, good]):
+            assert Rle.from_coco(together, (HEIGHT, WIDTH)) == alone
+
+
+def test_ids_and_sizes_written_as_text_or_with_a_point_are_read(tmp_path: Path) -> None:
+    document = {
+        "images": [{"id": "1", "file_name": "a.jpg", "height": 12.0, "width": "20"}],
+        "annotations": [
+            {"id": 5.0, "image_id": "1", "segmentation": [rectangle(2, 3, 7, 9)]},
+            {"id": 5.5, "image_id": 1, "segmentation": [rectangle(2, 3, 7, 9)]},
+        ],
+    }
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(document))
+    found = Instances(path)
+    assert found.photos[1].size_hw == (HEIGHT, WIDTH)
+    np.testing.assert_array_equal(found.mask(5, 1).decode(), box(2, 3, 7, 9))
 
 
 @pytest.mark.parametrize(

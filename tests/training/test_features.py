@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,60 @@ def test_a_changed_byte_is_noticed_named_and_repaired(
     assert verify(tmp_path, repair=True) == 1
     again = FeatureStore.open(tmp_path)
     assert "k2" not in again and len(again) == 4 and again.skipped == {"bad": "no image"}
+    assert verify(tmp_path, repair=False) == 0
+
+
+def _damage_data(folder: Path) -> None:
+    """Cut off after its first record."""
+    part = folder / "part-000-00000.data"
+    part.write_bytes(part.read_bytes()[: FeatureStore.open(folder)._places["k0"].length + 5])
+
+
+def _garble_index(folder: Path) -> None:
+    index = folder / "part-000-00000.index"
+    lines = index.read_text().splitlines(keepends=True)
+    index.write_bytes(b"".join([lines[0].encode(), b"\xff{ not JSON\n", b'["k2", "x", 3, 4, 5]\n']))
+
+
+def _remove_part(folder: Path) -> None:
+    for path in folder.glob("part-000-*"):
+        path.unlink()
+
+
+def _remove_index(folder: Path) -> None:
+    (folder / "part-000-00000.index").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "named", "left"),
+    [
+        (_damage_data, r"k1: part-000-00000.data: expected \d+ bytes or more", ["k0", "k4"]),
+        (_garble_index, "part-000-00000.index: expected lines of JSON, got 2", ["k0", "k4"]),
+        (_remove_part, "part-000-00000.*expected this file, got none", ["k4"]),
+        (_remove_index, "part-000-00000.data: expected an index beside it", ["k4"]),
+    ],
+)
+def test_damaged_files_are_noticed_when_a_store_is_opened(
+    tmp_path: Path, damage: Callable[[Path], None], named: str, left: list[str]
+) -> None:
+    _filled(tmp_path).finish()
+    FeatureStore.open(tmp_path).require_whole()
+    damage(tmp_path)
+    store = FeatureStore.open(tmp_path)
+    assert sorted(store.keys()) == left
+    with pytest.raises(FeatureError, match=f"(?s){named}.*python -m training.features"):
+        store.require_whole()
+    assert verify(tmp_path, repair=False) > 0
+    with FeatureWriter(store, rank=0) as writer:
+        for n in range(4):
+            if f"k{n}" not in store:
+                writer.add(f"k{n}", {"x": torch.full((5,), n)}, digest=f"d{n}")
+    again = FeatureStore.open(tmp_path)
+    again.forget(set(again.lost))
+    again.finish()
+    whole = FeatureStore.open(tmp_path)
+    whole.require_whole()
+    assert [int(whole.read(f"k{n}")["x"][3]) for n in range(5)] == [0, 1, 2, 3, 4]
     assert verify(tmp_path, repair=False) == 0
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -15,11 +17,14 @@ import numpy as np
 import pytest
 import tiny_training
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from flmm_ros.engine.config import GrounderConfig
-from flmm_ros.engine.errors import FlmmError
+from flmm_ros.engine.errors import CheckpointError, FlmmError
 from flmm_ros.engine.grounder import Grounder
+from training.features.build import make
+from training.features.store import FeatureStore
 from training.loop.assembly import assemble
 from training.loop.monitor import read_log
 from training.loop.order import SampleOrder
@@ -172,6 +177,75 @@ def test_half_precision_absent_phrases_and_a_trained_encoder(tmp_path: Path, lin
     before = load_file(Path(recipe.model) / "heads.safetensors")
     after = load_file(tmp_path / "run" / "heads_last.safetensors")
     assert any("image_encoder" in k and not torch.equal(before[k], after[k]) for k in before)
+
+
+def test_float16_scales_its_losses_and_goes_on(tmp_path: Path, lines: Any) -> None:
+    setting = {"precision": "fp16", "validation": [], "save_every": 2}
+    train(lines(tmp_path / "whole", max_steps=4, **setting))
+    train(lines(tmp_path / "exact", max_steps=4, validation=[]))
+    whole, exact = _curve(tmp_path / "whole"), _curve(tmp_path / "exact")
+    for ours, theirs in zip(whole, exact, strict=True):
+        assert ours["total"] == pytest.approx(theirs["total"], rel=0.05)
+        assert ours["gradient"] == pytest.approx(theirs["gradient"], rel=0.2)
+    (state,) = (tmp_path / "whole" / "checkpoints").glob("step-000000004/state.pt")
+    assert torch.load(state, weights_only=True)["state"]["scaler"]["scale"] >= 1
+
+
+def test_new_heads_need_no_sam_file(tmp_path: Path, lines: Any) -> None:
+    recipe = lines(
+        tmp_path / "run",
+        start="new",
+        encoder="trained",
+        base_channels=4,
+        max_steps=1,
+        validation=[],
+    )
+    train(recipe)
+    grounder = Grounder.from_config(
+        GrounderConfig(model=str(tmp_path / "run" / "model.yaml"), device="cpu")
+    )
+    (found,) = grounder.open(np.full((48, 64, 3), 90, np.uint8)).ground(["the red mug"])
+    assert found.mask.shape == (48, 64)
+
+
+def test_a_sample_longer_than_the_model_is_left_out_by_name(
+    tmp_path: Path, lines: Any, tiny_data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refs = tiny_data_root / "refcoco" / "refs(unc).p"
+    whole = refs.read_bytes()
+    content = pickle.loads(whole)
+    longer = next(ref for ref in content if ref["split"] == "train")
+    longer["sentences"][0]["raw"] = "the red mug " * 500
+    recipe = lines(tmp_path / "run", epochs=1, validation=[], max_phrases=16)
+    try:
+        refs.write_bytes(pickle.dumps(content, protocol=2))
+        train(recipe)
+        told = " ".join(capsys.readouterr().err.split())
+        cached = lines(tmp_path / "run2", validation=[], cache=str(tmp_path / "cache"))
+        made = make(cached)
+    finally:
+        refs.write_bytes(whole)
+    assert "1 broken samples were left out" in told
+    assert f"/{longer['image_id']}" in told
+    assert made.skipped == 1
+    (reason,) = FeatureStore.open(tmp_path / "cache").skipped.values()
+    assert "expected at most" in reason and "tokens of image and text" in reason
+
+
+def test_changed_settings_are_kept_in_the_provenance(tmp_path: Path, lines: Any) -> None:
+    train(lines(tmp_path / "run", max_steps=2, save_every=2, validation=[]))
+    with pytest.raises(CheckpointError, match="max_steps: was 2, is 3; peak_rate"):
+        train(lines(tmp_path / "run", max_steps=3, peak_rate=5e-4, validation=[]))
+    with pytest.raises(CheckpointError, match="selector_weight: was 0.0, is 1.0"):
+        train(lines(tmp_path / "run", max_steps=2, selector_weight=1.0, validation=[]))
+    allowed = ["max_steps", "peak_rate"]
+    more = {"max_steps": 3, "peak_rate": 5e-4, "validation": [], "allow_changed": allowed}
+    train(lines(tmp_path / "run", **more))
+    with safe_open(tmp_path / "run" / "heads_last.safetensors", "pt") as file:
+        provenance = json.loads(file.metadata()["provenance"])
+    assert provenance["changes"] == (
+        "after step 2: max_steps 2 -> 3; after step 2: peak_rate 0.001 -> 0.0005"
+    )
 
 
 def test_broken_samples_are_named_counted_and_others_take_their_place(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -102,11 +103,7 @@ def run_variant(
         ConfigError: `folder` holds a result for another budget.
     """
     path = folder / f"{variant.slug}.json"
-    made_with = {
-        "budget": asdict(budget),
-        "definition": asdict(variant),
-        "data": bench.fingerprint,
-    }
+    made_with = made_with_of(variant, bench, budget)
     if path.exists():
         content = json.loads(path.read_text(encoding="utf-8"))
         before = {key: content.pop(key, None) for key in made_with}
@@ -138,9 +135,20 @@ def run_variant(
     )
     content = {**asdict(result), **made_with}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (folder / f"{variant.slug}.ckpt").unlink(missing_ok=True)
+    shutil.rmtree(folder / f"{variant.slug}.ckpt", ignore_errors=True)
     log.info("%s: %s", variant.name, found)
     return result
+
+
+def made_with_of(
+    variant: Variant, bench: AblationData, budget: TrainingBudget
+) -> dict[str, dict[str, Any] | str]:
+    """Everything that changes a result, for its file and for checkpoints."""
+    return {
+        "budget": asdict(budget),
+        "definition": asdict(variant),
+        "data": bench.fingerprint,
+    }
 
 
 def train(
@@ -152,11 +160,12 @@ def train(
 ) -> None:
     """Trains in place, from the checkpoint where there is one."""
     parts = ablated.trained_parts()
+    made_with = made_with_of(ablated.variant, bench, budget)
     optimizer = torch.optim.AdamW(parts, budget.peak_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, budget.peak_rate, total_steps=max(budget.steps, 2), pct_start=0.05
     )
-    first = resume(checkpoint, ablated, optimizer, schedule)
+    first = resume(checkpoint, ablated, optimizer, schedule, made_with)
     advance(first)
     ablated.train()
     recent: list[torch.Tensor] = []
@@ -177,7 +186,7 @@ def train(
         advance(1)
         recent.append(loss.detach())
         if step % SAVED_EVERY == SAVED_EVERY - 1:
-            save(checkpoint, ablated, optimizer, schedule, step + 1)
+            save(checkpoint, ablated, optimizer, schedule, step + 1, made_with)
             mean = torch.stack(recent).mean().item()
             log.info(
                 "%s: step %d/%d, loss %.3f", ablated.variant.name, step + 1, budget.steps, mean

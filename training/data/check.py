@@ -2,14 +2,16 @@
 
 Three steps, each only where the one before found nothing: are the files there and whole to the last
 byte; do the annotations fit each other and the photos (by opening every split with its own reader);
-are the images whole (their header and their end; with `deep` every pixel is decoded).
+are the images whole (their header and their end; with `deep` every pixel is decoded, and their
+sizes are those of the annotations).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,7 +26,7 @@ from rich.text import Text
 
 from training.data.registry import PublishedDataSet, RequiredFile, find, published
 from training.data.rle import DataError
-from training.data.sample import DataSet, Skipped
+from training.data.sample import BrokenSampleError, DataSet, Skipped
 from training.plain_console import plain_console
 
 ENDS = {"json": (b"]", b"}"), "pickle": (b".",)}  # the last byte of a whole file
@@ -116,7 +118,8 @@ def _check_split(
         return [DataFinding(data_set.name, what, "corrupt", str(error), page)]
     found = _left_out(data_set.name, data.skipped, needs)
     progress = f"{data_set.name} {title}"
-    for path, reason in _broken_images(_image_files(data), deep, workers, progress):
+    sizes = _sizes_of(data) if deep else {}
+    for path, reason in _broken_images(_image_files(data), sizes, workers, progress, deep=deep):
         file = str(path.relative_to(root))
         found.append(DataFinding(data_set.name, file, "corrupt", reason, _page_of(file, needs)))
     expected = data_set.images.get(split)
@@ -158,10 +161,25 @@ def _image_files(data: DataSet) -> list[Path]:
     return list(dict.fromkeys(path for i in range(len(data)) for path in files_of(i)))
 
 
+def _sizes_of(data: DataSet) -> dict[Path, tuple[int, int]]:
+    """What the annotations say of every photo's size (height, width)."""
+    found: dict[Path, tuple[int, int]] = {}
+    for index in range(len(data)):
+        with contextlib.suppress(BrokenSampleError):  # found by looking at its files
+            sample = data[index]
+            found[sample.image_path] = sample.size_hw
+    return found
+
+
 def _broken_images(
-    paths: Sequence[Path], deep: bool, workers: int, title: str
+    paths: Sequence[Path],
+    sizes: Mapping[Path, tuple[int, int]],
+    workers: int,
+    title: str,
+    *,
+    deep: bool,
 ) -> list[tuple[Path, str]]:
-    look = partial(_look_at, deep=deep)
+    look = partial(_look_at, sizes=sizes, deep=deep)
     title = f"{title}: {'decoding' if deep else 'looking at'} {len(paths):,} images"
     quick = len(paths) < 500
     if workers < 2 or quick:
@@ -174,7 +192,7 @@ def _broken_images(
     return [(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason]
 
 
-def _look_at(path: Path, *, deep: bool) -> str:
+def _look_at(path: Path, *, sizes: Mapping[Path, tuple[int, int]], deep: bool) -> str:
     """What is wrong with an image file; empty for nothing."""
     try:
         with path.open("rb") as file:
@@ -186,6 +204,9 @@ def _look_at(path: Path, *, deep: bool) -> str:
         with Image.open(path) as image:
             if deep:
                 image.load()
+            hw = (image.height, image.width)
+            if hw != sizes.get(path, hw):
+                return f"expected {sizes[path]} (height, width) as annotated, got {hw}"
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return f"{type(error).__name__}: {error}"
     return ""

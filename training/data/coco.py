@@ -47,6 +47,16 @@ def whole_number(value: Any, what: str) -> int:
     raise DataError(f"expected {what} as a whole number, got {value!r:.60}")
 
 
+def number_or_none(value: Any) -> int | None:
+    """An id or a size; conversions also write 5.0 and "5". None for anything else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    try:
+        return whole_number(value, "")
+    except DataError:
+        return None
+
+
 def records_of(document: Any, field: str, path: Path) -> list[dict[str, Any]]:
     """The list of objects under a key of a JSON document.
 
@@ -75,11 +85,15 @@ def photos_of(document: Any, path: Path) -> dict[int, Photo]:
     refers to it is reported by its own name."""
     photos = {}
     for image in records_of(document, "images", path):
-        key, name = image.get("id"), image.get("file_name")
-        height, width = image.get("height"), image.get("width")
-        if not (isinstance(key, int) and isinstance(name, str)):
-            continue
-        if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
+        key, name = number_or_none(image.get("id")), image.get("file_name")
+        height, width = number_or_none(image.get("height")), number_or_none(image.get("width"))
+        if (
+            key is not None
+            and isinstance(name, str)
+            and height
+            and width
+            and min(height, width) > 0
+        ):
             photos[key] = Photo(name, (height, width))
     return photos
 
@@ -122,9 +136,9 @@ class Instances:
         document = read_json(path)
         self.photos: Mapping[int, Photo] = photos_of(document, path)
         self._annotations = {
-            a["id"]: a
+            number: a
             for a in records_of(document, "annotations", path)
-            if isinstance(a.get("id"), int)
+            if (number := number_or_none(a.get("id"))) is not None
         }
         self._masks: dict[int, Rle] = {}
 
@@ -143,7 +157,7 @@ class Instances:
         annotation = self._annotations.get(annotation_id)
         if annotation is None:
             raise DataError(f"annotation {annotation_id} is not in instances.json")
-        if annotation.get("image_id") != image_id:
+        if number_or_none(annotation.get("image_id")) != image_id:
             raise DataError(
                 f"annotation {annotation_id}: expected one of image {image_id}, got one of "
                 f"{annotation.get('image_id')}"

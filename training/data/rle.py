@@ -68,7 +68,8 @@ class Rle:
 
     @classmethod
     def from_coco(cls, segmentation: Any, size_hw: tuple[int, int]) -> Rle:
-        """From the "segmentation" of a COCO annotation; several polygons are one mask.
+        """From the "segmentation" of a COCO annotation; several polygons are one mask, and those
+        with fewer than three corners cover nothing.
 
         size_hw: of the image the annotation belongs to.
 
@@ -84,9 +85,13 @@ class Rle:
             )
         for polygon in segmentation:
             _check_polygon(polygon, size_hw)
+        # A point or a line among polygons covers nothing; the object is its other polygons.
+        with_area = [p for p in segmentation if len(p) >= 2 * MIN_CORNERS]
+        if not with_area:
+            raise _no_polygon(segmentation[0])
         height, width = size_hw
         coco = _coco()
-        parts = coco.frPyObjects(segmentation, height, width)
+        parts = coco.frPyObjects(with_area, height, width)
         whole = parts[0] if len(parts) == 1 else coco.merge(parts)
         return cls(size_hw, bytes(whole["counts"]))
 
@@ -150,13 +155,16 @@ def _check_polygon(polygon: Any, size_hw: tuple[int, int]) -> None:
     if (
         not isinstance(polygon, list)
         or len(polygon) % 2
-        or len(polygon) < 2 * MIN_CORNERS
         or not all(isinstance(v, int | float) and abs(v) <= limit for v in polygon)
     ):
-        raise DataError(
-            f"a polygon: expected x, y, x, y, ... of {MIN_CORNERS} corners or more, near the "
-            f"image, got {_short(polygon)}"
-        )
+        raise _no_polygon(polygon)
+
+
+def _no_polygon(got: Any) -> DataError:
+    return DataError(
+        f"a polygon: expected x, y, x, y, ... of {MIN_CORNERS} corners or more, near the image, "
+        f"got {_short(got)}"
+    )
 
 
 def _short(value: Any) -> str:

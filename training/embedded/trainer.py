@@ -25,6 +25,7 @@ from training.embedded.stages import heads, lmm, readings, refiner_encoder, visi
 from training.embedded.stages import phrase_selector as selector
 from training.embedded.stages.batches import ahead
 from training.embedded.stages.scenes import CHUNK, SceneSet, load_scenes
+from training.loop.checkpoints import newest
 
 log = logging.getLogger("training.embedded")
 ALIGNED = 4_000  # scenes; words are few
@@ -93,7 +94,7 @@ class Trainer:
         encoder.requires_grad_(False).eval()
         data, unseen = self._features("train", mirror=True), self._features("unseen")
         checkpoint = self.settings.out / "lmm.ckpt"
-        if not checkpoint.exists():
+        if newest(checkpoint) is None:
             labels = vision_encoder.all_token_labels(
                 self.scenes.first(ALIGNED), self.adapter.side, encoder.config.patch_size
             )

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from training.data.registry import find, open_data
 from training.data.sample import DataSet, Skipped, load_rgb, read_sample
+from training.disk import writing
 from training.evaluation.cases import Case
 from training.evaluation.measuring import SampleReader, cases_of
 from training.evaluation.metrics import calibration_error, score_bins
@@ -185,20 +186,21 @@ def write_results(
     found = summary(request, reader, measured, len(data))
     found |= {"seconds": round(measured.seconds, 1), "processes": processes}
     found["published"] = [asdict(one) for one in published]
-    request.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=1) + "\n"
-    (request.out / "evaluation.json").write_text(text, encoding="utf-8")
-    facts = _facts(found)
-    lines = ["", *(f"- {name}: {value}" for name, value in facts)]
-    (request.out / "evaluation.md").write_text(
-        table.markdown() + "\n".join(lines) + "\n", encoding="utf-8"
-    )
-    sections = [
-        (name, [_shown(case, data, reader) for case in cases])
-        for name, cases in choose(measured.cases, request.shown).sections()
-    ]
-    page = render_page(title, table, facts, sections)
-    (request.out / "index.html").write_text(page, encoding="utf-8")
+    with writing(request.out):
+        request.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(found, indent=1) + "\n"
+        (request.out / "evaluation.json").write_text(text, encoding="utf-8")
+        facts = _facts(found)
+        lines = ["", *(f"- {name}: {value}" for name, value in facts)]
+        (request.out / "evaluation.md").write_text(
+            table.markdown() + "\n".join(lines) + "\n", encoding="utf-8"
+        )
+        sections = [
+            (name, [_shown(case, data, reader) for case in cases])
+            for name, cases in choose(measured.cases, request.shown).sections()
+        ]
+        page = render_page(title, table, facts, sections)
+        (request.out / "index.html").write_text(page, encoding="utf-8")
     return table
 
 
@@ -226,7 +228,10 @@ def summary(
         "phrases": len(cases),
         "scores": measured.scores,
         "calibration_error": calibration_error(bins),
-        "refused": {"phrases": len(refused), "first": [c.refused for c in refused[:10]]},
+        "refused": {
+            "phrases": len(refused),
+            "first": [f"{c.key}: {c.refused}" for c in refused[:10]],
+        },
         "skipped": [asdict(s) for s in measured.skipped],
     }
 

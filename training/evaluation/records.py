@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from flmm_ros.engine.errors import ConfigError
+from training.disk import writing
 from training.evaluation.cases import Case
+from training.fingerprints import differences
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +37,12 @@ class CaseRecords:
         Raises:
             ConfigError: the folder holds the cases of another evaluation.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         note = self._folder / "about.json"
         if note.exists():
             before = json.loads(note.read_text(encoding="utf-8"))
-            differs = sorted(k for k in self._about if before.get(k) != self._about[k])
+            differs = differences(before, self._about)
             if differs:
                 was = {k: before.get(k) for k in differs}
                 now = {k: self._about[k] for k in differs}
@@ -49,8 +52,9 @@ class CaseRecords:
                 )
         else:
             unfinished = note.with_suffix(f".{self._path.stem}.tmp")
-            unfinished.write_text(json.dumps(self._about, indent=1) + "\n", encoding="utf-8")
-            unfinished.replace(note)
+            with writing(note):
+                unfinished.write_text(json.dumps(self._about, indent=1) + "\n", encoding="utf-8")
+                unfinished.replace(note)
         cases: dict[tuple[int, int], Case] = {}
         for path in sorted(self._folder.glob("*.jsonl")):
             for case in self._read(path):
@@ -59,19 +63,21 @@ class CaseRecords:
 
     def add(self, cases: Sequence[Case]) -> None:
         """All cases of one sample."""
-        if self._file is None:
-            cut_off = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
-            self._file = self._path.open("a", encoding="utf-8")
-            if cut_off:
-                self._file.write("\n")
-        self._file.write(json.dumps([asdict(case) for case in cases]) + "\n")
-        self._file.flush()
+        with writing(self._path):
+            if self._file is None:
+                cut_off = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
+                self._file = self._path.open("a", encoding="utf-8")
+                if cut_off:
+                    self._file.write("\n")
+            self._file.write(json.dumps([asdict(case) for case in cases]) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+            with writing(self._path):
+                file.close()
 
     def _read(self, path: Path) -> list[Case]:
         found: list[Case] = []

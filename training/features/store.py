@@ -170,10 +170,13 @@ class FeatureStore:
 
     def forget(self, keys: set[str]) -> None:
         """Takes records out of the indices, with all lines that cannot be read; their bytes stay
-        until the folder is removed."""
+        until the folder is removed. A data file without an index is removed: it is unreachable."""
         for index in sorted(self.folder.glob("part-*.index")):
             lines = [line for line in _lines(index)[0] if line[0] not in keys]
             _replace(index, "".join(json.dumps(line) + "\n" for line in lines))
+        for data in self.folder.glob("part-*.data"):
+            if not data.with_suffix(".index").is_file():
+                data.unlink()
         (self.folder / PARTS).unlink(missing_ok=True)
         self._read_indices()
 

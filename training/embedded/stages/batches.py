@@ -26,6 +26,16 @@ class StagePlan:
     seed: int
     workers: int = 0
 
+    @property
+    def made_with(self) -> dict[str, float]:
+        """What decides the numbers of a stage, for its checkpoint."""
+        return {
+            "steps": self.steps,
+            "images": self.images,
+            "peak_rate": self.peak_rate,
+            "seed": self.seed,
+        }
+
 
 class _Steps(Dataset[T], Generic[T]):
     def __init__(self, make: Callable[[int], T], steps: range) -> None:

@@ -119,7 +119,7 @@ def train_heads(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, plan.peak_rate, total_steps=plan.steps, pct_start=0.05
     )
-    first = resume(checkpoint, heads, optimizer, schedule)
+    first = resume(checkpoint, heads, optimizer, schedule, plan.made_with)
     heads.train()
     sums = torch.zeros(3, device=device)
     for step in range(first, plan.steps):
@@ -148,7 +148,7 @@ def train_heads(
             sums.zero_()
         if step % MEASURED_EVERY == MEASURED_EVERY - 1:
             log.info("heads unseen %s", measure(heads, unseen, view, 200))
-            save(checkpoint, heads, optimizer, schedule, step + 1)
+            save(checkpoint, heads, optimizer, schedule, step + 1, plan.made_with)
             heads.train()
     return measure(heads, unseen, view, len(unseen.scenes))
 

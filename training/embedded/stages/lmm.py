@@ -199,7 +199,7 @@ def train_lmm(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, plan.peak_rate, total_steps=plan.steps, pct_start=0.06
     )
-    first = resume(checkpoint, model, optimizer, schedule)
+    first = resume(checkpoint, model, optimizer, schedule, plan.made_with)
     model.train()
     total = torch.zeros((), device=model.device)
 
@@ -227,7 +227,7 @@ def train_lmm(
             total.zero_()
         if step % EVALUATED_EVERY == EVALUATED_EVERY - 1:
             log.info("lmm unseen %s", answer_accuracy(model, packer, unseen, 60))
-            save(checkpoint, model, optimizer, schedule, step + 1)
+            save(checkpoint, model, optimizer, schedule, step + 1, plan.made_with)
     return answer_accuracy(model, packer, unseen, evaluated)
 
 

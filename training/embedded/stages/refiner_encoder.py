@@ -124,7 +124,7 @@ def train_refiner_encoder(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, plan.peak_rate, total_steps=plan.steps, pct_start=0.1
     )
-    first = resume(checkpoint, both, optimizer, schedule)
+    first = resume(checkpoint, both, optimizer, schedule, plan.made_with)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     total = torch.zeros((), device=device)
 
@@ -154,7 +154,7 @@ def train_refiner_encoder(
             total.zero_()
         if step % 250 == 249:
             log.info("refiner encoder, unseen scenes: %s", refiner_accuracy(refiner, probe, unseen))
-            save(checkpoint, both, optimizer, schedule, step + 1)
+            save(checkpoint, both, optimizer, schedule, step + 1, plan.made_with)
     encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return refiner_accuracy(refiner, probe, unseen)
 
