@@ -188,7 +188,7 @@ def scenario_for(bag: Path, given: Path | None) -> Scenario:
         BagError: there is no such recording.
         ConfigError: there is no scenario, or it cannot be used.
     """
-    if not bag.exists():
+    if given is None and not bag.exists():
         raise BagError(f"{bag}: expected a rosbag2 folder, .db3 or .mcap file, nothing there")
     own = (bag.parent if bag.is_file() else bag) / "scenario.yaml"
     if given is None and not own.is_file():

@@ -25,7 +25,7 @@ from flmm_ros.replay.runs.many_recordings import (
     is_folder_of_bags,
     make_tasks,
 )
-from flmm_ros.replay.runs.model_files import model_version
+from flmm_ros.replay.runs.run_fingerprint import model_version
 from flmm_ros.replay.runs.worker_pool import FinishedTask, RecordingTask
 from flmm_ros.replay.scenario import load_scenario
 from flmm_sim.recording.recording import RecordingPlan, record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,8 +15,8 @@ from flmm_ros.replay.pages.run_page import write_report
 from flmm_ros.replay.recording.bag import Bag
 from flmm_ros.replay.recording.bag_topics import check_topics, image_topic
 from flmm_ros.replay.runs.lockstep import replay_lockstep
-from flmm_ros.replay.runs.model_files import model_version
 from flmm_ros.replay.runs.process_usage import ProcessUsage
+from flmm_ros.replay.runs.run_fingerprint import model_version, run_fingerprint
 from flmm_ros.replay.runs.schedule import FrameCounts
 from flmm_ros.replay.scenario import Scenario
 
@@ -48,8 +47,7 @@ class ReplaySettings:
 
     def fingerprint(self, bag_sha256: str, scenario: Scenario) -> str:
         """The same for two runs that have to give the same results."""
-        text = repr((self, bag_sha256, scenario.sha256, model_version(self.model)))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return run_fingerprint(self.grounder_config(), self.mode, bag_sha256, scenario)
 
 
 def evaluate(
