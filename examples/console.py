@@ -9,34 +9,45 @@ three.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
+from flmm_ros.cli.command_line import run_command
 from flmm_sim.processes import STOP_TIMEOUT_S, ChildProcess
 
 OUT = Path("out/console")
 WIDTH_PX, HEIGHT_PX = 640, 480  # of the camera: larger than the models', for people's eyes
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Entry point; the exit code is the console's."""
-    args = _parser().parse_args(argv)
+def console(
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(help="After --: options of the console, such as --port 0."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The scene.")] = 2_000_028,
+    model: Annotated[str, typer.Option(help="The node's parameter `model`.")] = "tabletop",
+) -> int:
+    """A simulated camera, the grounding node and the console.
+
+    The exit status is the console's.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end all three on the way out
     # Neither a robot in the network nor another try on this machine should hear this one.
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    options = [option for option in args.console if option != "--"]
     with ExitStack() as stack:
-        camera = (f"seed:={args.seed}", f"width:={WIDTH_PX}", f"height:={HEIGHT_PX}")
-        node = ("autostart:=true", f"model:={args.model}")
+        camera = (f"seed:={seed}", f"width:={WIDTH_PX}", f"height:={HEIGHT_PX}")
+        node = ("autostart:=true", f"model:={model}")
         for name, module, parameters in (
             ("camera", "flmm_sim.nodes.camera_node", camera),
             ("grounding_node", "flmm_ros.ros.node.grounding_node", node),
@@ -46,36 +57,28 @@ def main(argv: list[str] | None = None) -> int:
         Console().print(
             f"logs: {OUT}/camera.log, {OUT}/grounding_node.log; the model loads for some seconds"
         )
-        console = subprocess.Popen([sys.executable, "-m", "flmm_ros.console.main", *options])
-        stack.callback(_end, console)
+        page = subprocess.Popen([sys.executable, "-m", "flmm_ros.console.main", *(options or ())])
+        stack.callback(_end, page)
         try:
-            return console.wait()
+            return page.wait()
         except KeyboardInterrupt:  # the console has got the signal too
-            return console.wait(STOP_TIMEOUT_S)
+            return page.wait(STOP_TIMEOUT_S)
 
 
-def _end(console: subprocess.Popen[bytes]) -> None:
+def _end(page: subprocess.Popen[bytes]) -> None:
     """However this program ends, the page does not outlive it."""
-    if console.poll() is not None:
+    if page.poll() is not None:
         return
-    console.terminate()
+    page.terminate()
     try:
-        console.wait(STOP_TIMEOUT_S)
+        page.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        console.kill()
+        page.kill()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.console",
-        description="A simulated camera, the grounding node and the console.",
-    )
-    parser.add_argument("--seed", type=int, default=2_000_028, help="the scene (%(default)s)")
-    parser.add_argument("--model", default="tabletop", help="the node's parameter `model`")
-    parser.add_argument(
-        "console", nargs="*", help="after --: options of the console, such as --port 0"
-    )
-    return parser
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status."""
+    return run_command(console, argv)
 
 
 if __name__ == "__main__":

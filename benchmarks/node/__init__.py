@@ -1,1 +1,1 @@
-"""What the node costs above the engine."""
+"""What the node costs above the engine, what it costs idle, and how soon it answers."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks.node.overhead import main
+from benchmarks.node.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -116,7 +116,9 @@ def measure(
         stack.callback(node.destroy_node)
         camera = Camera(node, size_hw, has_depth=has_depth)
         stack.callback(camera.executor.shutdown)
-        child = ChildProcess("the node", "benchmarks.node.plain_node", arguments, out / "idle_node.log")
+        child = ChildProcess(
+            "the node", "benchmarks.node.plain_node", arguments, out / "idle_node.log"
+        )
         stack.enter_context(child)
         end_s = time.monotonic() + START_S
         while camera.received == 0:

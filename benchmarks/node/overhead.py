@@ -1,7 +1,5 @@
 """What the node costs above the engine: the same command to both, in turns.
 
-    python scripts/own_domain.py python -m benchmarks.node
-
 A pair is one direct call of the engine in this process and one command to the node in its own
 process, by topic or by action, about a 640x480 picture of a camera that runs at 10 Hz meanwhile.
 The engine is one that does next to nothing (`plain_node`), so that what differs is the node:
@@ -9,19 +7,14 @@ transport, executor, pairing with the newest image, decoding, parameters, checks
 and runs, and the way back. Overhead = the node's answer time minus the direct call's of the same
 pair.
 
-Prints percentiles and where the time goes; writes JSON. Exit status: 0 the p99 of topic commands is
-within the floor, 1 it is not, 2 it could not run. Busy machines measure their other work too: the
-load average stands beside the result, and the CPU time of the node's process for one command.
+Other work on the machine is measured too: the load average stands beside the result, and the CPU
+time of the node's process for one command.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
-import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -65,7 +58,7 @@ COMMAND = "point at the rectangle"
 
 
 @dataclass
-class Pairs:
+class PairTimes:
     """Milliseconds of each pair, and of the node's own parts of it."""
 
     direct: list[float] = field(default_factory=list)
@@ -85,7 +78,7 @@ class Pairs:
         return np.array(self.node) - np.array(self.work) - np.array(self.wait)
 
 
-class Asker:
+class CommandSender:
     """Sends one command at a time and waits for its answer."""
 
     def __init__(self, node: Node, executor: SingleThreadedExecutor) -> None:
@@ -154,7 +147,7 @@ class Camera:
         self._thread.join()
 
 
-def measure(count: int, out: Path) -> dict[str, Pairs]:
+def measure(count: int, out: Path) -> dict[str, PairTimes]:
     """Runs `count` pairs by topic and by action.
 
     Raises:
@@ -172,15 +165,15 @@ def measure(count: int, out: Path) -> dict[str, Pairs]:
         executor.add_node(node)
         stack.callback(executor.shutdown)
         stack.callback(Camera(node, picture).close)
-        asker = Asker(node, executor)
+        sender = CommandSender(node, executor)
         child = ChildProcess("the node", "benchmarks.node.plain_node", arguments, out / "node.log")
         stack.enter_context(child)
-        asker.wait_for_node(child)
+        sender.wait_for_node(child)
         engine = PlainGrounder(GrounderConfig())
-        found = {"topic": Pairs(), "action": Pairs()}
+        found = {"topic": PairTimes(), "action": PairTimes()}
         pause = random.Random(0)
         process = psutil.Process(child.pid)
-        for name, ask in (("topic", asker.by_topic), ("action", asker.by_action)):
+        for name, ask in (("topic", sender.by_topic), ("action", sender.by_action)):
             for _ in range(WARM_UP):
                 ask()
             idle = _cpu_share(process)
@@ -201,7 +194,7 @@ def _cpu_share(process: psutil.Process) -> float:
     return float(sum(process.cpu_times()[:2]) - used_s) / (time.monotonic() - start_s)
 
 
-def _pair(pairs: Pairs, engine: PlainGrounder, picture: NDArray[np.uint8], ask: Any) -> None:
+def _pair(pairs: PairTimes, engine: PlainGrounder, picture: NDArray[np.uint8], ask: Any) -> None:
     start_s = time.perf_counter()
     engine.open(picture).chat().say(COMMAND)
     middle_s = time.perf_counter()
@@ -221,8 +214,8 @@ def percentiles(values: NDArray[np.float64] | Sequence[float]) -> dict[str, floa
     return {**named, "max": float(np.max(values))}
 
 
-def summary(found: dict[str, Pairs]) -> dict[str, Any]:
-    """Everything, for machines."""
+def summary(found: dict[str, PairTimes]) -> dict[str, Any]:
+    """Everything, for JSON."""
     return {
         "floor_p99_ms": MAX_P99_MS,
         "size_hw": SIZE_HW,
@@ -245,7 +238,7 @@ def summary(found: dict[str, Pairs]) -> dict[str, Any]:
 
 
 def show(content: dict[str, Any], console: Console) -> None:
-    """Prints it for people."""
+    """Prints the table."""
     table = Table("milliseconds", "p50", "p90", "p99", "max", title="the node above the engine")
     rows = {
         "overhead_ms": "overhead",
@@ -263,32 +256,3 @@ def show(content: dict[str, Any], console: Console) -> None:
     load = content["load_average"][0]
     pairs, cpus = content["topic"]["pairs"], content["cpus"]
     console.print(f"{pairs} pairs each; load average {load:.1f} on {cpus} CPUs", highlight=False)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.node",
-        description="What the node costs above the engine.",
-        epilog=f"Exit status: 0 p99 by topic is at most {MAX_P99_MS:g} ms, 1 it is not, "
-        "2 it could not run.",
-    )
-    parser.add_argument("--pairs", type=int, default=500, help="default: %(default)s")
-    parser.add_argument(
-        "--out", type=Path, default=Path("out/overhead"), help="default: %(default)s"
-    )
-    args = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the node on the way out
-    try:
-        content = summary(measure(args.pairs, args.out))
-    except (RuntimeError, TimeoutError) as error:
-        print(f"overhead: {error}", file=sys.stderr)
-        return 2
-    show(content, Console())
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "overhead.json").write_text(json.dumps(content, indent=1) + "\n")
-    return 0 if content["topic"]["overhead_ms"]["p99"] <= MAX_P99_MS else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

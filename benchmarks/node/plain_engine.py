@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flmm_ros.engine.answer import Answer, Grounding, Intent
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.progress import Progress, ProgressCallback, Stage
+from flmm_ros.engine.runtime.scene_cache import SceneMemory
 
 _TOOK = re.compile(r" \[engine ([\d.]+) ms\]$")
 
@@ -67,7 +68,8 @@ class PlainScene:
 class PlainGrounder:
     """The engine."""
 
-    model_name, backend = "plain", "nothing"
+    model_name, backend, score_threshold = "plain", "nothing", 0.5
+    scene_memory = SceneMemory(0, 0, 0, 0, 0)
 
     def __init__(self, config: GrounderConfig) -> None:
         self.config = config

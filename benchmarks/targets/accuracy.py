@@ -9,16 +9,20 @@ middle of a mug with a handle, a duck or a bunny).
 
 from __future__ import annotations
 
-import argparse
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+import typer
 from rich.progress import track
 
 from benchmarks.targets.picture import targets_of
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.targets.settings import TargetConfig
+from flmm_sim.tabletop.seeds import seed_range
 from flmm_sim.tabletop.tabletop import Tabletop
 
 
@@ -39,26 +43,25 @@ def measure(seeds: range, size_px: tuple[int, int]) -> tuple[dict[str, list[floa
     return errors_mm, times_ms
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Measure targets against the simulator's truth.")
-    parser.add_argument("--seeds", default="1000000:1000050", help="first:last, without the last")
-    parser.add_argument("--width", type=int, default=640, help="pixels")
-    parser.add_argument("--height", type=int, default=480, help="pixels")
-    args = parser.parse_args(argv)
-    first, _, last = args.seeds.partition(":")
-    if not (first.isdecimal() and last.isdecimal() and int(first) < int(last)):
-        parser.error(f"--seeds: expected FIRST:LAST, got {args.seeds!r}")
-    seeds = range(int(first), int(last))
-    errors_mm, times_ms = measure(seeds, (args.width, args.height))
+def accuracy(
+    seeds: Annotated[str, typer.Option(metavar="A:B", help="Scenes.")] = "1000000:1000050",
+    width: Annotated[int, typer.Option(help="Pixels.")] = 640,
+    height: Annotated[int, typer.Option(help="Pixels.")] = 480,
+) -> None:
+    """Measure targets against the simulator's truth."""
+    errors_mm, times_ms = measure(seed_range(seeds), (width, height))
     print("| kind | objects | middle, median | middle, 95 % |\n|---|---|---|---|")
     for kind in sorted(errors_mm, key=lambda kind: np.median(errors_mm[kind])):
         values = errors_mm[kind]
         middle, worst = np.median(values), np.percentile(values, 95)
         print(f"| {kind} | {len(values)} | {middle:.1f} mm | {worst:.1f} mm |")
     print(f"\n{np.median(times_ms):.0f} ms of processor time an object, without grasps")
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status."""
+    return run_command(accuracy, argv)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

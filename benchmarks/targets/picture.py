@@ -7,16 +7,19 @@ The masks are the simulator's, so that the picture shows geometry and nothing el
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from PIL import Image
 
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.masks.overlay import color_of
 from flmm_ros.engine.targets.range_image import RangeImage
 from flmm_ros.engine.targets.settings import TargetConfig
@@ -105,24 +108,27 @@ def _line(
     cv2.line(picture, ends[0], ends[1], color, width_px, cv2.LINE_AA)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Draw boxes and grasps on a tabletop scene.")
-    parser.add_argument("seed", type=int, nargs="?", default=1_000_025)
-    parser.add_argument("--out", type=Path, default=Path("targets.png"), help="PNG to write")
-    args = parser.parse_args(argv)
+def picture(
+    seed: Annotated[int, typer.Argument(help="Which scene.")] = 1_000_025,
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("targets.png"),
+) -> None:
+    """Draw boxes and grasps on a tabletop scene."""
     with Tabletop(WIDTH_PX, HEIGHT_PX) as table:
-        scene = table.render(args.seed)
+        scene = table.render(seed)
     targets = targets_of(scene)
-    Image.fromarray(draw_targets(scene, targets)).save(args.out)
+    Image.fromarray(draw_targets(scene, targets)).save(out)
     for obj, target in zip(scene.objects, targets, strict=True):
         middle = scene.T_world_camera[:3] @ np.append(target.box.T_camera_box[:3, 3], 1)
         x, y, z = (f"{value:+.3f}" for value in middle)
         size = " x ".join(f"{value:.3f}" for value in target.box.size_m)
         best = f"width {target.grasps[0].width_m:.3f} m" if target.grasps else "no grasp"
         print(f"{obj.name:<16} at {x} {y} {z} m, {size} m, {best}")
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status."""
+    return run_command(picture, argv)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -8,23 +8,25 @@ the mask. The maps are raw attention, only stretched to full brightness.
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch.nn import functional as F
 
-from flmm_ros.engine.errors import FlmmError
+from flmm_ros.cli.command_line import run_command, with_repeated_option
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.masks.framing import crop_to_image
 from flmm_ros.engine.masks.overlay import draw_heat, draw_overlay
 from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
 
-SEEDS = (2_000_028, 2_000_018)  # as in the demo: used neither to train nor to examine a model
+SEEDS = [2_000_028, 2_000_018]  # as in the demo: used neither to train nor to examine a model
 PHRASES_A_SCENE = 2
 _TITLE_PX = 22
 
@@ -72,28 +74,28 @@ def contact_sheet(rows: list[list[tuple[str, NDArray[np.uint8]]]]) -> Image.Imag
     return sheet
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(description="Draw what words look at on tabletop scenes.")
-    parser.add_argument("--model", default="tabletop", help="model name, YAML or directory")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="scenes to show")
-    parser.add_argument("--out", type=Path, default=Path("out/attention.png"), help="PNG to write")
-    args = parser.parse_args(argv)
-    try:
-        grounder = Grounder.from_config(args.model)
-    except FlmmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def attention_maps(
+    model: Annotated[str, typer.Option(help="Name, YAML file or directory.")] = "tabletop",
+    seeds: Annotated[list[int], typer.Option(help="Scenes, one or several.")] = SEEDS,
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("out/attention.png"),
+) -> None:
+    """Draw what words look at on tabletop scenes."""
+    grounder = Grounder.from_config(model)
     rows: list[list[tuple[str, NDArray[np.uint8]]]] = []
     with Tabletop() as table:
-        for seed in args.seeds:
+        for seed in seeds:
             truth = table.render(seed)
             for obj in truth.objects[:PHRASES_A_SCENE]:
                 rows.append(phrase_row(grounder, truth, f"the {obj.name}", len(rows)))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(rows).save(args.out, optimize=True)
-    print(f"wrote {args.out}: {len(rows)} phrases")
-    return 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(rows).save(out, optimize=True)
+    print(f"wrote {out}: {len(rows)} phrases")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_command(attention_maps, with_repeated_option(arguments, "--seeds"))
 
 
 if __name__ == "__main__":

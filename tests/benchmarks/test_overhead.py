@@ -8,14 +8,14 @@ import pytest
 if find_spec("rclpy") is None:
     pytest.skip("no rclpy here", allow_module_level=True)
 
-from benchmarks.node.overhead import Pairs, percentiles, summary
+from benchmarks.node.overhead import PairTimes, percentiles, summary
 from benchmarks.node.plain_engine import PlainGrounder, engine_ms
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.progress import Stage
 
 
 def test_overhead_is_the_difference_within_each_pair():
-    pairs = Pairs(direct=[1.0, 2.0], node=[4.0, 9.0], work=[1.5, 2.0], wait=[0.5, 1.0])
+    pairs = PairTimes(direct=[1.0, 2.0], node=[4.0, 9.0], work=[1.5, 2.0], wait=[0.5, 1.0])
     assert pairs.overhead.tolist() == [3.0, 7.0]
     assert pairs.way.tolist() == [2.0, 6.0]
     content = summary({"topic": pairs, "action": pairs})
