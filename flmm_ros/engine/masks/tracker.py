@@ -3,7 +3,7 @@
 Optical flow of points on the object says how it moved; the colours it had when it was grounded, and
 those around it, say where it ends now. What is followed is compared with how it looked at first:
 the confidence falls when it is covered, leaves the picture or has been mistaken, and the caller
-grounds it again. Does not know about: words, depth, ROS.
+grounds it again.
 """
 
 from __future__ import annotations
@@ -34,6 +34,19 @@ class Track:
     confidence: float
 
 
+def reduced(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image [H, W, 3] at the size at which objects are followed."""
+    scale = _scale((rgb.shape[0], rgb.shape[1]))
+    if scale == 1.0:
+        return np.ascontiguousarray(rgb)
+    size = (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale))
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _scale(size_hw: tuple[int, ...]) -> float:
+    return min(1.0, WORK_SIDE_PX / max(size_hw))
+
+
 class Tracker:
     """Follows several objects through a stream of images.
 
@@ -44,8 +57,8 @@ class Tracker:
 
     def __init__(self, rgb: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) -> None:
         self._size_hw = rgb.shape[:2]
-        self._scale = min(1.0, WORK_SIDE_PX / max(self._size_hw))
-        small = self._shrunk(rgb)
+        self._scale = _scale(self._size_hw)
+        small = reduced(rgb)
         self._last = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         colors = _color_bins(small)
         everything = np.zeros(colors.shape, bool)
@@ -62,7 +75,10 @@ class Tracker:
         """
         if rgb.shape[:2] != self._size_hw:
             raise ValueError(f"tracker: expected an image {self._size_hw}, got {rgb.shape[:2]}")
-        small = self._shrunk(rgb)
+        return self.step_reduced(reduced(rgb))
+
+    def step_reduced(self, small: NDArray[np.uint8]) -> list[Track]:
+        """The same for an image that is `reduced` already."""
         now, colors = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), _color_bins(small)
         tracks = []
         for followed in self._objects:
@@ -71,14 +87,8 @@ class Tracker:
         self._last = now
         return tracks
 
-    def _shrunk(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if self._scale == 1.0:
-            return np.ascontiguousarray(rgb)
-        size = (round(rgb.shape[1] * self._scale), round(rgb.shape[0] * self._scale))
-        return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-
     def _shrunk_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return self._shrunk(mask.astype(np.uint8) * 255) > 127
+        return reduced(mask.astype(np.uint8) * 255) > 127
 
     def _grown_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if self._scale == 1.0:

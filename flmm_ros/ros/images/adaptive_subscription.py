@@ -102,6 +102,7 @@ class AdaptiveSubscription:
         offered = self._offered()
         with self._lock:
             if self._qos == "auto" and offered and _common(offered) is not self.reliability:
+                self.take()  # what waits would go with the old subscription
                 self.destroy()
                 self._subscribe(_common(offered))
 

@@ -1,7 +1,4 @@
-"""How the node holds objects: the topic ~/held, the service ~/hold, and which answer is held.
-
-Does not know about: masks, how objects are followed.
-"""
+"""How the node holds objects: the topic ~/held, the service ~/hold, and which answer is held."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from rclpy.node import Node
 
 from flmm_ros.ros.commands.answering import Reply
 from flmm_ros.ros.commands.command import Command
-from flmm_ros.ros.hold.hold import Holder, HoldLinks, HoldSettings
+from flmm_ros.ros.hold.object_follower import FollowerLinks, HoldSettings, ObjectFollower
 from flmm_ros.ros.images.newest_image import NewestImage
 from flmm_ros.ros.interface import parameters
 from flmm_ros.ros.interface.endpoints import HELD, HOLD
@@ -21,7 +18,7 @@ from flmm_ros.ros.interface.node_config import SpaceConfig
 from flmm_ros.ros.targets.target_finding import Locator
 
 
-class Holding:
+class HoldService:
     """Holds the objects of the last answer where that is wanted.
 
     Args:
@@ -40,7 +37,16 @@ class Holding:
         self._node = node
         self._last: tuple[Command, Reply] | None = None
         publisher = node.create_publisher(HELD.type, HELD.name, HELD.depth)
-        self._holder = Holder(HoldLinks(newest, locator, ground, publisher.publish, self._settings))
+        self._follower = ObjectFollower(
+            FollowerLinks(
+                newest,
+                locator,
+                ground,
+                publisher.publish,
+                self._settings,
+                is_heard=lambda: publisher.get_subscription_count() > 0,
+            )
+        )
         group = MutuallyExclusiveCallbackGroup()
         node.create_service(HOLD.type, HOLD.name, self._on_service, callback_group=group)
 
@@ -49,32 +55,46 @@ class Holding:
         if reply.rgb is None or command.image is not None:
             return
         self._last = (command, reply)
-        if self._holder.is_active or parameters.read(self._node, SpaceConfig).hold == "on":
-            self._holder.start(command, reply)
+        if self._follower.is_active or parameters.read(self._node, SpaceConfig).hold == "on":
+            self._follower.start(command, reply)
 
     def grounded(self, command: Command, outcome: Reply | Exception) -> None:
         """The end of a command that `ground` took."""
-        self._holder.grounded(command, outcome)
+        self._follower.grounded(command, outcome)
+
+    def values(self) -> dict[str, str]:
+        """Key-value pairs of a diagnostic status; none while nothing is held."""
+        status = self._follower.status
+        if not status.is_active:
+            return {}
+        state = status.trouble or ("following" if status.held else "nothing to follow")
+        if not status.is_heard:
+            state = "nobody listens to ~/held"
+        return {
+            "held objects": str(status.held),
+            "held objects lost": str(status.lost),
+            "hold": state,
+        }
 
     def stop(self) -> None:
         """Lets go, and forgets the last answer."""
         self._last = None
-        self._holder.stop()
+        self._follower.stop()
 
     def close(self, timeout_s: float) -> None:
         """Ends for good."""
-        self._holder.close(timeout_s)
+        self._follower.close(timeout_s)
 
     def _on_service(self, request: Any, response: Any) -> Any:
         last = self._last
         if not request.data:
-            self._holder.stop()
+            self._follower.stop()
             response.success, response.message = True, "let go"
         elif last is None:
             response.success = False
             response.message = "expected an answer about a camera's image first, got none so far"
         else:
-            self._holder.start(*last)
+            self._follower.start(*last)
             response.success, response.message = True, f"holding the objects of {last[0].text!r}"
         return response
 
