@@ -221,6 +221,7 @@ ENGINE = {
         "lmm.base",
         "lmm.loading",
         "lmm.families.square",
+        "lmm.families.vision_grid",
         "lmm.tokens",
     },
     "lmm.families.deepseek_vl": {"lmm.families.processed", "lmm.families.square"},
@@ -228,16 +229,21 @@ ENGINE = {
     "lmm.families.gemma3": {"lmm.families.processed"},
     "lmm.families.idefics3": {"lmm.families.processed"},
     "lmm.families.internvl": {"lmm.families.processed"},
-    "lmm.families.llava_next": {"lmm.families.processed"},
+    "lmm.families.llava_next": {
+        "lmm.families.processed",
+        "lmm.families.vision_grid",
+        "lmm.loading",
+    },
     "lmm.families.llava_onevision": {
         "lmm.families.llava_next"
     },  # the same, but for the size of its grid
     "lmm.families.processed": {"lmm.base", "lmm.loading", "lmm.tokens"},
-    "lmm.families.qwen_vl": {"lmm.families.processed", "lmm.tokens"},
+    "lmm.families.qwen_vl": {"lmm.families.processed", "lmm.loading", "lmm.tokens"},
     "lmm.loading": {"lmm.tokens"},  # brings the tokenizer in too
     "lmm.prefix": set(),
     "lmm.reading": {"lmm.attention", "lmm.tokens"},
     "lmm.families.square": set(),
+    "lmm.families.vision_grid": {"lmm.loading"},
     "lmm.decoding": {"lmm.encoding"},  # what a range of characters is
     "lmm.encoding": set(),
     "lmm.tokens": {"lmm.decoding", "lmm.encoding"},  # both ways

@@ -58,6 +58,15 @@ class Lmm(ABC):
     def load(cls, config: ModelConfig, options: LoadOptions) -> Lmm:
         """Loads the family's model from `config.lmm`."""
 
+    @classmethod
+    @abstractmethod
+    def load_image_processor(cls, config: ModelConfig, options: LoadOptions) -> Any:
+        """What prepares images, from the files beside the weights; needs no weights.
+
+        Raises:
+            CheckpointError: missing, or not what the family can use.
+        """
+
     @property
     def image_token_id(self) -> int:
         """The id that stands for image features."""

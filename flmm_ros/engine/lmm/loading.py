@@ -35,6 +35,7 @@ KEPT_WHOLE = (
     "vision_tower",
     "visual",
 )
+PROCESSOR_FILE = "preprocessor_config.json"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 
 
@@ -123,6 +124,7 @@ def load_tokens(
 
     Raises:
         CheckpointError: tokenizer files that cannot be read.
+        ConfigError: a template without the model's image token.
     """
     directory = Path(config.lmm)
     if directory.is_dir() and not any((directory / name).exists() for name in _TOKENIZER_FILES):
@@ -131,7 +133,9 @@ def load_tokens(
         tokenizer = AutoTokenizer.from_pretrained(config.lmm, **source_arguments(config, options))
     except LOAD_ERRORS as error:
         raise load_failure(config, error) from error
-    return PromptTokens(tokenizer, config.template, image_token_id, config.next_turn)
+    tokens = PromptTokens(tokenizer, config.template, image_token_id, config.next_turn)
+    tokens.prefix()  # a template that does not fit is refused here, not at the first command
+    return tokens
 
 
 def load_settings(config: ModelConfig, options: LoadOptions, file: str) -> Mapping[str, Any]:
@@ -161,14 +165,26 @@ def load_image_processor(config: ModelConfig, options: LoadOptions) -> Any:
         return AutoImageProcessor.from_pretrained(
             config.lmm, backend="pil", **source_arguments(config, options)
         )
-    except LOAD_ERRORS as error:
-        raise load_failure(config, error) from error
+    except (*LOAD_ERRORS, TypeError, AttributeError) as error:
+        raise processor_failure(config, first_line(error)) from error
+
+
+def processor_failure(config: ModelConfig, got: str) -> CheckpointError:
+    """A preprocessor_config.json (or processor_config.json) that the family cannot use."""
+    return CheckpointError(
+        f"model {config.name!r}: expected {config.lmm}/{PROCESSOR_FILE} as LMM family "
+        f"{config.family!r} is published with, got {got}; copy the file from the original model"
+    )
 
 
 def load_failure(config: ModelConfig, error: Exception) -> CheckpointError:
     """One wording for everything that can go wrong while a model is read."""
-    first = (str(error).splitlines() or [type(error).__name__])[0]
     return CheckpointError(
         f"model {config.name!r}: expected a complete Hugging Face model in {config.lmm}, got: "
-        f"{first}"
+        f"{first_line(error)}"
     )
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, without the explanations that follow."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

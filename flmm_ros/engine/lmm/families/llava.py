@@ -17,12 +17,14 @@ from transformers import LlavaForConditionalGeneration
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.lmm.base import Lmm
 from flmm_ros.engine.lmm.families.square import PaddedSquare
+from flmm_ros.engine.lmm.families.vision_grid import require_square_grid
 from flmm_ros.engine.lmm.loading import (
+    PROCESSOR_FILE,
     LoadOptions,
-    load_failure,
     load_settings,
     load_tokens,
     load_weights,
+    processor_failure,
 )
 from flmm_ros.engine.lmm.tokens import PromptTokens
 from flmm_ros.engine.lmm.view import View
@@ -44,12 +46,15 @@ class PixelRule:
         Raises:
             CheckpointError: missing, or without mean or std.
         """
-        settings = load_settings(config, options, "preprocessor_config.json")
+        settings = load_settings(config, options, PROCESSOR_FILE)
         try:
-            mean, std = tuple(settings["image_mean"]), tuple(settings["image_std"])
-        except KeyError as error:
-            raise load_failure(config, error) from error
-        return cls(mean, std, float(settings.get("rescale_factor", 1 / 255)))
+            mean, std = (tuple(map(float, settings[key])) for key in ("image_mean", "image_std"))
+            scale = float(settings.get("rescale_factor", 1 / 255))
+        except (KeyError, TypeError, ValueError) as error:
+            raise processor_failure(config, f"{type(error).__name__}: {error}") from error
+        if len(mean) != 3 or len(std) != 3:
+            raise processor_failure(config, f"image_mean {mean} and image_std {std}, not of RGB")
+        return cls(mean, std, scale)
 
     def apply(self, image: NDArray[np.uint8]) -> torch.Tensor:
         """RGB uint8 [H, W, 3] to float32 [3, H, W]."""
@@ -78,9 +83,15 @@ class Llava(Lmm):
 
     @classmethod
     def load(cls, config: ModelConfig, options: LoadOptions) -> Llava:
+        rule = cls.load_image_processor(config, options)
         model = load_weights(LlavaForConditionalGeneration, config, options)
+        require_square_grid(model, config)
         tokens = load_tokens(config, model.config.image_token_id, options)
-        return cls(model, tokens, config, PixelRule.load(config, options))
+        return cls(model, tokens, config, rule)
+
+    @classmethod
+    def load_image_processor(cls, config: ModelConfig, options: LoadOptions) -> PixelRule:
+        return PixelRule.load(config, options)
 
     def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
         return [self.image_token_id] * self.grid * self.grid

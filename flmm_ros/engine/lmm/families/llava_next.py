@@ -11,8 +11,11 @@ import torch
 from transformers import LlavaNextForConditionalGeneration
 from transformers.image_processing_utils import select_best_resolution
 
+from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.errors import ImageError
 from flmm_ros.engine.lmm.families.processed import ProcessedLmm, whole_image
+from flmm_ros.engine.lmm.families.vision_grid import require_square_grid
+from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.view import View
 
 
@@ -21,6 +24,12 @@ class LlavaNext(ProcessedLmm):
 
     family = "llava_next"
     model_class = LlavaNextForConditionalGeneration
+
+    @classmethod
+    def load(cls, config: ModelConfig, options: LoadOptions) -> ProcessedLmm:
+        loaded = super().load(config, options)
+        require_square_grid(loaded.model, config)
+        return loaded
 
     @property
     def _wanted(self) -> tuple[str, ...]:

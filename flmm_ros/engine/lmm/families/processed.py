@@ -43,9 +43,14 @@ class ProcessedLmm(Lmm):
 
     @classmethod
     def load(cls, config: ModelConfig, options: LoadOptions) -> ProcessedLmm:
+        processor = cls.load_image_processor(config, options)  # before gigabytes are read
         model = load_weights(cls.model_class, config, options)
         tokens = load_tokens(config, model.config.image_token_id, options)
-        return cls(model, tokens, config, load_image_processor(config, options))
+        return cls(model, tokens, config, processor)
+
+    @classmethod
+    def load_image_processor(cls, config: ModelConfig, options: LoadOptions) -> Any:
+        return load_image_processor(config, options)
 
     def prepare(self, image: NDArray[np.uint8]) -> Mapping[str, torch.Tensor]:
         made = self._process(image)

@@ -25,10 +25,13 @@ from transformers import (
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.errors import ImageError
 from flmm_ros.engine.lmm.families.processed import ProcessedLmm, whole_image
+from flmm_ros.engine.lmm.loading import LoadOptions, processor_failure
 from flmm_ros.engine.lmm.tokens import PromptTokens
 from flmm_ros.engine.lmm.view import View
 
 log = logging.getLogger(__name__)
+# "Edges" by name, for the processor they are numbers of pixels of the whole image.
+_LIMITS = ("shortest_edge", "longest_edge")
 _MAX_RATIO = 200  # the image processor's own limit, long side to short
 
 
@@ -47,11 +50,20 @@ class Qwen25VL(ProcessedLmm):
     ) -> None:
         super().__init__(model, tokens, config, image_processor)
         most_px = config.max_image_tokens * self._cell_px**2
-        # "Edges" by name, for the processor they are numbers of pixels of the whole image.
         image_processor.size = {
-            name: min(int(image_processor.size[name]), most_px)
-            for name in ("shortest_edge", "longest_edge")
+            name: min(int(image_processor.size[name]), most_px) for name in _LIMITS
         }
+
+    @classmethod
+    def load_image_processor(cls, config: ModelConfig, options: LoadOptions) -> Any:
+        processor = super().load_image_processor(config, options)
+        size = dict(processor.size)
+        if any(not isinstance(size.get(name), int) for name in _LIMITS):
+            given = {name: value for name, value in size.items() if value is not None}
+            raise processor_failure(
+                config, f"size {given} without {' and '.join(_LIMITS)} (numbers of pixels)"
+            )
+        return processor
 
     def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
         rows, columns = self._grid_hw(image_hw)
