@@ -1,10 +1,12 @@
 """A conversation about one image: what was said before helps to understand what is said now.
 
-chat = scene.chat()
-chat.say("what can I drink from?")    # "a red mug"
-chat.say("which one is left of it?")  # the language model reads the turns before
-chat.say("pick it up")                # "it" is put in by rule: "pick the red mug up"
-chat.say("no, not that one")          # "no, not the red mug": a prohibition
+    chat = scene.chat()
+    chat.say("what can I drink from?")    # "a red mug"
+    chat.say("which one is left of it?")  # the language model reads the turns before
+    chat.say("pick it up")                # "it" is put in by rule: "pick the red mug up"
+    chat.say("no, not that one")          # "no, not the red mug": a prohibition
+
+The rules that put in what is referred to stand in language/references.py.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flmm_ros.engine.answer import Answer, Grounding, Intent, Phrase
+from flmm_ros.engine.answer import REQUESTED_INTENTS, Answer, Grounding, Intent, Phrase
 from flmm_ros.engine.chat import Chat
 from flmm_ros.engine.errors import PromptError
 from flmm_ros.engine.heads.phrase_selector import selected_spans
@@ -133,6 +133,9 @@ class Scene:
             Cancelled: raised by `on_stage`; the scene stays usable.
         """
         command = checked_command(command, self._model.settings.max_command_chars)
+        if intent is Intent.PROHIBITION:
+            names = ", ".join(each.value for each in REQUESTED_INTENTS)
+            raise PromptError(f"intent: expected one of {names} or nothing, got {intent.value}")
         meaning = understand(command)
         if meaning.unclear:
             raise PromptError(f"command: {meaning.unclear}; got {command!r}")

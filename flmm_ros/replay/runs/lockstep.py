@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from flmm_ros.engine.answer import Answer
+from flmm_ros.engine.answer import Answer, Intent
 from flmm_ros.engine.errors import FlmmError, ImageError
 from flmm_ros.replay.judging.judge import AnsweredObject, AnswerJudge, GivenAnswer
 from flmm_ros.replay.judging.judged_answer import JudgedAnswer
@@ -81,8 +81,10 @@ def heard_from(answer: Answer, rss_mb: float | None = None) -> GivenAnswer:
         AnsweredObject(g.phrase, g.score, g.is_present, g.is_ambiguous, g.box_xyxy_px, g.mask)
         for g in answer.objects
     )
+    is_prohibition = answer.intent is Intent.PROHIBITION
     return GivenAnswer(
         text=answer.text,
+        error="PROHIBITION" if is_prohibition else "OK",
         intent=answer.intent.value,
         objects=objects,
         times_ms=dict(answer.timings_ms),

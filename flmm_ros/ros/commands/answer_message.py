@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from std_msgs.msg import Header
 
-from flmm_ros.engine.answer import Answer
+from flmm_ros.engine.answer import Answer, Intent
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.command import Command
 from flmm_ros.ros.commands.refusals import Refusal
 from flmm_ros.ros.messages import conversions
+
+PROHIBITION_TEXT = (
+    "expected something to point at or to answer, got a command that only says what not to do"
+)
 
 
 def answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> GroundedAnswer:
@@ -16,6 +20,7 @@ def answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> G
     labels = conversions.labels_of(result.objects)
     stages, stage_ms = conversions.stage_times(result.timings_ms)
     size = (size_hw[0], size_hw[1])
+    is_prohibition = result.intent is Intent.PROHIBITION
     return GroundedAnswer(
         header=header,
         intent=result.intent.value,
@@ -27,7 +32,8 @@ def answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> G
         mask=conversions.image_to_msg(conversions.label_image(result.objects, size), header),
         stages=stages,
         stage_ms=stage_ms,
-        error_code=GroundedAnswer.OK,
+        error_code=GroundedAnswer.PROHIBITION if is_prohibition else GroundedAnswer.OK,
+        error_text=PROHIBITION_TEXT if is_prohibition else "",
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from flmm_ros.engine.answer import Intent
+from flmm_ros.engine.answer import REQUESTED_INTENTS
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.refusals import Refusal
 from flmm_ros.ros.images.newest_image import ImageMsg
 
-INTENTS: tuple[str, ...] = tuple(intent.value for intent in Intent)
+INTENTS: tuple[str, ...] = tuple(intent.value for intent in REQUESTED_INTENTS)
 
 
 @dataclass(frozen=True)

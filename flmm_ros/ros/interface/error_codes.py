@@ -28,6 +28,7 @@ CODE_NAMES: dict[int, str] = {
     GroundedAnswer.UNKNOWN_WORD: "UNKNOWN_WORD",
     GroundedAnswer.BAD_INTENT: "BAD_INTENT",
     GroundedAnswer.BAD_CAMERA: "BAD_CAMERA",
+    GroundedAnswer.PROHIBITION: "PROHIBITION",
     GroundedAnswer.NO_IMAGE: "NO_IMAGE",
     GroundedAnswer.IMAGE_TOO_OLD: "IMAGE_TOO_OLD",
     GroundedAnswer.BAD_IMAGE: "BAD_IMAGE",
