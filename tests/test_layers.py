@@ -186,6 +186,7 @@ ENGINE = {
         "heads.mask_refiner",
         "heads.official",
         "heads.refiner_shape",
+        "heads.weight_files",
     },  # it fills them with weights
     "runtime.compilation": set(),
     "config": set(),
@@ -250,6 +251,7 @@ ENGINE = {
     "heads.localisation": {"heads.trained"},  # says which language model its heads belong to
     "heads.mask_decoder": set(),
     "heads.refiner_shape": set(),
+    "heads.weight_files": set(),
     "heads.mask_refiner": {
         "heads.refiner_shape",
         "vision.conv_encoder",

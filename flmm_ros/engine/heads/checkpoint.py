@@ -10,13 +10,11 @@ import dataclasses
 import difflib
 import json
 import logging
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -25,11 +23,11 @@ from flmm_ros.engine.heads.mask_refiner import MaskRefiner
 from flmm_ros.engine.heads.official import BASIS, infer_refiner, infer_shapes, official_name
 from flmm_ros.engine.heads.refiner_shape import ConvEncoderShape, RefinerShape, SamVitShape
 from flmm_ros.engine.heads.trained import Heads, HeadsConfig, LmmShape
+from flmm_ros.engine.heads.weight_files import Weights, read_pth, read_safetensors, read_sam
 
 log = logging.getLogger(__name__)
 FORMAT = "flmm_ros.heads/1"
 _SHOWN = 10  # keys printed of a long list
-Weights = dict[str, torch.Tensor]
 
 
 def save_heads(path: str | Path, heads: Heads, provenance: Mapping[str, str]) -> None:
@@ -54,7 +52,7 @@ def load_heads(path: str | Path) -> Heads:
         CheckpointError: missing, truncated, of another format, or not fitting its own description.
     """
     path = Path(path)
-    weights, metadata = _read_safetensors(path)
+    weights, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: expected a head file of format {FORMAT!r}, got {metadata.get('format')!r}; "
@@ -84,13 +82,13 @@ def load_official_heads(heads_path: str | Path, sam_path: str | Path | None) -> 
             f"{heads_path}: official heads need the image encoder of a segment-anything "
             "checkpoint; set 'sam' in the model file"
         )
-    official = _read_pth(heads_path)
-    sam = _read_pth(Path(sam_path))
+    official = read_pth(heads_path)
+    sam = read_sam(Path(sam_path))
     _add_basis(official, sam, heads_path, Path(sam_path))
     # A complete SAM file also holds a prompt encoder and a mask decoder: the trained ones win.
     encoder = {k: v for k, v in sam.items() if k.startswith("image_encoder.")}
     try:
-        lmm, config = infer_shapes(official, encoder)
+        lmm, config = infer_shapes(official, encoder or sam)
     except CheckpointError as error:
         raise CheckpointError(f"{heads_path} with {sam_path}: {error}") from error
     heads = Heads.create(lmm, config)
@@ -159,7 +157,7 @@ def load_refiner(path: str | Path) -> MaskRefiner:
     path = Path(path)
     if path.suffix == ".safetensors":
         return load_heads(path).mask_refiner
-    weights = _read_pth(path)
+    weights = read_sam(path)
     try:
         shape = infer_refiner(weights, weights, prefix="")
     except CheckpointError as error:
@@ -214,52 +212,6 @@ def _listing(missing: list[str], unexpected: list[str], known: Iterable[str]) ->
         hint = f" (nearest known key: {nearest[0]})" if nearest else ""
         lines.append(f"\n  unexpected: {key}{hint}")
     return "".join(lines)
-
-
-def _read_pth(path: Path) -> Weights:
-    """A dict of tensors, bare or wrapped in {"state_dict": ...}, in float32."""
-    _require_file(path)
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"{path}: expected a PyTorch checkpoint of plain tensors, got {_first_line(error)}; "
-            "the file may be truncated or corrupt, fetch it again"
-        ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content:
-        raise CheckpointError(
-            f"{path}: expected a dict of tensors, bare or under 'state_dict', got "
-            f"{type(content).__name__}"
-        )
-    for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            raise CheckpointError(
-                f"{path}: expected a dict of name -> tensor, got {type(value).__name__} at {key!r}"
-            )
-    return {key: value.float() for key, value in content.items()}
-
-
-def _read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
-    _require_file(path)
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return {k: file.get_tensor(k) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path}: expected a safetensors file, got {_first_line(error)}; the file may be "
-            "truncated or corrupt, fetch it again"
-        ) from error
-
-
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: expected a weight file, got nothing there; check the path")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _config_to_json(config: HeadsConfig) -> dict[str, Any]:

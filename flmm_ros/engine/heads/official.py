@@ -6,6 +6,7 @@ the complete table of what a file must hold; `infer_shapes` reads every width fr
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 
@@ -179,8 +180,11 @@ def _vit_shape(encoder: Mapping[str, torch.Tensor]) -> tuple[SamVitShape, int]:
 
 def _shape(weights: Mapping[str, torch.Tensor], key: str) -> tuple[int, ...]:
     if key not in weights:
+        nearest = difflib.get_close_matches(key, weights, n=1, cutoff=0.0)
+        named = f", nearest {nearest[0]!r}" if nearest else ""
         raise CheckpointError(
-            f"expected the key {key!r}, got {len(weights)} keys without it; is this the right file?"
+            f"expected the key {key!r}, got {len(weights)} keys without it{named}; is this the "
+            "right file?"
         )
     return tuple(weights[key].shape)
 
