@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flmm_ros.engine.masks.mask import overlap
+
 Mask = NDArray[np.bool_]
 
 
@@ -61,7 +63,7 @@ def shared_pixels(mask: Mask, truth: Mask, ignored: Mask | None = None) -> tuple
     shapes = {mask.shape, truth.shape} | ({ignored.shape} if ignored is not None else set())
     if len(shapes) != 1:
         raise ValueError(f"expected masks of one size, got {sorted(shapes)}")
-    both, either = mask & truth, mask | truth
     if ignored is not None:
-        both, either = both & ~ignored, either & ~ignored
-    return int(both.sum()), int(either.sum())
+        mask, truth = mask & ~ignored, truth & ~ignored
+    shared = overlap(mask, truth)
+    return shared.intersection_px, shared.union_px

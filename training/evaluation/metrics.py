@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flmm_ros.engine.masks.mask import overlap
+
 
 @dataclass
 class MaskMetrics:
@@ -23,11 +25,10 @@ class MaskMetrics:
 
     def add(self, mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
         """Counts one pair bool [H, W] and returns its IoU."""
-        if mask.shape != truth.shape:
-            raise ValueError(f"expected masks of one shape, got {mask.shape} and {truth.shape}")
-        self.intersections.append(int((mask & truth).sum()))
-        self.unions.append(int((mask | truth).sum()))
-        return self.intersections[-1] / max(self.unions[-1], 1)
+        shared = overlap(mask, truth)
+        self.intersections.append(shared.intersection_px)
+        self.unions.append(shared.union_px)
+        return shared.iou()
 
     @property
     def ious(self) -> NDArray[np.float64]:

@@ -92,7 +92,7 @@ def require_trackers(recipe: Recipe) -> None:
     if recipe.wandb:
         wandb = _wandb_package(recipe.wandb)
         offline = os.environ.get("WANDB_MODE", "online") != "online"
-        if not offline and not wandb.Api().api_key:
+        if not offline and not _wandb_key(wandb):
             raise ConfigError(
                 f"wandb: expected a login for the project {recipe.wandb!r}, got none; run wandb "
                 "login or set WANDB_API_KEY, or WANDB_MODE=offline to send the run later"
@@ -131,17 +131,32 @@ def _wandb_package(project: str) -> Any:
     return wandb
 
 
+def _wandb_key(wandb: Any) -> str | None:
+    try:
+        key: str | None = wandb.Api().api_key
+    except wandb.errors.UsageError:
+        return None
+    return key
+
+
 def _wandb_run(project: str, out: Path, recipe: Mapping[str, Any]) -> Any:
     """The one run of this folder: started again, it goes on under the same id, offline too."""
     path = out / WANDB_ID
     if not path.exists():
         with writing(path):
             path.write_text(f"{uuid.uuid4().hex[:12]}\n")
-    return _wandb_package(project).init(
-        project=project,
-        dir=str(out),
-        config=dict(recipe),
-        id=path.read_text().strip(),
-        name=out.name,
-        resume="allow",
-    )
+    wandb = _wandb_package(project)
+    try:
+        return wandb.init(
+            project=project,
+            dir=str(out),
+            config=dict(recipe),
+            id=path.read_text().strip(),
+            name=out.name,
+            resume="allow",
+        )
+    except wandb.errors.Error as error:
+        raise ConfigError(
+            f"wandb: expected to begin a run of project {project!r}, got: {error}; set "
+            "WANDB_MODE=offline to send it later, or leave it empty"
+        ) from error

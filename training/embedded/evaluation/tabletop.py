@@ -16,6 +16,7 @@ from rich.progress import track
 from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.errors import UnknownWordError
 from flmm_ros.engine.grounder import Grounder
+from flmm_ros.engine.masks.mask import iou
 from flmm_ros.engine.scene import Scene
 from flmm_sim.tabletop.tabletop import ALL_KINDS, COLORS, KINDS, Tabletop, TabletopScene
 from training.embedded.evaluation.conversation import (
@@ -115,9 +116,7 @@ def evaluate_untrained_words(notes: TabletopResults, scene: Scene, truth: Tablet
         notes.misspelt.append(0.0)
         return
     notes.unheard += [not grounding.is_present for grounding in found[:2]]
-    mask = truth.mask(meant)
-    overlap, union = (found[2].mask & mask).sum(), (found[2].mask | mask).sum()
-    notes.misspelt.append(float(overlap / max(union, 1)))
+    notes.misspelt.append(iou(found[2].mask, truth.mask(meant)))
 
 
 def evaluate_ambiguous(notes: TabletopResults, scene: Scene, truth: TabletopScene) -> None:
@@ -138,16 +137,12 @@ def evaluate_comparatives(notes: TabletopResults, scene: Scene, truth: TabletopS
         for (_, labels), grounding in zip(chosen, found, strict=True):
             meant = next(o for o in truth.objects if o.label in labels)
             mask = truth.mask(meant)
-            overlap = float((grounding.mask & mask).sum() / max((grounding.mask | mask).sum(), 1))
             alike = sum(o.kind == meant.kind for o in truth.objects)
-            notes.compared.append(ComparativePhrase(sort, overlap, alike > 1))
+            notes.compared.append(ComparativePhrase(sort, iou(grounding.mask, mask), alike > 1))
 
 
 def ambiguous_phrase(found: Grounding, truth: TabletopScene, kind: str) -> AmbiguousPhrase:
     """A grounding of "the <kind>" against all things of that kind."""
     masks = [truth.mask(o) for o in truth.objects if o.kind == kind]
-    matched = sum(
-        any((c.mask & m).sum() > MATCH_IOU * (c.mask | m).sum() for c in found.candidates)
-        for m in masks
-    )
+    matched = sum(any(iou(c.mask, m) > MATCH_IOU for c in found.candidates) for m in masks)
     return AmbiguousPhrase(len(masks), len(found.candidates), matched)
