@@ -77,12 +77,15 @@ class TextStream:
         self._window: list[int] = []
         self._window_text = ""
         self._kept: int | None = None  # where the next window begins, within this one
+        self._shown = ""
 
     def add(self, id_: int) -> None:
         """One more token of the answer."""
         self._window.append(id_)
         self._window_text = self._decoded(self._window)
-        if self._window_text.endswith(_HALF_A_LETTER) and len(self._window) < LONGEST:
+        if self.is_whole:
+            self._shown = self._settled + self._window_text
+        elif len(self._window) < LONGEST:
             return
         if self._kept is None:
             self._kept = len(self._window) if len(self._window) >= CONTEXT else None
@@ -97,7 +100,12 @@ class TextStream:
     @property
     def text(self) -> str:
         """What can be shown so far: whole letters only, without blanks at the ends."""
-        return (self._settled + self._window_text).replace(_HALF_A_LETTER, "").strip()
+        return self._shown.replace(_HALF_A_LETTER, "").strip()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last token ended a letter; some letters are several tokens."""
+        return not self._window_text.endswith(_HALF_A_LETTER)
 
     def _move_window(self, start: int) -> None:
         """The window begins `start` tokens later."""
@@ -119,18 +127,21 @@ class TextStream:
 
 def decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Decoded:
     """Generated ids to text, leading and trailing space removed."""
-    stream, ends = TextStream(tokenizer), []
-    for id_ in ids:
-        stream.add(id_)
-        ends.append(stream.length)
     raw: str = tokenizer.decode(list(ids), skip_special_tokens=True)
     lead = len(raw) - len(raw.lstrip())
     text = raw.strip()
-    limits = [0, *(min(max(end - lead, 0), len(text)) for end in ends)]
-    # Joining may shorten what was already said ("mug ." -> "mug."): ends never run backwards.
-    for i in range(1, len(limits)):
-        limits[i] = max(limits[i], limits[i - 1])
-    return Decoded(text, tuple(zip(limits[:-1], limits[1:], strict=True)))
+    stream, start, waiting = TextStream(tokenizer), 0, 0
+    offsets: list[Span] = []
+    for n, id_ in enumerate(ids, start=1):
+        stream.add(id_)
+        waiting += 1
+        if stream.is_whole or n == len(ids):
+            # Joining may shorten what was already said ("mug ." -> "mug."): ends never run
+            # backwards. The tokens of one letter all have its place.
+            stop = max(start, min(max(stream.length - lead, 0), len(text)))
+            offsets += [(start, stop)] * waiting
+            start, waiting = stop, 0
+    return Decoded(text, tuple(offsets))
 
 
 def _is_edge(character: str) -> bool:
