@@ -6,6 +6,7 @@ ends it with one coded error and leaves what was complete before.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -16,7 +17,6 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from flmm_ros.engine.errors import FlmmError
-from training.features.packing import size_text
 
 
 class DiskError(FlmmError):
@@ -91,6 +91,13 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def size_text(count: float) -> str:
+    """Bytes for people."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    power = min(len(units) - 1, int(math.log(max(count, 1), 1024)))
+    return f"{count / 1024**power:.{1 if power else 0}f} {units[power]}"
 
 
 def _nearest(folder: Path) -> Path:

@@ -29,8 +29,7 @@ from rich.console import Console
 from flmm_ros.cli.command_line import one_command, run_app
 from flmm_ros.engine.errors import FlmmError
 from training.data.sample import load_rgb
-from training.disk import free_text
-from training.features.packing import size_text
+from training.disk import free_text, size_text
 from training.features.readings import SampleReading, SampleTruth
 from training.features.ready_samples import ReadySample, ready_loader, ready_on
 from training.heads.objective import HeadsOutput

@@ -28,8 +28,8 @@ from rich.table import Table
 
 from benchmarks.training.random_model import write_random_model
 from flmm_ros.cli.command_line import one_command, run_app
+from training.disk import size_text
 from training.features.build import make
-from training.features.packing import size_text
 from training.loop.report import progress_bar
 from training.loop.run import TrainingRun, prepare
 from training.recipe import SETTINGS_HELP, Recipe, load_recipe

@@ -18,13 +18,14 @@ import tiny_training
 import torch
 
 from benchmarks.training.feature_cache import Paired, paired
+from flmm_ros.engine.fingerprint import weights_fingerprint as fingerprint
 from flmm_ros.engine.heads.checkpoint import load_heads, save_heads
 from training.data.sample import BrokenSampleError
+from training.disk import size_text
 from training.features.build import main, make, verify
-from training.features.packing import Precision, ReadingShape, packed, size_text, unpacked
+from training.features.packing import Precision, ReadingShape, packed, unpacked
 from training.features.readings import SampleReading
 from training.features.store import FeatureError, FeatureStore, FeatureWriter
-from training.fingerprints import weights_fingerprint as fingerprint
 from training.loop.assembly import assemble
 from training.loop.monitor import read_log
 from training.recipe import as_text

@@ -25,12 +25,12 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from flmm_ros.cli.command_line import one_command, run_app
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import ConfigError
+from flmm_ros.engine.fingerprint import weights_fingerprint
 from flmm_ros.engine.grounder import Grounder
 from training.ablation.prepared import prepare, trained_heads
 from training.ablation.report import draw, fill_in, markdown, write_json
 from training.ablation.runs import AblationData, TrainingBudget, VariantResult, run_variant
 from training.ablation.variants import VARIANTS, Variant
-from training.fingerprints import weights_fingerprint
 
 log = logging.getLogger("training.ablation")
 NAMES = "Variants: " + ", ".join(variant.name for variant in VARIANTS)

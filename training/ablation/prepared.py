@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from flmm_ros.engine.errors import ConfigError
+from flmm_ros.engine.fingerprint import model_fingerprint, weights_fingerprint
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.lmm.tokens import branched
 from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
 from training.embedded.evaluation.tabletop import absent_names
-from training.fingerprints import model_fingerprint, weights_fingerprint
 
 log = logging.getLogger(__name__)
 FORMAT = "flmm_ros.ablation/1"

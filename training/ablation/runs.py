@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from flmm_ros.engine.errors import ConfigError
+from flmm_ros.engine.fingerprint import differences, tensors_fingerprint
 from flmm_ros.engine.heads.trained import Heads
 from flmm_ros.engine.lmm.view import View
 from flmm_ros.engine.masks.framing import crop_to_image
@@ -28,7 +29,6 @@ from training.ablation.prepared import AblationPhrases
 from training.ablation.variants import Ablated, Variant
 from training.embedded.stages.checkpoints import resume, save
 from training.evaluation.metrics import absence_f1
-from training.fingerprints import differences, tensors_fingerprint
 from training.heads.losses import iou, mask_loss, score_loss
 
 log = logging.getLogger(__name__)

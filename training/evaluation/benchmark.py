@@ -12,6 +12,12 @@ from typing import Any
 
 from rich.progress import track
 
+from flmm_ros.engine.fingerprint import (
+    model_fingerprint,
+    settings_fingerprint,
+    weights_fingerprint,
+)
+from training.data.fingerprint import data_fingerprint
 from training.data.registry import find, open_data
 from training.data.sample import DataSet, Skipped, load_rgb, read_sample
 from training.disk import writing
@@ -30,12 +36,6 @@ from training.evaluation.scores import (
     narrative,
     reasoning,
     referring,
-)
-from training.fingerprints import (
-    data_fingerprint,
-    model_fingerprint,
-    settings_fingerprint,
-    weights_fingerprint,
 )
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from flmm_ros.engine.errors import ConfigError
+from flmm_ros.engine.fingerprint import differences
 from training.disk import writing
 from training.evaluation.cases import Case
-from training.fingerprints import differences
 
 log = logging.getLogger(__name__)
 

@@ -27,11 +27,11 @@ from torch.utils.data import DataLoader, Dataset
 from flmm_ros.cli.command_line import one_command, run_app
 from flmm_ros.engine.errors import ConfigError, PromptError
 from training.data.sample import BrokenSampleError
-from training.disk import require_writable
+from training.disk import require_writable, size_text
 from training.features.cached import about_model, digest_of
 from training.features.disk_estimate import require_disk
 from training.features.frozen import FrozenReader
-from training.features.packing import Precision, packed, size_text
+from training.features.packing import Precision, packed
 from training.features.ready_samples import (
     FrozenSource,
     ReadySample,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from flmm_ros.engine.config import ModelConfig
+from flmm_ros.engine.fingerprint import weights_fingerprint
 from flmm_ros.engine.heads.mask_refiner import MaskRefiner
 from flmm_ros.engine.heads.trained import LmmShape
 from flmm_ros.engine.lmm import Lmm
@@ -19,7 +20,6 @@ from training.features.packing import unpacked
 from training.features.readings import SampleReading
 from training.features.ready_samples import ReadySample, truth_of
 from training.features.store import FeatureError, FeatureStore
-from training.fingerprints import weights_fingerprint
 from training.recipe import Recipe
 
 

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from flmm_ros.engine.errors import PromptError
 from training.data.sample import BrokenSampleError, DataSet
-from training.features.packing import Precision, ReadingShape, size_text
+from training.disk import size_text
+from training.features.packing import Precision, ReadingShape
 from training.features.ready_samples import FrozenSource, usable_phrases
 from training.features.store import FeatureError
 from training.recipe import Recipe

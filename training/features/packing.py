@@ -7,7 +7,6 @@ every layer has a scale of its own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -125,10 +124,3 @@ def _unpack(
     if values.dtype == torch.int8:
         return values.float().div_(127).mul_(scale)
     return values.float().mul_(scale)
-
-
-def size_text(count: float) -> str:
-    """Bytes for people."""
-    units = ("B", "KiB", "MiB", "GiB", "TiB")
-    power = min(len(units) - 1, int(math.log(max(count, 1), 1024)))
-    return f"{count / 1024**power:.{1 if power else 0}f} {units[power]}"

@@ -12,6 +12,7 @@ import torch
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.config.model_search import locate_model
 from flmm_ros.engine.errors import ConfigError
+from flmm_ros.engine.fingerprint import weights_fingerprint
 from flmm_ros.engine.grounder import usable_device
 from flmm_ros.engine.heads.trained import Heads
 from training.features.cached import CachedSource, about_recipe, lmm_shape
@@ -27,7 +28,6 @@ from training.features.ready_samples import (
     ready_on,
 )
 from training.features.store import FeatureStore
-from training.fingerprints import weights_fingerprint
 from training.heads.initial_heads import first_heads
 from training.recipe import Recipe
 

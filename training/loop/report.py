@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from torch import nn
 
-from training.features.packing import size_text
+from training.disk import size_text
 from training.loop.order import SampleOrder
 
 PACE_STEPS = 5  # after which memory and pace are reported; the first step is left out

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from flmm_ros.engine.errors import CheckpointError
-from training.fingerprints import differences
+from flmm_ros.engine.fingerprint import differences
 from training.loop.checkpoints import (
     Checkpoint,
     clear_unfinished,
