@@ -23,7 +23,16 @@ from flmm_ros.engine.errors import CheckpointError, ConfigError
 from flmm_ros.engine.lmm.tokens import PromptTokens
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+# What transformers raises for files that are missing, damaged, or hold values it never expected.
+LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+)
 # Modules that are never quantised, under the names that families give them.
 KEPT_WHOLE = (
     "aligner",
@@ -165,7 +174,7 @@ def load_image_processor(config: ModelConfig, options: LoadOptions) -> Any:
         return AutoImageProcessor.from_pretrained(
             config.lmm, backend="pil", **source_arguments(config, options)
         )
-    except (*LOAD_ERRORS, TypeError, AttributeError) as error:
+    except LOAD_ERRORS as error:
         raise processor_failure(config, first_line(error)) from error
 
 

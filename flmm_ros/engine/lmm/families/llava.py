@@ -17,7 +17,10 @@ from transformers import LlavaForConditionalGeneration
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.lmm.base import Lmm
 from flmm_ros.engine.lmm.families.square import PaddedSquare
-from flmm_ros.engine.lmm.families.vision_grid import require_square_grid
+from flmm_ros.engine.lmm.families.vision_grid import (
+    require_square_grid,
+    require_square_images,
+)
 from flmm_ros.engine.lmm.loading import (
     PROCESSOR_FILE,
     LoadOptions,
@@ -84,6 +87,7 @@ class Llava(Lmm):
     @classmethod
     def load(cls, config: ModelConfig, options: LoadOptions) -> Llava:
         rule = cls.load_image_processor(config, options)
+        require_square_images(config, options)
         model = load_weights(LlavaForConditionalGeneration, config, options)
         require_square_grid(model, config)
         tokens = load_tokens(config, model.config.image_token_id, options)

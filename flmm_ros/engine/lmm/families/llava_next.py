@@ -14,7 +14,10 @@ from transformers.image_processing_utils import select_best_resolution
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.errors import ImageError
 from flmm_ros.engine.lmm.families.processed import ProcessedLmm, whole_image
-from flmm_ros.engine.lmm.families.vision_grid import require_square_grid
+from flmm_ros.engine.lmm.families.vision_grid import (
+    require_square_grid,
+    require_square_images,
+)
 from flmm_ros.engine.lmm.loading import LoadOptions
 from flmm_ros.engine.lmm.view import View
 
@@ -27,6 +30,7 @@ class LlavaNext(ProcessedLmm):
 
     @classmethod
     def load(cls, config: ModelConfig, options: LoadOptions) -> ProcessedLmm:
+        require_square_images(config, options)
         loaded = super().load(config, options)
         require_square_grid(loaded.model, config)
         return loaded

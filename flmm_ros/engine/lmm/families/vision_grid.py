@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from flmm_ros.engine.config import ModelConfig
 from flmm_ros.engine.errors import CheckpointError
-from flmm_ros.engine.lmm.loading import first_line
+from flmm_ros.engine.lmm.loading import (
+    LOAD_ERRORS,
+    LoadOptions,
+    first_line,
+    load_failure,
+    source_arguments,
+)
 
-_ADVICE = "it is no LLaVA of a family that runs here (docs/models.md)"
+
+def require_square_images(config: ModelConfig, options: LoadOptions) -> None:
+    """Looks at the configuration, before any weights are read.
+
+    Raises:
+        CheckpointError: images that are not square, or rows of patches with ends of their own
+            (Pixtral); or the configuration cannot be read.
+    """
+    try:
+        content = AutoConfig.from_pretrained(config.lmm, **source_arguments(config, options))
+        vision = content.vision_config
+        kind, side, patch = vision.model_type, vision.image_size, vision.patch_size
+    except LOAD_ERRORS as error:
+        raise load_failure(config, error) from error
+    if kind == "pixtral":
+        raise CheckpointError(
+            f"{_file(config)}: expected a vision encoder with a square grid of tokens, got "
+            f"{kind!r}, whose rows end in tokens of their own; it is no LLaVA that runs here "
+            "(docs/models.md)"
+        )
+    if not isinstance(side, int) or not isinstance(patch, int):
+        raise CheckpointError(
+            f"{_file(config)}: expected a vision encoder for square images and patches, got "
+            f"image_size {side} and patch_size {patch}; it is no LLaVA that runs here "
+            "(docs/models.md)"
+        )
 
 
 def require_square_grid(model: PreTrainedModel, config: ModelConfig) -> None:
     """Runs the vision encoder once on a blank square and counts what comes out.
 
     Raises:
-        CheckpointError: images that are not square, rows of patches with ends of their own
-            (Pixtral), or another number of tokens than a square grid has.
+        CheckpointError: another number of tokens than a square grid has.
     """
-    vision, where = model.config.vision_config, f"model {config.name!r}: {config.lmm}/config.json"
-    kind = vision.model_type
-    if kind == "pixtral":
-        raise CheckpointError(
-            f"{where}: expected a vision encoder with a square grid of tokens, got {kind!r}, whose "
-            f"rows end in tokens of their own; {_ADVICE}"
-        )
-    side, patch = vision.image_size, vision.patch_size
-    if not isinstance(side, int) or not isinstance(patch, int):
-        raise CheckpointError(
-            f"{where}: expected a vision encoder for square images and patches, got image_size "
-            f"{side} and patch_size {patch}; {_ADVICE}"
-        )
-    strategy = model.config.vision_feature_select_strategy
-    expected = (side // patch) ** 2
-    got = _tokens_of(model, side, config) - (strategy == "default")
+    vision, strategy = model.config.vision_config, model.config.vision_feature_select_strategy
+    expected = (vision.image_size // vision.patch_size) ** 2
+    got = _tokens_of(model, vision.image_size, config) - (strategy == "default")
     if got != expected:
-        advice = "full" if strategy == "default" else "default"
+        other = "full" if strategy == "default" else "default"
         raise CheckpointError(
-            f"{where}: expected {expected} image tokens of {kind!r} with "
-            f"vision_feature_select_strategy {strategy!r}, got {got}; is it {advice!r}? (the first "
+            f"{_file(config)}: expected {expected} image tokens of {vision.model_type!r} with "
+            f"vision_feature_select_strategy {strategy!r}, got {got}; is it {other!r}? (the first "
             "of CLIP's tokens is no patch, SigLIP has no such token)"
         )
+
+
+def _file(config: ModelConfig) -> str:
+    return f"model {config.name!r}: {config.lmm}/config.json"
 
 
 def _tokens_of(model: PreTrainedModel, side: int, config: ModelConfig) -> int:
@@ -56,7 +77,7 @@ def _tokens_of(model: PreTrainedModel, side: int, config: ModelConfig) -> int:
                 tokens = output.hidden_states[layer]
     except (ValueError, RuntimeError, IndexError, TypeError) as error:
         raise CheckpointError(
-            f"model {config.name!r}: expected a vision encoder that takes a {side}x{side} image, "
-            f"got: {first_line(error)}; compare {config.lmm}/config.json with the original model's"
+            f"{_file(config)}: expected a vision encoder that takes a {side}x{side} image, got: "
+            f"{first_line(error)}; compare the file with the original model's"
         ) from error
     return int(tokens.shape[1])
