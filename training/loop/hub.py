@@ -47,8 +47,9 @@ def push(out: Path, repository: str, message: str) -> str:
             commit_message=message,
         )
     except (HfHubHTTPError, OSError) as error:
+        what = " ".join(str(error).split())
         raise ConfigError(
-            f"push_to_hub: expected to upload to {repository!r}, got: {error}; the files are in "
+            f"push_to_hub: expected to upload to {repository!r}, got: {what}; the files are in "
             f"{out}, upload them with: hf upload {repository} {out} --include {' '.join(UPLOADED)}"
         ) from error
     return str(info.commit_url)
