@@ -5,8 +5,10 @@ SHELL := bash
 RUN := . scripts/env.sh &&
 OWN_DOMAIN := python scripts/own_domain.py
 ARGS ?=
+FAST := tests/engine tests/docs tests/malformed/test_phrases.py tests/malformed/test_configuration.py \
+  tests/test_layers.py tests/test_package.py tests/test_set_up.py
 
-.PHONY: help setup demo console test lint format bench grasp soak overhead gpu train clean
+.PHONY: help setup demo console fast test lint format docs bench grasp soak overhead gpu train clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,14 +22,21 @@ demo: setup  ## a simulated camera, the node, some sentences; writes out/demo/in
 console: setup  ## a web page to talk to the node, with a simulated camera (ARGS="-- --host 0.0.0.0")
 	@$(RUN) exec $(OWN_DOMAIN) python -m examples.console $(ARGS)
 
+fast: setup lint  ## lint, and the tests that need no node: engine, rules, configuration
+	@$(RUN) exec python -m pytest $(FAST) -m "not slow" $(ARGS)
+
 test: setup lint  ## all checks and tests (ARGS="-k words" selects)
 	@$(RUN) exec $(OWN_DOMAIN) python -m pytest tests $(ARGS)
 
-lint: setup  ## ruff and mypy
-	@$(RUN) ruff check . && ruff format --check . && mypy
+lint: setup  ## ruff, mypy and codespell
+	@$(RUN) ruff check . && ruff format --check . && mypy && codespell
 
 format: setup  ## let ruff rewrite what it can
 	@$(RUN) ruff check --fix . ; ruff format .
+
+docs: setup  ## the pages and the API reference as a web site: out/docs/index.html
+	@$(RUN) python -m pip install -q --disable-pip-version-check -r requirements/docs.txt && \
+	  python -m sphinx -W --keep-going -q -b html docs out/docs && echo out/docs/index.html
 
 bench: setup  ## time and memory beside a straightforward implementation (ARGS=--quick: only whether it runs)
 	@$(RUN) exec python -m benchmarks.engine $(ARGS)
