@@ -65,7 +65,8 @@ OF_A_ROBOT = (
 # The longest folder that fits a file counts.
 ROOMS = {
     "flmm_ros/engine": Room(
-        frozenset(TENSORS | PICTURES | {"onnxruntime", "psutil", "pycocotools", "scipy", "yaml"})
+        frozenset(TENSORS | PICTURES)
+        | {"jinja2", "onnxruntime", "psutil", "pycocotools", "scipy", "yaml"}
     ),
     "flmm_ros/ros": Room(frozenset(ROS | PICTURES | {"scipy"}), OF_THE_NODE),
     "flmm_ros/ros/client": Room(  # runs on a laptop: no torch
@@ -160,6 +161,7 @@ ROOMS = {
             "solids",
             "tiny_families",
             "tiny_model",
+            "tiny_tokenizers",
         ),
     ),
 }
@@ -210,11 +212,17 @@ ENGINE = {
     # records rows on a prefix; says what the heads will get
     "lmm.base": {
         "lmm.attention",
-        "heads.trained",
-        "lmm.feed_forward",
+        "lmm.family",
         "lmm.loading",
         "lmm.prefix",
         "lmm.reading",  # what its forwards recorded
+        "lmm.tokens",
+    },
+    "lmm.family": {
+        "heads.trained",  # says what the heads will get
+        "lmm.attention",
+        "lmm.feed_forward",
+        "lmm.loading",
         "lmm.tokens",
     },
     "lmm.families.llava": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_model import tiny_heads
@@ -127,3 +128,44 @@ def test_a_wrong_shape_is_named(tmp_path: Path, official: dict[str, torch.Tensor
         CheckpointError, match=r"text_proj.bias: expected shape \(256,\), got \(7,\)"
     ):
         load_official_heads(_written(tmp_path / "x.pth", wrong), SAM)
+
+
+def test_what_fine_tuning_scripts_wrap_around_sam_is_taken_off(tmp_path: Path) -> None:
+    plain = torch.load(SAM, weights_only=True)
+    expected = load_official_heads(CASE / "flmm_head.pth", SAM).state_dict()
+    wrapped = {
+        "state_dict": {"state_dict": plain},
+        "model": {"model": plain, "optimizer": {"state": {}, "param_groups": []}, "epoch": 3},
+        "DataParallel": {f"module.{key}": value for key, value in plain.items()},
+        "Lightning": {"state_dict": {f"sam.{key}": value for key, value in plain.items()}},
+        "encoder": {key.removeprefix("image_encoder."): value for key, value in plain.items()},
+    }
+    for name, content in wrapped.items():
+        torch.save(content, tmp_path / f"{name}.pth")
+        got = load_official_heads(CASE / "flmm_head.pth", tmp_path / f"{name}.pth").state_dict()
+        assert got.keys() == expected.keys()
+        assert all(torch.equal(got[key], expected[key]) for key in expected), name
+
+
+def test_other_names_for_sam_are_refused_with_the_nearest(tmp_path: Path) -> None:
+    renamed = {
+        key.replace("image_encoder.", "vision_encoder."): value
+        for key, value in torch.load(SAM, weights_only=True).items()
+    }
+    torch.save(renamed, tmp_path / "sam.pth")
+    with pytest.raises(
+        CheckpointError,
+        match=rf"got {len(renamed)} keys without it, nearest 'vision_encoder.patch_embed.proj.wei",
+    ):
+        load_official_heads(CASE / "flmm_head.pth", tmp_path / "sam.pth")
+
+
+def test_python_objects_beside_tensors_are_not_taken_for_damage(tmp_path: Path) -> None:
+    plain = torch.load(SAM, weights_only=True)
+    for name, content in (("numbers", np.float64(0.9)), ("module", torch.nn.Linear(2, 2))):
+        torch.save({"state_dict": plain, "beside": content}, tmp_path / f"{name}.pth")
+        with pytest.raises(CheckpointError, match="Python objects beside them .*save the tensors"):
+            load_official_heads(CASE / "flmm_head.pth", tmp_path / f"{name}.pth")
+    (tmp_path / "cut.pth").write_bytes(SAM.read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match="truncated or corrupt"):
+        load_official_heads(CASE / "flmm_head.pth", tmp_path / "cut.pth")

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,14 @@ from flmm_ros.engine.errors import CheckpointError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.heads.checkpoint import load_official_heads, load_refiner
 from flmm_ros.engine.heads.localisation import Localisation
-from flmm_ros.engine.heads.localisation_search import HeadVotes, elbow, spatial_entropy
+from flmm_ros.engine.heads.localisation_search import (
+    MAX_EXAMPLES,
+    HeadVotes,
+    Photo,
+    elbow,
+    search_heads,
+    spatial_entropy,
+)
 from flmm_ros.engine.heads.trained import LmmShape
 from flmm_ros.engine.heads.training_free import TrainingFreeHeads, gaussian
 from flmm_ros.engine.masks.framing import crop_to_image
@@ -294,6 +302,43 @@ def test_the_command_line_finds_heads_and_grounding_uses_them(
     answer = grounder.open(image).ask("pick up the red mug")
     assert answer.objects[0].phrase == "the red mug"
     assert {"read", "decode", "see", "refine"} <= {*answer.timings_ms}
+
+
+def test_a_head_that_too_few_pairs_chose_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing stands out in flat maps: no pair votes, and the best of none is kept."""
+    flat = [torch.ones(SHAPE.map_channels, 8, 8) for _ in range(3)]
+    found = select_heads(flat, SHAPE, keep=3)
+    assert found.votes == (0.0,) and len(found.channels) == 1
+    assert "got 0% for the best" in found.warning and "more photos" in found.warning
+    found.save(tmp_path / "localisation.json")
+    assert not caplog.records
+    Localisation.load(tmp_path / "localisation.json")
+    assert found.warning in caplog.text
+    assert not Localisation(SHAPE, (9,), (0.1,)).warning
+
+
+def test_photos_are_read_one_by_one_and_only_the_examples_are_kept(
+    shared_grounder: Grounder, image: NDArray[np.uint8]
+) -> None:
+    alive: list[weakref.ref[NDArray[np.uint8]]] = []
+    most = 0
+
+    def photos() -> Iterator[Photo]:
+        nonlocal most
+        for n in range(20):
+            copy = image.copy()
+            copy[0, 0] = n
+            alive.append(weakref.ref(copy))
+            yield Photo(copy, ("the red mug",))
+            del copy
+            most = max(most, sum(each() is not None for each in alive))
+
+    result = search_heads(shared_grounder.lmm, photos(), keep=1)
+    assert (result.pairs, len(result.examples)) == (20, MAX_EXAMPLES)
+    assert most <= MAX_EXAMPLES + 1
+    assert [each.image[0, 0, 0] for each in result.examples] == list(range(MAX_EXAMPLES))
 
 
 def test_without_text_files_the_models_own_descriptions_serve(

@@ -156,9 +156,11 @@ def _rendered(
 
 def _render(template: str, turns: Sequence[Mapping[str, Any]], special: Mapping[str, str]) -> str:
     """The conversation as text, up to where the model answers."""
-    from jinja2 import TemplateError  # only here: names and files need neither
-    from transformers.utils.chat_template_utils import render_jinja_template
-
+    try:  # only here: names and files need neither
+        from jinja2 import TemplateError
+        from transformers.utils.chat_template_utils import render_jinja_template
+    except ImportError as error:
+        raise UnusableTemplateError(f"{error}; pip install 'jinja2>=3.1'") from error
     try:
         rendered, _ = render_jinja_template(
             conversations=[list(turns)],
@@ -166,6 +168,8 @@ def _render(template: str, turns: Sequence[Mapping[str, Any]], special: Mapping[
             add_generation_prompt=True,
             **special,
         )
+    except ImportError as error:  # transformers' word for a Jinja that is too old
+        raise UnusableTemplateError(f"{error}") from error
     except (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise UnusableTemplateError(f"{type(error).__name__}: {error}") from error
     return str(rendered[0])
