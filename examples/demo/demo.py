@@ -32,12 +32,13 @@ from rich.text import Text
 
 from examples.demo.answer_table import answer_row, answer_table
 from examples.demo.demo_client import CAMERA, GROUNDING, DemoClient
-from examples.demo.page import ShownCommand, ShownObject, Summary, summarise, write_report
+from examples.demo.page import DemoSummary, ShownCommand, ShownObject, summarise, write_report
 from examples.demo.scenario import SEEDS, DemoCommand, JudgedObject, commands_for, judge_answer
-from examples.demo.truth import iou, objects_meant, true_mask
+from examples.demo.truth import objects_meant, true_mask
 from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.errors import FlmmError
+from flmm_ros.engine.masks.mask import iou
 from flmm_ros.ros.client.client import FoundObject, GroundingError, GroundingResult
 from flmm_sim.processes import ChildProcess
 from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
@@ -265,7 +266,7 @@ def _conclude(console: Console, shown: Sequence[ShownCommand], page: Path, secon
     return 1 if failed else 0
 
 
-def _sentence(summary: Summary) -> Text:
+def _sentence(summary: DemoSummary) -> Text:
     iou_words = "" if summary.mean_iou is None else f", mean IoU {summary.mean_iou:.2f}"
     time_words = "" if summary.median_ms is None else f", median {summary.median_ms:.0f} ms"
     return Text(

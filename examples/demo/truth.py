@@ -38,15 +38,3 @@ def true_mask(phrase: str, scene: TabletopScene) -> NDArray[np.bool_]:
     """The pixels [H, W] a phrase means, empty where the scene holds no such object."""
     labels = [o.label for o in objects_meant(phrase, scene)]
     return np.isin(scene.labels, labels)
-
-
-def iou(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks [H, W]; 0 where both are empty.
-
-    Raises:
-        ValueError: the sizes differ.
-    """
-    if mask.shape != truth.shape:
-        raise ValueError(f"iou: expected a mask of {truth.shape}, got {mask.shape}")
-    union = np.logical_or(mask, truth).sum()
-    return float(np.logical_and(mask, truth).sum() / union) if union else 0.0

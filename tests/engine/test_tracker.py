@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from flmm_ros.engine.masks.mask import iou
 from flmm_ros.engine.masks.tracker import Tracker
 
 SIZE_HW = (240, 320)
@@ -26,10 +27,6 @@ def draw(image, center, angle_deg, size, color) -> np.ndarray:
     stripe = cv2.boxPoints((center, (0.2 * size, 0.6 * size), angle_deg)).astype(np.int32)
     cv2.fillConvexPoly(image, stripe, tuple(int(0.6 * c) for c in color))
     return mask > 0
-
-
-def iou(a, b) -> float:
-    return float((a & b).sum() / (a | b).sum())
 
 
 def scene(t: float, size_hw=SIZE_HW):

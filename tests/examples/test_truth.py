@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from examples.demo.truth import iou, objects_meant, true_mask, words_of
+from examples.demo.truth import objects_meant, true_mask, words_of
+from flmm_ros.engine.masks.mask import iou
 from flmm_sim.tabletop.tabletop import Tabletop
 
 SEED = 2_000_028  # blue ball, yellow bunny, blue cube, orange ring, blue duck, red mug

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flmm_ros.engine.answer import Grounding
+from flmm_ros.engine.masks import mask
 
 DEVICE = os.environ.get("FLMM_GPU_TESTS_DEVICE", "cuda")
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,8 +51,7 @@ def load_photos() -> list[Photo]:
 
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     """Of two masks; 1 where both are empty."""
-    union = int((a | b).sum())
-    return int((a & b).sum()) / union if union else 1.0
+    return mask.iou(a, b, empty=1.0)
 
 
 def require_same(

@@ -11,7 +11,7 @@ from harness import wait_until
 from std_msgs.msg import Header
 
 from flmm_ros.engine.answer import Grounding
-from flmm_ros.engine.masks.mask import tight_box
+from flmm_ros.engine.masks.mask import iou, tight_box
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.answering import Reply
@@ -106,10 +106,6 @@ def world() -> Iterator[World]:
 
 def masks_of(msg: GroundedAnswer) -> list[np.ndarray]:
     return [conversions.mask_from_runs(o.mask_runs, (200, 300)) for o in msg.objects]
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a & b).sum() / (a | b).sum())
 
 
 def start(world: World, *names: str) -> Callable[..., GroundedAnswer]:

@@ -14,6 +14,7 @@ from std_msgs.msg import Float32, Header
 from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
+from flmm_ros.engine.masks.mask import iou
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.client.client import result_from_msg
 from flmm_ros.ros.depth.depth_images import stamp_ns
@@ -98,10 +99,6 @@ def truth(scene: TabletopScene, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def in_world(scene: TabletopScene, point_m: np.ndarray) -> np.ndarray:
     return scene.T_world_camera[:3, :3] @ point_m + scene.T_world_camera[:3, 3]
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a & b).sum() / max(1, (a | b).sum()))
 
 
 def cloud(msg: PointCloud2) -> np.ndarray:

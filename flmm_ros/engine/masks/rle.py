@@ -1,26 +1,35 @@
 """Masks as COCO run lengths, the form of every annotation tool: column-major, outside first.
 
-The compressed text form is that of pycocotools: five bits a character, differences to the count
-before the last. Does not know about: what a mask is of.
+Written by pycocotools. Read with a parser of our own: pycocotools takes counts on trust, and shows
+uninitialised memory, or never returns, where they do not fit the size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flmm_ros.engine.errors import ConfigError
+
 
 def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """A mask [H, W] as {"size": [H, W], "counts": text}."""
-    flat = mask.T.reshape(-1)
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    counts = np.diff(np.concatenate(([0], edges, [flat.size]))).tolist()
-    if flat.size and flat[0]:
-        counts.insert(0, 0)
-    return {"size": list(mask.shape), "counts": _packed(counts)}
+    """A mask [H, W] as {"size": [H, W], "counts": text}.
+
+    Raises:
+        ConfigError: pycocotools is not installed.
+    """
+    try:
+        from pycocotools import mask as coco  # only here: reading needs none
+    except ImportError as error:
+        raise ConfigError(
+            "run lengths: expected pycocotools, which is not installed; run: "
+            "python3 -m pip install pycocotools"
+        ) from error
+    counts = coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"]
+    return {"size": list(mask.shape), "counts": counts.decode("ascii")}
 
 
 def decode(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
@@ -46,19 +55,6 @@ def decode(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
         )
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return np.ascontiguousarray(flat.reshape(width, height).T)
-
-
-def _packed(counts: Sequence[int]) -> str:
-    text = []
-    for index, count in enumerate(counts):
-        value = count - counts[index - 2] if index > 2 else count
-        while True:
-            bits, value = value & 0x1F, value >> 5
-            more = value != (-1 if bits & 0x10 else 0)
-            text.append(chr(48 + (bits | 0x20 if more else bits)))
-            if not more:
-                break
-    return "".join(text)
 
 
 def unpacked(text: str) -> list[int]:

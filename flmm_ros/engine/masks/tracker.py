@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flmm_ros.engine.masks.mask import iou
+
 WORK_SIDE_PX = 480  # larger images are followed at this size
 
 _FARTHEST_PX = 64  # from one image to the next
@@ -126,7 +128,7 @@ class _Object:
         found = self._outlined(moved, near_colors)
         if found.sum() < _MIN_AREA_SHARE * self._area_px:
             return 0.0
-        overlap = float((found & moved).sum() / (found | moved).sum())
+        overlap = iou(found, moved)
         likeness = _likeness(self._own, _histogram(near_colors[found]))
         left = min(1.0, float(found.sum()) / self._area_px)
         self.mask[window] = found

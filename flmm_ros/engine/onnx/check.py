@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from flmm_ros.engine.errors import CheckpointError
 from flmm_ros.engine.heads.trained import AnyHeads, Heads
+from flmm_ros.engine.masks.mask import iou
 
 log = logging.getLogger(__name__)
 LEAST_IOU = 0.98
@@ -124,18 +125,13 @@ def drawn_by(heads: AnyHeads, inputs: Inputs) -> Masks:
 def compare(reference: Masks, other: Masks) -> Agreement:
     """How far two sets of masks agree."""
     ious = [
-        _iou(want > want.median(), have > want.median())
+        iou((want > want.median()).numpy(), (have > want.median()).numpy(), empty=1.0)
         for wanted, had in ((reference.coarse, other.coarse), (reference.refined, other.refined))
         for want, have in zip(wanted, had, strict=True)
     ]
     score_error = float((reference.scores - other.scores).abs().max())
     feature_error = (reference.features - other.features).norm() / reference.features.norm()
     return Agreement(min(ious), score_error, float(feature_error))
-
-
-def _iou(one: torch.Tensor, other: torch.Tensor) -> float:
-    union = (one | other).sum()
-    return float((one & other).sum() / union) if union else 1.0
 
 
 def _disc(place: tuple[float, float], hw: tuple[int, int]) -> torch.Tensor:

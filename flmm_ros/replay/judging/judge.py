@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.masks import rle
+from flmm_ros.engine.masks.mask import iou, overlap
 from flmm_ros.replay.judging.judged_answer import JudgedAnswer, JudgedObject, MaskPair, Steadiness
 from flmm_ros.replay.judging.target_error import target_error_m
 from flmm_ros.replay.recording.recorded_frames import DEPTH, RecordedFrame
@@ -127,14 +128,14 @@ class AnswerJudge:
         """With the distance of the two centres, where the recording has depth."""
         if seen is None:
             return MaskPair(name, None, 0, int(true.sum()))
-        both, either = int((seen.mask & true).sum()), int((seen.mask | true).sum())
+        shared = overlap(seen.mask, true)
         error_m = None
         if frame.depth is not None and frame.camera_info is not None:
             try:
                 error_m = target_error_m(seen.mask, true, frame.depth, frame.camera_info)
             except ConfigError as error:
                 self._unusable_depth[frame.index] = str(error)
-        return MaskPair(name, seen.phrase, both, either, error_m)
+        return MaskPair(name, seen.phrase, shared.intersection_px, shared.union_px, error_m)
 
     def _steadiness(
         self, number: int, heard: GivenAnswer, wanted: Sequence[str] | None, truth: Masks | None
@@ -156,8 +157,8 @@ class AnswerJudge:
         is_changed = phrases != last[2]
         if not (mask.any() or last[0].any()):  # absent both times
             return Steadiness(1.0, None, is_changed)
-        true_iou = None if true is None or last[1] is None else _iou(true, last[1])
-        return Steadiness(_iou(mask, last[0]), true_iou, is_changed)
+        true_iou = None if true is None or last[1] is None else iou(true, last[1])
+        return Steadiness(iou(mask, last[0]), true_iou, is_changed)
 
 
 def match(
@@ -168,7 +169,7 @@ def match(
     for i, name in enumerate(wanted):
         for j, seen in enumerate(present):
             is_named = words_of(name) <= words_of(seen.phrase)
-            scores[i, j] = _NAME_FIRST * is_named + _iou(seen.mask, truth[name])
+            scores[i, j] = _NAME_FIRST * is_named + iou(seen.mask, truth[name])
     rows, columns = linear_sum_assignment(scores, maximize=True)
     chosen = {int(i): int(j) for i, j in zip(rows, columns, strict=True) if scores[i, j] > 0}
     return [(n, present[chosen[i]] if i in chosen else None) for i, n in enumerate(wanted)]
@@ -223,8 +224,3 @@ def _union(masks: Sequence[NDArray[np.bool_]], size: tuple[int, ...]) -> NDArray
     for mask in masks:
         union |= mask
     return union
-
-
-def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    either = int((a | b).sum())
-    return int((a & b).sum()) / either if either else 0.0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import Header
 
 from flmm_ros.engine.answer import Answer, Grounding, Intent
-from flmm_ros.engine.masks.mask import tight_box
+from flmm_ros.engine.masks.mask import iou, tight_box
 from flmm_ros.engine.masks.tracker import Track, Tracker
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.answer_message import answer_to_msg
@@ -108,7 +108,7 @@ def same_ids(
     ids = []
     for grounding in objects:
         overlaps = {
-            number: _iou(grounding.mask, mask)
+            number: _iou_at_one_size(grounding.mask, mask)
             for number, (old, mask) in free.items()
             if old.phrase == grounding.phrase
         }
@@ -121,8 +121,8 @@ def same_ids(
     return ids
 
 
-def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+def _iou_at_one_size(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     if a.shape != b.shape:  # the camera changed its resolution, not its view
         size = (a.shape[1], a.shape[0])
         b = cv2.resize(b.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    return float((a & b).sum() / max(1, (a | b).sum()))
+    return iou(a, b)
