@@ -27,7 +27,7 @@ from flmm_ros.engine.lmm.view import View
 QUESTION, ANSWER = "what is there", "the red mug . a cube"
 SPANS = ((0, 11), (14, 20))
 LANDSCAPE, PORTRAIT, SQUARE = (120, 200), (210, 90), (150, 150)
-# Attention of image towers carries a change everywhere; without it a token shows its own pixels.
+# Attention of vision encoders carries a change everywhere; without it a token shows its own pixels.
 TOWER_ATTENTION = ("out_proj", "attn.proj.", "self_attn.o_proj", "projection_layer")
 
 
@@ -194,7 +194,7 @@ def features(lmm: Lmm, image: NDArray[np.uint8]) -> torch.Tensor:
 
 @pytest.fixture
 def near_sighted(lmm: Lmm) -> Iterator[Lmm]:
-    """The model with image towers whose patches do not talk to each other."""
+    """The model with vision encoders whose patches do not talk to each other."""
     text = (
         {id(p) for p in lmm.model.model.language_model.parameters()}
         if hasattr(lmm.model.model, "language_model")

@@ -193,7 +193,7 @@ def test_pixels_are_those_of_the_original(
 
 def cell_places(canvas_hw: Size, side: int) -> torch.Tensor:
     """What stands for image features: where each cell's middle lies, y and x in pixels; of the
-    squashed tile on itself, of the others on the canvas. [1 + tiles, cells, 2], as a tower's."""
+    squashed tile on itself, of the others on the canvas. [1 + tiles, cells, 2], as an encoder's."""
     grid = side // PATCH
     middles = (torch.arange(grid) + 0.5) * PATCH
     tile = torch.stack(torch.meshgrid(middles, middles, indexing="ij"), dim=-1).flatten(0, 1)
@@ -231,7 +231,7 @@ def check_columns(lmm: LlavaNext, hw: Size, tokens: torch.Tensor) -> None:
 
 def check_places(lmm: LlavaNext, hw: Size, canvas_hw: Size, tokens: torch.Tensor) -> None:
     """Cells lie in the image where the fine view says: to half a cell, as what is trimmed is whole
-    cells, and to what a tower leaves out of each tile whose side is no multiple of a patch."""
+    cells, and to what an encoder leaves out of each tile whose side is no multiple of a patch."""
     fine = lmm.views(hw)[1]
     x0, y0, x1, y1 = fine.box_xyxy_px
     cells = tokens[fine.columns].reshape(*fine.grid_hw, 2)
