@@ -29,6 +29,7 @@ from typing import Annotated, Any
 import typer
 
 from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.cli.plain_console import plain_console
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
@@ -40,7 +41,6 @@ from training.evaluation.metrics import score_bins
 from training.evaluation.pages.plots import draw_reliability
 from training.evaluation.processes import EvaluationProcess
 from training.evaluation.retention import check_retention
-from training.plain_console import plain_console
 
 # The simulator is imported where scenes are wanted: published data is measured on machines that
 # have none.

@@ -27,6 +27,7 @@ import typer
 from rich.console import Console
 
 from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.cli.plain_console import plain_console
 from flmm_ros.engine.errors import FlmmError
 from training.data.sample import load_rgb
 from training.disk import free_text, size_text
@@ -49,7 +50,6 @@ from training.loop.run import (
     stopped_by_signal,
 )
 from training.loop.validation import ValidationSums, spread
-from training.plain_console import plain_console
 from training.recipe import SETTINGS_HELP, Recipe, load_recipe
 
 log = logging.getLogger(__name__)

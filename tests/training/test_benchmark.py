@@ -105,6 +105,18 @@ def test_a_phrase_that_cannot_be_read_does_not_spoil_the_others(
     assert not refused.grounding.mask.any()
 
 
+def test_a_text_longer_than_the_model_is_refused_by_name(data: Path, grounder: Grounder) -> None:
+    sample = open_data("refcoco", data, "train")[0]
+    rgb, longer = load_rgb(sample), " the red mug." * grounder.lmm.max_tokens
+    changed = dataclasses.replace(sample, text=sample.text + longer)
+    found = SampleReader(grounder, "joined").ground(changed, rgb)
+    assert len(found) == len(sample.phrases)
+    assert all("tokens of image and text" in one.refused for one in found)
+    assert all(case.refused and case.iou == 0 for case in cases_of(0, changed, found))
+    apart = SampleReader(grounder, "apart").ground(changed, rgb)
+    assert not any(one.refused for one in apart)
+
+
 def test_phrases_joined_know_each_other_and_apart_do_not(data: Path, grounder: Grounder) -> None:
     sample = open_data("refcoco", data, "train")[0]
     rgb = load_rgb(sample)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flmm_ros.cli.plain_console import plain_console
 from training.data.__main__ import main
 from training.data.check import DataFinding, check, table_of
 from training.data.make import make
@@ -22,7 +23,6 @@ from training.data.rle import DataError
 from training.data.sample import read_sample
 from training.data.show import draw_sample
 from training.data.speed import measure
-from training.plain_console import plain_console
 
 RECIPE = ("png", "refcoco", "refcoco+", "refcocog")
 ROOT = Path(__file__).resolve().parents[2]

@@ -248,6 +248,27 @@ def test_changed_settings_are_kept_in_the_provenance(tmp_path: Path, lines: Any)
     )
 
 
+def test_annotations_that_changed_are_refused_or_allowed(
+    tmp_path: Path, lines: Any, tiny_data_root: Path
+) -> None:
+    setting = {"max_steps": 2, "save_every": 2, "validation": []}
+    train(lines(tmp_path / "run", **setting))
+    refs = tiny_data_root / "refcoco" / "refs(unc).p"
+    whole = refs.read_bytes()
+    content = pickle.loads(whole)
+    content[0]["sentences"][0]["raw"] = "the blue duck"
+    try:
+        refs.write_bytes(pickle.dumps(content, protocol=2))
+        with pytest.raises(
+            CheckpointError, match=r"data refcoco/refs\(unc\).p; go on with them by"
+        ):
+            train(lines(tmp_path / "run", **setting))
+        train(lines(tmp_path / "run", allow_changed="data", **setting))
+    finally:
+        refs.write_bytes(whole)
+    train(lines(tmp_path / "run", **setting))
+
+
 def test_broken_samples_are_named_counted_and_others_take_their_place(
     tmp_path: Path, lines: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

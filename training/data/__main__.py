@@ -20,11 +20,11 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from flmm_ros.cli.command_line import run_app
+from flmm_ros.cli.plain_console import plain_console
 from training.data.check import check_command
 from training.data.registry import published
 from training.data.show import show_command
 from training.data.speed import speed_command
-from training.plain_console import plain_console
 
 app = typer.Typer(
     help="Data sets: list, check, show, speed, make. Exit status 1: something is missing.",

@@ -24,10 +24,10 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from flmm_ros.cli.plain_console import plain_console
 from training.data.registry import PublishedDataSet, RequiredFile, find, published
 from training.data.rle import DataError
 from training.data.sample import BrokenSampleError, DataSet, Skipped
-from training.plain_console import plain_console
 
 ENDS = {"json": (b"]", b"}"), "pickle": (b".",)}  # the last byte of a whole file
 IMAGE_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # by first bytes

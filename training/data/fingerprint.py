@@ -11,13 +11,18 @@ from training.data.coco import FOLDERS
 from training.data.registry import RequiredFile, find
 
 
-def data_fingerprint(name: str, root: Path, split: str) -> dict[str, str]:
+def data_fingerprint(
+    name: str, root: Path, split: str, *, with_photos: bool = True
+) -> dict[str, str]:
     """Of a data set's annotations, byte by byte, and of its photos by name and size.
+
+    with_photos: asks for the size of every photo, which takes a while on a shared file system.
 
     Raises:
         DataError: the data set is unknown.
     """
-    return {f"data {need.path}": _required(root, need) for need in find(name).needs(split)}
+    needs = [n for n in find(name).needs(split) if with_photos or n.kind != "folder"]
+    return {f"data {need.path}": _required(root, need) for need in needs}
 
 
 def _required(root: Path, need: RequiredFile) -> str:

@@ -25,6 +25,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
 from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.cli.plain_console import plain_console
 from flmm_ros.engine.errors import ConfigError, PromptError
 from training.data.sample import BrokenSampleError
 from training.disk import require_writable, size_text
@@ -43,7 +44,6 @@ from training.features.ready_samples import (
 from training.features.store import FeatureError, FeatureStore, FeatureWriter
 from training.loop.assembly import accelerator_of, assemble
 from training.loop.report import progress_bar
-from training.plain_console import plain_console
 from training.recipe import SETTINGS_HELP, Recipe, load_recipe
 
 SHOWN = 10  # samples that were left out

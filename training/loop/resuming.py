@@ -14,6 +14,8 @@ import yaml
 
 from flmm_ros.engine.config.schema import to_mapping
 from flmm_ros.engine.errors import CheckpointError
+from flmm_ros.engine.fingerprint import differences
+from training.data.fingerprint import data_fingerprint
 from training.loop.order import SampleOrder
 from training.recipe import Recipe
 
@@ -61,6 +63,34 @@ def allowed_changes(folder: Path, step: int, recipe: Recipe, before: str) -> lis
             "provenance keeps, or choose another folder with out=FOLDER"
         )
     return [f"after step {step}: {k} {old[k]!r} -> {new[k]!r}" for k in differing]
+
+
+def annotations_of(recipe: Recipe) -> dict[str, str]:
+    """What a recipe's annotations are, as a checkpoint keeps it."""
+    found: dict[str, str] = {}
+    for name in recipe.data:
+        title, _, rest = name.partition(":")
+        split = rest.partition(":")[0]
+        found |= data_fingerprint(title, Path(recipe.data_root), split, with_photos=False)
+    return found
+
+
+def changed_annotations(
+    folder: Path, recipe: Recipe, now: Mapping[str, str], before: Mapping[str, str]
+) -> list[str]:
+    """The annotations that were changed since a checkpoint, as texts for the provenance.
+
+    Raises:
+        CheckpointError: they differ, and `allow_changed` does not name `data`.
+    """
+    changed = differences(before, now)
+    if changed and "data" not in recipe.allow_changed:
+        raise CheckpointError(
+            f"{folder}: expected the annotations that the run began with, got others: "
+            f"{', '.join(changed)}; go on with them by allow_changed=[data], or choose another "
+            "folder with out=FOLDER"
+        )
+    return [f"{name} changed" for name in changed]
 
 
 def _a_step(before: Mapping[str, Any]) -> int:

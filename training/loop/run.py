@@ -28,7 +28,12 @@ from training.loop.checkpoints import (
 from training.loop.hub import require_login
 from training.loop.monitor import require_trackers
 from training.loop.order import SampleOrder
-from training.loop.resuming import allowed_changes, require_same_samples
+from training.loop.resuming import (
+    allowed_changes,
+    annotations_of,
+    changed_annotations,
+    require_same_samples,
+)
 from training.loop.schedule import AveragedWeights, rate_schedule
 from training.recipe import Recipe, as_text
 
@@ -43,8 +48,9 @@ class TrainingRun:
     validation data, of step best_step. asked: a signal asked this process to end; stop: all
     processes agreed to, after this step.
     left_out: broken samples by name, and what is wrong with them. changes: settings that were
-    changed, as allowed, when the run went on. validation_due: after this step, but not measured
-    yet. rate: the learning rate of a step, counted from 0. scaler: of losses in float16.
+    changed, as allowed, when the run went on. annotations: what the data was, in the first process.
+    validation_due: after this step, but not measured yet. rate: the learning rate of a step,
+    counted from 0. scaler: of losses in float16.
     """
 
     recipe: Recipe
@@ -66,6 +72,7 @@ class TrainingRun:
     measured: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -140,6 +147,7 @@ def prepare(recipe: Recipe) -> TrainingRun:
         run.scaler = torch.amp.GradScaler(accelerator.device.type)
     if accelerator.is_main_process:
         there = sum(p.stat().st_size for p in run.checkpoints.glob("step-*/*"))
+        run.annotations = annotations_of(recipe)
         most = run.checkpoint_bytes * (recipe.keep + 1)
         require_room(run.checkpoints, max(0, most - there), f"{recipe.keep + 1} checkpoints")
     return run
@@ -182,6 +190,7 @@ def save(run: TrainingRun) -> None:
             "order": run.order.identity,
             "recipe": as_text(run.recipe),
             "changes": list(run.changes),
+            "annotations": run.annotations,
             "validation_due": run.validation_due,
             "scaler": run.scaler.state_dict() if run.scaler else {},
         }
@@ -212,6 +221,10 @@ def resume(run: TrainingRun) -> None:
     state = found.state
     require_same_samples(run.checkpoints, run.order, state["order"])
     run.changes = [*state.get("changes", [])]
+    if run.accelerator.is_main_process and "annotations" in state:
+        run.changes += changed_annotations(
+            run.checkpoints, run.recipe, run.annotations, state["annotations"]
+        )
     if "recipe" in state:
         run.changes += allowed_changes(run.checkpoints, found.step, run.recipe, state["recipe"])
     _load_weights(run, found)
