@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from flmm_ros.engine.errors import ConfigError, TargetError
 from flmm_ros.engine.targets.range_image import RangeImage
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.ros.depth.depth_decoding import depth_m_from_msg, intrinsics_from_msg
+from flmm_ros.ros.depth.camera_model import intrinsics_from_msg
+from flmm_ros.ros.depth.depth_decoding import depth_m_from_msg
 
 
 def target_error_m(
