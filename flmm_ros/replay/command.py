@@ -36,7 +36,8 @@ try:
     from flmm_ros.replay.judging.summary import check_thresholds
     from flmm_ros.replay.pages.comparison import compare as compare_runs
     from flmm_ros.replay.pages.comparison import render_comparison, worse
-    from flmm_ros.replay.recording.bag import BagError
+    from flmm_ros.replay.recording.bag import Bag, BagError
+    from flmm_ros.replay.recording.bag_topics import check_topics
     from flmm_ros.replay.run_summary import show_comparison, show_run
     from flmm_ros.replay.runs.evaluate import LOCKSTEP, ONLINE, ReplaySettings, evaluate
     from flmm_ros.replay.runs.local_pool import LocalPool
@@ -259,7 +260,9 @@ def _lockstep(
     bag: Path, scenario: Scenario, settings: ReplaySettings, out: Path, console: Console
 ) -> dict[str, Any]:
     """One recording with a bar of its frames."""
-    from flmm_ros.engine.grounder import Grounder  # seconds: not before the arguments are right
+    with Bag(bag) as opened:  # a model may take minutes to load: not for what cannot be used
+        check_topics(opened, scenario)
+    from flmm_ros.engine.grounder import Grounder  # seconds, too
 
     with console.status(Text(f"loading {settings.model} ...")):
         grounder = Grounder.from_config(settings.grounder_config())

@@ -36,6 +36,7 @@ from flmm_ros.ros.client.repeated_call import RepeatedCall
 _POLL_S = 0.05
 _SERVICE_S = 20.0
 _FOR_LATECOMERS = "/tf_static"  # published once; whoever listens asks for what came before
+_STATIC_TRANSFORMS = 100  # messages: each driver of a robot sends its own, once
 _AGAIN_S = 1.5  # the node counts its images once a second
 _LEAD_IN_S = 600  # sim time before the recording begins, for as long as the node loads its model
 
@@ -161,6 +162,7 @@ class NodeLink:
         profile = _reliable()
         if topic == _FOR_LATECOMERS:
             profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+            profile.depth = _STATIC_TRANSFORMS
         self._publishers[topic] = self.node.create_publisher(message_type, topic, profile)
         return True
 

@@ -78,7 +78,7 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     """What a reader must know before the numbers: damage, and recordings that are left out."""
     bags = summary["bags"]
     damaged = [
-        f"{bag['name']} is damaged; only its beginning was judged: {bag['damage']}"
+        f"{bag['name']} is damaged, what can be read before that was judged: {bag['damage']}"
         for bag in bags
         if bag["damage"]
     ]

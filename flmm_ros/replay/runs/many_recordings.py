@@ -18,7 +18,8 @@ from flmm_ros.engine.errors import ConfigError, FlmmError
 from flmm_ros.replay.judging.judged_answer import JudgedAnswer, ResultError
 from flmm_ros.replay.judging.metrics import described
 from flmm_ros.replay.judging.summary import DAMAGED, FAILED, PASSED, BagFacts, read_summary
-from flmm_ros.replay.recording.bag import STORAGE_SUFFIXES, Bag
+from flmm_ros.replay.recording.bag import Bag
+from flmm_ros.replay.recording.bag_files import storage_files_in
 from flmm_ros.replay.runs.evaluate import ReplaySettings, conclude, evaluate, rows_in
 from flmm_ros.replay.runs.worker_pool import FinishedTask, RecordingTask, WorkerPool
 from flmm_ros.replay.scenario import Scenario, load_scenario
@@ -60,14 +61,13 @@ def is_folder_of_bags(path: Path) -> bool:
     """Whether a folder holds recordings instead of being one."""
     if not path.is_dir() or (path / "metadata.yaml").is_file():
         return False
-    is_bag = any(p.suffix in STORAGE_SUFFIXES and p.is_file() for p in path.iterdir())
-    return not is_bag and bool(find_bags(path))
+    return not storage_files_in(path) and bool(find_bags(path))
 
 
 def find_bags(folder: Path) -> list[Path]:
     """All recordings below a folder: those with metadata, and those that were not finished."""
-    files = (p for p in folder.rglob("*") if p.suffix in STORAGE_SUFFIXES and p.is_file())
-    return sorted({file.parent for file in files if file.parent != folder})
+    folders = (p for p in folder.rglob("*") if p.is_dir() and storage_files_in(p))
+    return sorted(folders)
 
 
 def make_tasks(folder: Path, scenario: Path | None, out: Path) -> list[RecordingTask]:
