@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers.cache_utils import DynamicLayer
 
-from flmm_ros.engine.lmm.prefix import ROOM, RoomyLayer
+from flmm_ros.engine.lmm.prefix import SPARE_TOKENS, PreallocatedLayer
 
 
 def _states(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -16,23 +16,23 @@ def _states(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def test_a_layer_with_room_holds_what_one_without_holds() -> None:
-    roomy, plain = RoomyLayer(), DynamicLayer()
-    for seed, count in enumerate((5, 3, 1, ROOM, 2, 1)):
+def test_a_layer_with_spare_tokens_holds_what_one_without_holds() -> None:
+    spare, plain = PreallocatedLayer(), DynamicLayer()
+    for seed, count in enumerate((5, 3, 1, SPARE_TOKENS, 2, 1)):
         if seed == 3:
-            for layer in (roomy, plain):
+            for layer in (spare, plain):
                 layer.crop(-4)  # back to the prefix; what follows is written over
-        got, expected = (layer.update(*_states(count, seed)) for layer in (roomy, plain))
+        got, expected = (layer.update(*_states(count, seed)) for layer in (spare, plain))
         assert torch.equal(got[0], expected[0]) and torch.equal(got[1], expected[1])
-        assert roomy.get_seq_length() == plain.get_seq_length()
+        assert spare.get_seq_length() == plain.get_seq_length()
 
 
 def test_tokens_that_find_room_move_nothing() -> None:
-    layer = RoomyLayer()
+    layer = PreallocatedLayer()
     layer.update(*_states(5, 0))
     layer.update(*_states(1, 1))
     place = layer.keys.data_ptr()
-    for seed in range(ROOM):
+    for seed in range(SPARE_TOKENS):
         layer.update(*_states(1, seed))
     assert layer.keys.data_ptr() == place
-    assert layer.get_seq_length() == 6 + ROOM
+    assert layer.get_seq_length() == 6 + SPARE_TOKENS

@@ -64,7 +64,7 @@ class MaskRefiner(nn.Module):
 
     `isolated`: fill around the image, in the mask prompt, with each phrase's own minimum. The
     original (False) takes the minimum over all phrases of the call, so that one phrase's mask
-    depends on the company it keeps.
+    depends on the other phrases.
     """
 
     def __init__(self, shape: RefinerShape, *, isolated: bool = True) -> None:

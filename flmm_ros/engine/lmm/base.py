@@ -21,7 +21,7 @@ from flmm_ros.engine.errors import PromptError
 from flmm_ros.engine.lmm.attention import RECORDER_KEYWORD, RowRecorder
 from flmm_ros.engine.lmm.family import LmmFamily
 from flmm_ros.engine.lmm.loading import LoadOptions
-from flmm_ros.engine.lmm.prefix import Prefix, cropped, roomy_cache
+from flmm_ros.engine.lmm.prefix import Prefix, cropped, preallocated_cache
 from flmm_ros.engine.lmm.reading import LmmReading, padded_batch, places, tokens_of
 from flmm_ros.engine.lmm.tokens import Span
 
@@ -63,7 +63,7 @@ class Lmm(LmmFamily):
         self._check_length(len(ids) + 1)
         # Every layer keeps every key, also those with a sliding window: the mask hides what is out
         # of the window, and image columns stay where they are.
-        cache = roomy_cache()
+        cache = preallocated_cache()
         positions = self.positions(ids[None], image_hw)
         output = self._base()(
             input_ids=ids[None],

@@ -26,6 +26,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 # What transformers raises for files that are missing, damaged, or hold values it never expected.
 LOAD_ERRORS = (
     OSError,
+    ImportError,
     ValueError,
     KeyError,
     TypeError,

@@ -14,13 +14,13 @@ from transformers.cache_utils import DynamicLayer
 
 from flmm_ros.engine.lmm.view import View
 
-ROOM = 64  # tokens; the most that is allocated in vain
+SPARE_TOKENS = 64  # allocated at once behind what is there
 
 
-class RoomyLayer(DynamicLayer):
-    """One layer's keys and values, with room behind them.
+class PreallocatedLayer(DynamicLayer):
+    """One layer's keys and values, with memory allocated behind them.
 
-    A layer without room copies all its keys for every token that is added: on a long prefix that
+    Without it, a layer copies all its keys for every token that is added: on a long prefix that
     costs more than the token itself.
     """
 
@@ -35,23 +35,26 @@ class RoomyLayer(DynamicLayer):
         before = self.get_seq_length()
         after = before + key_states.shape[-2]
         if after > self._room[0].shape[-2]:
-            self._room = (_with_room(self.keys, after), _with_room(self.values, after))
+            self._room = (
+                _with_spare_tokens(self.keys, after),
+                _with_spare_tokens(self.values, after),
+            )
         for room, states in zip(self._room, (key_states, value_states), strict=True):
             room[..., before:after, :] = states
         self.keys, self.values = (room[..., :after, :] for room in self._room)
         return self.keys, self.values
 
 
-def roomy_cache() -> DynamicCache:
+def preallocated_cache() -> DynamicCache:
     """An empty cache of any number of layers, none of which forgets anything."""
     cache = DynamicCache()
-    cache.layer_class_to_replicate = RoomyLayer
+    cache.layer_class_to_replicate = PreallocatedLayer
     return cache
 
 
-def _with_room(states: torch.Tensor, length: int) -> torch.Tensor:
+def _with_spare_tokens(states: torch.Tensor, length: int) -> torch.Tensor:
     """A larger tensor that begins with these [B, heads, K, d], for `length` tokens and some."""
-    room = states.new_empty(*states.shape[:-2], length + ROOM, states.shape[-1])
+    room = states.new_empty(*states.shape[:-2], length + SPARE_TOKENS, states.shape[-1])
     room[..., : states.shape[-2], :] = states
     return room
 
