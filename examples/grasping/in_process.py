@@ -40,7 +40,7 @@ from flmm_sim.nodes.camera_node import FRAME_ID, depth_to_msg, info_to_msg
 from flmm_sim.tabletop.camera import Picture
 
 _MOVE_S = 60.0  # of the world: no motion takes that long
-_AS_THE_NODE = settings_from(TargetConfig(), SpaceConfig())
+_AS_THE_NODE = settings_from(TargetConfig(), SpaceConfig(), "image")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from malformed import inputs, understood
 from PIL import Image as PillowImage
 
 from flmm_ros.engine.targets.target import Intrinsics
-from flmm_ros.ros.depth.depth_decoding import depth_m_from_msg, intrinsics_from_msg
+from flmm_ros.ros.depth.camera_model import intrinsics_from_msg
+from flmm_ros.ros.depth.depth_decoding import depth_m_from_msg
 from flmm_ros.ros.images.decoding import ENCODINGS, rgb_from_msg
 
 SIZES = st.one_of(

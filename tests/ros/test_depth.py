@@ -3,6 +3,7 @@
 import array
 import importlib
 import json
+import re
 import struct
 import threading
 import time
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Pose, Transform
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from flmm_ros.cli import ask
@@ -22,8 +23,9 @@ from flmm_ros.engine.errors import TargetError
 from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.msg import GroundedAnswer, GroundedObject
 from flmm_ros.ros.client.client import result_from_msg
-from flmm_ros.ros.depth.depth_decoding import depth_m_from_msg, intrinsics_from_msg
-from flmm_ros.ros.depth.depth_images import DepthImages
+from flmm_ros.ros.depth.camera_model import intrinsics_from_msg, is_rectified
+from flmm_ros.ros.depth.depth_decoding import depth_m_from_msg
+from flmm_ros.ros.depth.depth_images import DepthImages, DepthSource
 from flmm_ros.ros.images.serialized_image import stamp_of_bytes
 from flmm_ros.ros.messages import conversions
 from flmm_ros.ros.messages.found_target import target_from_msg
@@ -498,3 +500,204 @@ def test_an_answer_as_vision_msgs():
         (2, "the mug"),
     ]
     assert labels.threshold == pytest.approx(0.4)
+
+
+# Camera info: what the driver says of sensor, region and binning.
+
+SENSOR = (480, 640)
+
+
+def sensor_info(**more) -> CameraInfo:
+    """K and P of a sensor of 640x480: 600 px, principal point (320, 240) in K, (322, 244) in P."""
+    msg = info_msg(SENSOR, focal_px=600.0)
+    msg.p[2], msg.p[6] = 322.0, 244.0
+    for name, value in more.items():
+        setattr(msg, name, value)
+    return msg
+
+
+def region(x, y, width, height) -> RegionOfInterest:
+    return RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size_hw", "expected"),
+    [
+        ({}, (480, 640), (600, 322, 244)),
+        ({"binning_x": 1, "binning_y": 1, "roi": region(0, 0, 640, 480)}, SENSOR, (600, 322, 244)),
+        ({"binning_x": 2, "binning_y": 2}, (240, 320), (300, 161, 122)),
+        ({"roi": region(80, 100, 320, 240)}, (240, 320), (600, 242, 144)),
+        (
+            {"roi": region(80, 100, 320, 240), "binning_x": 2, "binning_y": 2},
+            (120, 160),
+            (300, 121, 72),
+        ),
+        ({"binning_x": 3, "binning_y": 3}, (160, 213), (200, 322 / 3, 244 / 3)),
+        ({"width": 0, "height": 0, "roi": region(80, 100, 320, 240)}, (240, 320), (600, 242, 144)),
+    ],
+)
+def test_what_was_cut_or_binned_moves_the_principal_point(fields, size_hw, expected):
+    camera = intrinsics_from_msg(sensor_info(**fields), size_hw)
+    np.testing.assert_allclose((camera.fx_px, camera.cx_px, camera.cy_px), expected)
+    camera = intrinsics_from_msg(sensor_info(**fields), size_hw, is_rectified=False)
+    scale = expected[0] / 600
+    np.testing.assert_allclose(
+        (camera.cx_px, camera.cy_px), (expected[1] - 2 * scale, expected[2] - 4 * scale)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "size_hw", "words"),
+    [
+        ({"binning_x": 2, "binning_y": 2}, SENSOR, "binning 2x2 .* which make 320x240"),
+        ({"roi": region(80, 100, 640, 480)}, SENSOR, r"region of 640x480 pixels at \(80, 100\)"),
+        ({"roi": region(80, 100, 320, 240)}, SENSOR, "contradict each other"),
+        ({"roi": region(80, 100, 0, 0)}, SENSOR, "contradict each other"),
+        ({}, (240, 320), "expected 320x240 pixels like the image, got 640x480"),
+    ],
+)
+def test_sizes_that_contradict_each_other_are_named(fields, size_hw, words):
+    with pytest.raises(TargetError, match=words):
+        intrinsics_from_msg(sensor_info(**fields), size_hw)
+
+
+def test_an_empty_matrix_is_replaced_by_the_other():
+    camera = intrinsics_from_msg(sensor_info(k=[0.0] * 9), SENSOR, is_rectified=False)
+    assert (camera.fx_px, camera.cx_px) == (600, 322)
+    camera = intrinsics_from_msg(sensor_info(p=[0.0] * 12), SENSOR)
+    assert (camera.fx_px, camera.cx_px) == (600, 320)
+
+
+@pytest.mark.parametrize(
+    ("choice", "topic", "rectified"),
+    [
+        ("auto", "/camera/color/image_raw", False),
+        ("auto", "/robot/image", False),
+        ("auto", "/left/image_rect_color", True),
+        ("on", "/camera/color/image_raw", True),
+        ("off", "/left/image_rect", False),
+    ],
+)
+def test_the_topic_says_whether_its_images_are_rectified(choice, topic, rectified):
+    assert is_rectified(choice, topic) is rectified
+
+
+def distorted(points_m: np.ndarray, d: list[float]) -> np.ndarray:
+    """Pixels [P, 2] of points in a camera of 150 px with this distortion."""
+    K = np.array([[150.0, 0, 80], [0, 150, 60], [0, 0, 1]])
+    return cv2.projectPoints(points_m, np.zeros(3), np.zeros(3), K, np.array(d))[0].reshape(-1, 2)
+
+
+def test_points_of_a_raw_image_are_undistorted():
+    """A block far from the middle of a wide lens: without d its place is wrong by centimetres."""
+    d = [-0.3, 0.1, 0.0, 0.0, 0.0]
+    corners = np.array([[-0.35, -0.25, 0.9], [-0.25, -0.15, 0.9]])
+    (left, top), (right, bottom) = np.round(distorted(corners, d)).astype(int)
+    block = tile("the block", slice(top, bottom), slice(left, right))
+    depth_m = np.full(SIZE_HW, 1.0, np.float32)
+    depth_m[top:bottom, left:right] = 0.9
+    images = DepthImages()
+    images.put_depth(serialize_message(depth_msg(depth_m, "32FC1", at=header(SECOND))))
+    info = info_msg(SIZE_HW, at=header(SECOND), focal_px=150.0)
+    info.d, info.distortion_model = d, "plumb_bob"
+    images.put_info(info)
+
+    def middle(rectified: bool) -> np.ndarray:
+        settings = TargetSettings(TargetConfig(), 0.05, rectified, "", 0.1)
+        watch = images.watch(header(SECOND))
+        (target,) = find_targets([block], header(SECOND), watch, FixedFrames(), settings).targets
+        return target.centroid_m[:2]
+
+    straight = [np.linalg.norm(middle(is_on) - [-0.3, -0.2]) for is_on in (False, True)]
+    assert straight[0] < 0.006 < 0.012 < straight[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "encoding", "words"),
+    [
+        (block_scene() * 1000, "32FC1", "in 32FC1, got a median of 1000: is it in milli"),
+        (np.round(block_scene()), "16UC1", "in 16UC1, got a median of 1: is it in metres"),
+        (block_scene() * 10_000, "16UC1", r"the median depth is 10.0 m, .* so is the unit"),
+    ],
+)
+def test_depth_in_the_wrong_unit_is_suspected_aloud(values, encoding, words):
+    images = DepthImages()
+    images.put_depth(serialize_message(depth_msg(values, encoding, at=header(SECOND))))
+    images.put_info(info_msg(SIZE_HW, at=header(SECOND)))
+    watch = images.watch(header(SECOND))
+    space = find_targets([BLOCK], header(SECOND), watch, FixedFrames(), SETTINGS)
+    assert space.code == "NO_DEPTH"
+    assert space.targets == (None,)
+    assert re.search(words, space.text), space.text
+
+
+def test_of_unstamped_camera_infos_the_newest_holds_and_a_stamped_one_wins():
+    images = DepthImages()
+    put(images, SECOND, 1.0)
+    images.put_info(info_msg((2, 3), focal_px=100.0))
+    images.put_info(info_msg((2, 3), focal_px=200.0))
+    images.put_info(info_msg((2, 3), at=header(SECOND - 40_000_000), focal_px=300.0))
+    watch = images.watch(header(SECOND))
+    assert watch.match(0.05).info.k[0] == 200.0
+    images.put_info(info_msg((2, 3), focal_px=400.0))
+    assert watch.match(0.05).info.k[0] == 400.0
+    images.put_info(info_msg((2, 3), at=header(SECOND), focal_px=500.0))
+    images.put_info(info_msg((2, 3), focal_px=600.0))
+    assert watch.match(0.05).info.k[0] == 500.0
+    assert images.watch(header(SECOND)).match(0.05).info.k[0] == 500.0
+
+
+@pytest.mark.parametrize("has_publisher", [True, False])
+def test_the_first_depth_is_waited_for_where_somebody_publishes_it(has_publisher):
+    images = DepthImages()
+    images.connect(DepthSource(has_publisher=lambda: has_publisher))
+    images.put_info(info_msg((2, 3), at=header(SECOND)))
+    watch = images.watch(header(SECOND))
+    timer = threading.Timer(0.1, lambda: put(images, SECOND, 7.0))
+    timer.start()
+    start_s = time.monotonic()
+    try:
+        if has_publisher:
+            assert depth_m_from_msg(watch.match(0.05).depth)[0, 0] == 7.0
+        else:
+            with pytest.raises(TargetError, match="no depth image has come"):
+                watch.match(0.05)
+            assert time.monotonic() - start_s < 0.09
+    finally:
+        timer.join()
+
+
+def test_what_waits_in_the_middleware_is_fetched_for_a_watch_only():
+    images, fetched = DepthImages(), []
+
+    def fetch() -> None:
+        fetched.append(1)
+        put(images, SECOND, 3.0)
+        images.put_info(info_msg((2, 3), at=header(SECOND)))
+
+    images.connect(DepthSource(fetch=fetch))
+    assert not images.is_wanted()
+    assert fetched == []
+    watch = images.watch(header(SECOND + 5_000_000))
+    assert images.is_wanted()  # a nearer one may still come
+    put(images, SECOND + 33_000_000, 4.0)
+    assert not images.is_wanted()
+    assert depth_m_from_msg(watch.match(0.05).depth)[0, 0] == 3.0
+
+
+def test_a_crop_around_the_objects_finds_the_same_places():
+    whole, cropped = (
+        find_targets(
+            [BLOCK],
+            header(SECOND),
+            watch_of(block_scene()),
+            FixedFrames(),
+            TargetSettings(TargetConfig(grasps=False), 0.05, True, "base", 0.1, crop_side_px=side),
+        )
+        for side in (0, 40)
+    )
+    assert cropped.image.depth_m.size < whole.image.depth_m.size / 2
+    for a, b in zip(whole.targets, cropped.targets, strict=True):
+        np.testing.assert_allclose(a.centroid_m, b.centroid_m, atol=0.004)
+        np.testing.assert_allclose(a.box.T_camera_box[:3, 3], b.box.T_camera_box[:3, 3], atol=0.005)
+        np.testing.assert_allclose(sorted(a.box.size_m), sorted(b.box.size_m), atol=0.01)

@@ -1,8 +1,7 @@
-"""Depth messages as float32 metres, camera_info as intrinsics. Units and encodings end here.
+"""Depth messages as float32 metres. Units and encodings end here.
 
-Reads the fields of sensor_msgs/Image, CompressedImage and CameraInfo by name, whoever made the
-object: rclpy, or a reader of bags on a machine without ROS. Does not know about: message packages,
-nodes, topics, models.
+Reads the fields of sensor_msgs/Image and CompressedImage by name, whoever made the object: rclpy,
+or a reader of bags on a machine without ROS.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flmm_ros.engine.errors import TargetError
-from flmm_ros.engine.targets.target import Intrinsics
 from flmm_ros.ros.images.decoding import MAX_SIDE_PX, CompressedPicture, RawImage
 
 # Encoding -> number format and metres per unit. mono16 is what some drivers call 16UC1.
 _FORMATS = {"16UC1": ("u2", 0.001), "mono16": ("u2", 0.001), "32FC1": ("f4", 1.0)}
+_FAR_M, _NEAR_M = 100.0, 0.01  # no depth camera looks so far, or so near, with half its pixels
 _COMPRESSED_HEADER = struct.Struct("<iff")  # kind, then A and B: depth = A / (value - B)
 
 
@@ -94,30 +93,26 @@ def _metres(values: NDArray[Any], unit_m: float) -> NDArray[np.float32]:
     return depth_m
 
 
-def intrinsics_from_msg(
-    msg: Any, size_hw: tuple[int, int], *, is_rectified: bool = True
-) -> Intrinsics:
-    """The camera of an image of this size.
+def unit_problem(depth_m: NDArray[np.float32], msg: RawImage | CompressedPicture) -> str:
+    """Why these metres are likely in another unit; empty where nothing looks wrong.
 
-    is_rectified: the image is (image_rect): P counts. Otherwise K and the distortion d.
-
-    Raises:
-        TargetError: it belongs to an image of another size, or is not calibrated.
+    A driver that sends metres in 16UC1 or millimetres in 32FC1 would move a robot by a factor of a
+    thousand.
     """
-    if (msg.height, msg.width) != size_hw and (msg.height, msg.width) != (0, 0):
-        raise TargetError(
-            f"camera_info: expected {size_hw[1]}x{size_hw[0]} pixels like the image, got "
-            f"{msg.width}x{msg.height}; remap camera_info to the colour camera's"
+    valid = depth_m[::4, ::4]
+    valid = valid[np.isfinite(valid)]
+    if valid.size == 0:
+        return ""
+    encoding = msg.encoding if hasattr(msg, "encoding") else msg.format.split(";")[0].strip()
+    median_m = float(np.median(valid))
+    if encoding == "32FC1" and median_m > _FAR_M:
+        return (
+            f"depth: expected metres in 32FC1, got a median of {median_m:.0f}: is it in "
+            "millimetres? Set the driver to metres, or to 16UC1 for millimetres"
         )
-    K, P = [float(v) for v in msg.k], [float(v) for v in msg.p]
-    if is_rectified and P[0] > 0:
-        return Intrinsics(P[0], P[5], P[2], P[6])
-    distortion = () if is_rectified else tuple(float(v) for v in msg.d)
-    if not any(distortion):
-        distortion = ()
-    if len(distortion) not in (0, 4, 5, 8, 12, 14) or msg.distortion_model == "equidistant":
-        raise TargetError(
-            "camera_info: expected a distortion model plumb_bob or rational_polynomial, got "
-            f"{msg.distortion_model!r} with {len(distortion)} numbers; use the rectified image"
+    if encoding != "32FC1" and median_m < _NEAR_M:
+        return (
+            f"depth: expected millimetres in {encoding}, got a median of {1000 * median_m:.0f}: is "
+            "it in metres? Set the driver to millimetres, or to 32FC1 for metres"
         )
-    return Intrinsics(K[0], K[4], K[2], K[5], distortion)
+    return ""

@@ -11,7 +11,7 @@ from flmm_ros.engine.targets.settings import TargetConfig
 from flmm_ros.ros.commands.answering import Reply
 from flmm_ros.ros.depth.depth_cameras import DepthCameras
 from flmm_ros.ros.interface import parameters
-from flmm_ros.ros.interface.camera_names import names_of
+from flmm_ros.ros.interface.camera_names import names_of, topic_of
 from flmm_ros.ros.interface.node_config import NodeConfig, SpaceConfig
 from flmm_ros.ros.messages.vision_messages import VisionTopics
 from flmm_ros.ros.targets.target_finding import (
@@ -24,6 +24,7 @@ from flmm_ros.ros.targets.target_topics import TargetTopics
 from flmm_ros.ros.targets.transforms import Transforms
 
 QUICK_WAIT_S = 0.1
+QUICK_SIDE_PX = 200
 
 
 class DepthPipeline:
@@ -62,25 +63,27 @@ class DepthPipeline:
             return
         if reply.space is not None:
             self._topics.publish(reply.rgb, reply.objects, reply.space)
-        threshold = float(self._node.get_parameter("score_threshold").value)
-        self._vision.publish(reply.msg, threshold)
+        self._vision.publish(reply.msg, reply.score_threshold)
 
     def locator(self, camera_name: str) -> Locator:
         """Finds the objects of a camera in space, by the parameters of now."""
-        return self._locator(camera_name, self._settings())
+        return self._locator(camera_name, self._settings(camera_name))
 
     def quick_locator(self, camera_name: str) -> Locator:
-        """The same at camera rate: seeks no grasps, and hardly waits for depth."""
-        settings = self._settings()
-        engine = replace(settings.engine, grasps=False)
-        return self._locator(
-            camera_name, replace(settings, engine=engine, depth_wait_s=QUICK_WAIT_S)
+        """For objects that are followed: no grasps, only depth around them, hardly any waiting."""
+        settings = self._settings(camera_name)
+        quick = replace(
+            settings,
+            engine=replace(settings.engine, grasps=False),
+            depth_wait_s=QUICK_WAIT_S,
+            crop_side_px=QUICK_SIDE_PX,
         )
+        return self._locator(camera_name, quick)
 
-    def _settings(self) -> TargetSettings:
+    def _settings(self, camera_name: str) -> TargetSettings:
         engine = parameters.read(self._node, TargetConfig)
         space = parameters.read(self._node, SpaceConfig)
-        return settings_from(engine, space)
+        return settings_from(engine, space, self._node.resolve_topic_name(topic_of(camera_name)))
 
     def _locator(self, camera_name: str, settings: TargetSettings) -> Locator:
         return Locator(

@@ -106,9 +106,11 @@ class SpaceConfig:
         bounds=(0.0, 10.0),
         live=True,
     )
-    rectified: bool = setting(
-        True,
-        "The image is rectified: P of camera_info counts. false: K and the distortion d do.",
+    rectified: str = setting(
+        "auto",
+        "on: the image is rectified, P of camera_info counts. off: K and the distortion d do. auto: "
+        "it is where the topic's name has rect in it, such as image_rect.",
+        choices=("auto", "on", "off"),
         live=True,
     )
     target_frame: str = setting(
