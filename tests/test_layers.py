@@ -68,7 +68,7 @@ ROOMS = {
         frozenset(TENSORS | PICTURES)
         | {"jinja2", "onnxruntime", "psutil", "pycocotools", "scipy", "yaml"}
     ),
-    "flmm_ros/ros": Room(frozenset(ROS | PICTURES | {"scipy"}), OF_THE_NODE),
+    "flmm_ros/ros": Room(frozenset(ROS | PICTURES | {"scipy", "yaml"}), OF_THE_NODE),
     "flmm_ros/ros/client": Room(  # runs on a laptop: no torch
         frozenset(ROS | {"numpy"}),
         (
@@ -127,7 +127,8 @@ ROOMS = {
         ),
     ),
     "examples": Room(
-        frozenset(ROS | TENSORS | PICTURES | PAGES | {"rich", "scipy", "typer", "yaml"}),
+        frozenset(ROS | TENSORS | PICTURES | PAGES | {"rich", "scipy", "typer", "yaml"})
+        | {"moveit", "nav2_simple_commander", "py_trees"},  # what programs to copy drive
         (*OF_A_ROBOT, "flmm_ros", "flmm_sim"),
     ),
     "training": Room(
@@ -145,6 +146,7 @@ ROOMS = {
         (
             "flmm_ros.engine",
             "flmm_ros.cli.command_line",
+            "flmm_ros.cli.plain_console",
             "flmm_ros.report",  # an evaluation's page looks like a demo's
             "flmm_sim.tabletop",  # the simulated world makes the data
         ),
@@ -312,6 +314,7 @@ ENGINE = {
     "runtime.encoded_image": {"lmm.prefix"},  # holds one image's prefix, made by the adapter
     "runtime.scene_cache": {"runtime.encoded_image"},  # decides which of them stay encoded
     "runtime.stages": set(),
+    "runtime.threads": set(),
     "targets": set(),
     "targets.ball": {"targets.planes"},  # shares its tolerance
     "targets.box": {"targets.ball", "targets.planes"},  # what boxes are put around

@@ -34,6 +34,7 @@ from flmm_ros.engine.runtime.encoded_image import EncodedImage
 from flmm_ros.engine.runtime.interruption import Interruption
 from flmm_ros.engine.runtime.memory import require_memory
 from flmm_ros.engine.runtime.scene_cache import SceneCache, SceneMemory
+from flmm_ros.engine.runtime.threads import use_threads
 from flmm_ros.engine.scene import Scene
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Grounder:
     def from_model(cls, model: ModelConfig, config: GrounderConfig | None = None) -> Grounder:
         """Loads a model that is described in Python instead of in a file."""
         config = config or GrounderConfig(model=model.name)
+        use_threads(config.threads)
         lmm = open_lmm(model, config)
         device = usable_device(config.device)
         heads = load_model_heads(model, device)
@@ -176,8 +178,8 @@ def open_lmm(model: ModelConfig, config: GrounderConfig) -> Lmm:
     Raises:
         ConfigError, CheckpointError: as for `Grounder.from_config`.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    if config.threads:  # training, which uses this alone, leaves PyTorch its default
+        use_threads(config.threads)
     device, dtype = usable_device(config.device), config.dtype
     if dtype == "auto":
         dtype = "bfloat16" if device.startswith("cuda") else "float32"

@@ -73,8 +73,19 @@ class GrounderConfig:
         bounds=(0.001, 10_000.0),
         live=True,
     )
-    scene_cache: int = setting(2, "How many images are kept encoded. 0: none.", bounds=(0, 64))
-    threads: int = setting(0, "CPU threads of the process. 0: PyTorch's default.", bounds=(0, 1024))
+    scene_cache: int = setting(
+        2,
+        "How many images are kept encoded, those of conversations included; the others are encoded "
+        "again when they are asked about. 0: only the one in use.",
+        bounds=(0, 64),
+    )
+    threads: int = setting(
+        0,
+        "CPU threads of the process. 0: half of the cores that it may use, at least 1, or what "
+        "OMP_NUM_THREADS says: on all cores a command takes ten times as long as soon as something "
+        "else runs on one of them.",
+        bounds=(0, 1024),
+    )
 
     def __post_init__(self) -> None:
         check(self)
