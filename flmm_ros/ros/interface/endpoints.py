@@ -111,7 +111,8 @@ HELD = Endpoint(
     "~/held",
     GroundedAnswer,
     5,
-    "The held objects in every camera image, with track_id and track_confidence.",
+    "The held objects in every camera image, with track_id and track_confidence; targets five "
+    "times a second at most. Nothing is followed while nobody subscribes.",
 )
 DIAGNOSTICS = Endpoint(
     "/diagnostics",
