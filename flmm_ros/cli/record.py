@@ -41,7 +41,7 @@ _QUEUE = 50
 _MB = 1_000_000
 
 
-def record(  # noqa: PLR0913  each is an option of the command line
+def record(
     out: Annotated[Path, typer.Argument(help="Folder of the new recording.")],
     image: Annotated[str, typer.Option(help="Topic of the camera images, raw or compressed.")],
     depth: Annotated[str, typer.Option(help="Topic of depth, registered to the image.")] = "",

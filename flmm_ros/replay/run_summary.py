@@ -36,7 +36,8 @@ _SHOWN = (
 def show_run(summary: Mapping[str, Any], out: Path, console: Console) -> int:
     """Prints the summary of a run and returns its exit status."""
     numbers = flat(summary["metrics"])
-    table = Table(title=f"{summary['scenario']['name']}: {summary['rows']} answers")
+    # Text: a user's names may hold what rich reads as markup.
+    table = Table(title=Text(f"{summary['scenario']['name']}: {summary['rows']} answers"))
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name in _SHOWN:

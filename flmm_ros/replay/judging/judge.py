@@ -67,7 +67,7 @@ class AnswerJudge:
         self._last: dict[int, tuple[NDArray[np.bool_], NDArray[np.bool_] | None, set[str]]] = {}
 
     def judge(
-        self, frame: RecordedFrame, number: int, text: str, expect: Expectation, heard: GivenAnswer
+        self, frame: RecordedFrame, number: int, text: str, expect: Expectation, given: GivenAnswer
     ) -> JudgedAnswer:
         """One answer beside what was expected.
 
@@ -75,17 +75,17 @@ class AnswerJudge:
             ConfigError: the true masks have another size than the image.
         """
         truth = frame.truth
-        _check_sizes(heard, truth)
+        _check_sizes(given, truth)
         wanted = _wanted(expect, truth)
         pairs: tuple[MaskPair, ...] | None = None
         extra = 0
-        if wanted is not None and truth is not None and heard.error == "OK":
-            found = match(heard.present, wanted, truth)
+        if wanted is not None and truth is not None and given.error == "OK":
+            found = match(given.present, wanted, truth)
             pairs = tuple(self._pair(name, seen, truth[name], frame) for name, seen in found)
-            extra = len(heard.present) - sum(seen is not None for _, seen in found)
+            extra = len(given.present) - sum(seen is not None for _, seen in found)
         elif wanted and truth is not None:  # refused: everything is missed
             pairs = tuple(MaskPair(name, None, 0, int(truth[name].sum())) for name in wanted)
-        is_refused = heard.error != "OK"
+        is_refused = given.error != "OK"
         return JudgedAnswer(
             bag=self._bag,
             frame=frame.index,
@@ -93,24 +93,24 @@ class AnswerJudge:
             t_s=frame.t_s,
             command=number,
             text=text,
-            answer=heard.text,
-            error=heard.error,
-            error_text=heard.error_text,
-            intent=heard.intent,
-            objects=tuple(_pointed(o) for o in heard.objects),
+            answer=given.text,
+            error=given.error,
+            error_text=given.error_text,
+            intent=given.intent,
+            objects=tuple(_pointed(o) for o in given.objects),
             pairs=pairs,
             extra=extra,
-            is_answer_right=_is_answer_right(expect, heard.text),
-            is_error_right=(heard.error == expect.error)
+            is_answer_right=_is_answer_right(expect, given.text),
+            is_error_right=(given.error == expect.error)
             if is_refused or expect.error != "OK"
             else None,
-            is_absence_right=None if wanted != () or is_refused else not heard.present,
+            is_absence_right=None if wanted != () or is_refused else not given.present,
             is_ambiguity_right=None
             if expect.ambiguous is None
-            else any(o.is_ambiguous for o in heard.present) == expect.ambiguous,
-            steadiness=None if is_refused else self._steadiness(number, heard, wanted, truth),
-            times_ms=dict(heard.times_ms),
-            rss_mb=heard.rss_mb,
+            else any(o.is_ambiguous for o in given.present) == expect.ambiguous,
+            steadiness=None if is_refused else self._steadiness(number, given, wanted, truth),
+            times_ms=dict(given.times_ms),
+            rss_mb=given.rss_mb,
         )
 
     def gaps_of(self, frame: RecordedFrame) -> dict[str, str]:
@@ -138,18 +138,18 @@ class AnswerJudge:
         return MaskPair(name, seen.phrase, shared.intersection_px, shared.union_px, error_m)
 
     def _steadiness(
-        self, number: int, heard: GivenAnswer, wanted: Sequence[str] | None, truth: Masks | None
+        self, number: int, given: GivenAnswer, wanted: Sequence[str] | None, truth: Masks | None
     ) -> Steadiness | None:
         """Beside the last answer to the same command, if it pointed at anything."""
-        if not heard.objects:
+        if not given.objects:
             return None
-        mask = _union([o.mask for o in heard.present], heard.objects[0].mask.shape)
+        mask = _union([o.mask for o in given.present], given.objects[0].mask.shape)
         true = (
             None
             if truth is None or wanted is None
             else _union([truth[name] for name in wanted], mask.shape)
         )
-        phrases = {o.phrase for o in heard.present}
+        phrases = {o.phrase for o in given.present}
         last = self._last.get(number)
         self._last[number] = (mask, true, phrases)
         if last is None or last[0].shape != mask.shape:
@@ -197,8 +197,8 @@ def _is_answer_right(expect: Expectation, text: str) -> bool | None:
     return wanted <= said and not said & words_of(" ".join(expect.answer_without))
 
 
-def _check_sizes(heard: GivenAnswer, truth: Masks | None) -> None:
-    for o in heard.objects:
+def _check_sizes(given: GivenAnswer, truth: Masks | None) -> None:
+    for o in given.objects:
         for name, mask in (truth or {}).items():
             if mask.shape != o.mask.shape:
                 raise ConfigError(

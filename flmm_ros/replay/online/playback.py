@@ -247,8 +247,8 @@ class OnlineReplay:
         expect = command.expect
         if goal.cancelled_s is not None and result.error == "CANCELED":
             expect = Expectation(error="CANCELED")
-        heard = heard_from(result, times, self._usage.rss_mb())
-        row = self._judge.judge(frame, goal.number, command.say, expect, heard)
+        given = given_answer_from(result, times, self._usage.rss_mb())
+        row = self._judge.judge(frame, goal.number, command.say, expect, given)
         self._gaps[frame.stamp_ns] = self._judge.gaps_of(frame)
         return row
 
@@ -294,7 +294,7 @@ class OnlineReplay:
             self._counts.dropped["busy" if is_busy else "no_command"] += 1
 
 
-def heard_from(
+def given_answer_from(
     result: GroundingResult, times_ms: dict[str, float], rss_mb: float | None
 ) -> GivenAnswer:
     """The node's answer as it is judged."""

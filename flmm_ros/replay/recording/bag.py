@@ -119,7 +119,7 @@ class Bag:
         """
         try:
             return self.types.deserialize_cdr(message.data, message.type)
-        except Exception as error:  # noqa: BLE001 - broken bytes break it in any way
+        except Exception as error:  # broken bytes break it in any way
             raise BagError(
                 f"{message.topic}: expected a {message.type}, got {len(message.data)} bytes that "
                 f"cannot be read as one: {error}"

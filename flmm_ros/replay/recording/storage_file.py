@@ -84,7 +84,7 @@ class StorageFile:
             for c, log_ns, data in self.reader.messages(wanted):
                 plain = unpacked_message(bytes(data))
                 yield StoredMessage(c.topic, c.msgtype, "cdr", log_ns, plain)
-        except Exception as error:  # noqa: BLE001 - broken files break readers in any way
+        except Exception as error:  # broken files break readers in any way
             raise Damage(str(error) or type(error).__name__) from error
 
 

@@ -40,9 +40,9 @@ def replay_lockstep(
     for moment in due(chosen, commands, counts):
         is_bad = False
         for number, command in moment.commands:
-            heard = asker.ask(moment.frame, number, command)
-            is_bad = is_bad or heard.error == "BAD_IMAGE"
-            yield judge.judge(moment.frame, number, command.say, command.expect, heard)
+            given = asker.ask(moment.frame, number, command)
+            is_bad = is_bad or given.error == "BAD_IMAGE"
+            yield judge.judge(moment.frame, number, command.say, command.expect, given)
         counts.used -= is_bad
         counts.dropped["bad_image"] += is_bad
         if moment.commands and not is_bad:
@@ -62,7 +62,7 @@ class _Asker:
             answer = self._answer(frame, number, command)
         except FlmmError as error:
             return GivenAnswer("", _code_of(error, command, self._grounder), str(error))
-        return heard_from(answer, self._process.memory_info().rss / _MB)
+        return given_answer_from(answer, self._process.memory_info().rss / _MB)
 
     def _answer(self, frame: RecordedFrame, number: int, command: ScenarioCommand) -> Answer:
         known = self._chats.get(command.chat)
@@ -75,7 +75,7 @@ class _Asker:
         return chat.say(command.say, command.intent)
 
 
-def heard_from(answer: Answer, rss_mb: float | None = None) -> GivenAnswer:
+def given_answer_from(answer: Answer, rss_mb: float | None = None) -> GivenAnswer:
     """The engine's answer as it is judged."""
     objects = tuple(
         AnsweredObject(g.phrase, g.score, g.is_present, g.is_ambiguous, g.box_xyxy_px, g.mask)

@@ -42,7 +42,7 @@ class RayPool(WorkerPool[_ActorHandle]):
             where["num_cpus"] = self._workers
         try:
             ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level="error")
-        except Exception as error:  # noqa: BLE001 - Ray raises plain ones where it is slow
+        except Exception as error:  # Ray raises plain ones where it is slow
             raise ConfigError(
                 f"--ray: expected a Ray cluster at {self._address!r}, got: {error}; "
                 f"use {LOCAL!r} to start one on this machine"
