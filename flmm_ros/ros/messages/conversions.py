@@ -1,5 +1,5 @@
 """Messages <-> numpy and the engine's dataclasses. Row padding and byte order end here; the way
-from an image message to a picture is in decoding.py. Does not know about: nodes, topics, models.
+from an image message to a picture is in decoding.py.
 """
 
 from __future__ import annotations

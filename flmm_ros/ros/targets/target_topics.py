@@ -1,7 +1,6 @@
 """Publishes the target of an answer: pose, points, grasps, the scene without it, markers.
 
-Clouds and markers are only made where somebody listens. Does not know about: models, depth images,
-how targets are found.
+Clouds and markers are only made where somebody listens.
 """
 
 from __future__ import annotations
