@@ -39,6 +39,7 @@ def reserve_domain() -> int:
 
 
 def main() -> None:
+    """Replaces this process by the command."""
     if len(sys.argv) < 2:
         sys.exit("usage: own_domain.py COMMAND [ARGUMENT ...]")
     if not os.environ.get("ROS_DOMAIN_ID"):
@@ -48,7 +49,7 @@ def main() -> None:
     else:
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     try:
-        os.execvp(sys.argv[1], sys.argv[1:])
+        os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606  the user's own command
     except OSError as error:
         sys.exit(f"own_domain.py: cannot run {sys.argv[1]}: {error.strerror}")
 

@@ -53,7 +53,7 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def ground(  # noqa: PLR0913  one parameter an option
+def ground(
     image: Annotated[Path, typer.Argument(help="Image file.")],
     command: Annotated[str, typer.Argument(help='A sentence, such as "the red mug".')],
     model: Annotated[str, typer.Option(help="Name, YAML file or directory.")] = DEFAULT.model,

@@ -1,7 +1,7 @@
-"""`flmm record`: the topics that a replay needs, from a running robot into a recording.
+r"""`flmm record`: the topics that a replay needs, from a running robot into a recording.
 
     flmm record out/mugs --image /camera/color/image_raw --seconds 60
-    flmm record out/mugs --image /camera/color/image_raw/compressed \\
+    flmm record out/mugs --image /camera/color/image_raw/compressed \
         --depth /camera/aligned_depth_to_color/image_raw --camera-info /camera/color/camera_info
     flmm replay out/mugs
 

@@ -185,7 +185,7 @@ def _greeting(host: str, port: int, access: Access, *, is_encrypted: bool) -> li
     names = [host]
     if access.is_loopback:
         names = ["localhost" if host.startswith("127.") else host]
-    elif host in ("", "0.0.0.0", "::"):
+    elif host in ("", "0.0.0.0", "::"):  # noqa: S104  only compared
         names = _own_addresses() or [host]
     lines = [f"console: {scheme}://{_bracketed(name)}:{port}/{token}" for name in names]
     if not access.is_loopback and not is_encrypted:
