@@ -59,6 +59,7 @@ class Comparison:
 
     @property
     def holds(self) -> bool:
+        """See `Lmm.holds`."""
         return self.difference is not None and self.difference <= self.bound
 
 
@@ -97,8 +98,8 @@ def _our_tensors(
     heads, lmm = grounder.heads, grounder.lmm
     ids, mask_ids = golden["input_ids"], golden["mask_ids"]
     image_id, count = lmm.image_token_id, len(prefix.columns)
-    assert prefix.states is not None  # encoded with keep_states
-    assert isinstance(heads, Heads)  # official ones
+    if prefix.states is None or not isinstance(heads, Heads):
+        raise ConfigError("case: expected official heads and an image encoded with its states")
     yield "input_ids", ids
     yield "mask_ids", mask_ids
     repeats = torch.where(ids == image_id, count, 1)

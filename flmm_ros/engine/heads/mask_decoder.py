@@ -26,6 +26,7 @@ class ConvNorm(nn.Module):
         self.norm = nn.GroupNorm(1, out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolved, normalised, rectified."""
         return F.relu(self.norm(self.conv(x)))
 
 
@@ -44,6 +45,7 @@ class UpBlock(nn.Module):
         self.block = _block(2 * channels, channels)
 
     def forward(self, skip: torch.Tensor, deep: torch.Tensor) -> torch.Tensor:
+        """Features of the finer level joined with the coarser ones."""
         deep = F.interpolate(deep, scale_factor=2.0, mode="bilinear", align_corners=False)
         joined: torch.Tensor = self.block(torch.cat([skip, self.reduce(deep)], dim=1))
         return joined
@@ -71,6 +73,7 @@ class MaskDecoder(nn.Module):
         self.out = nn.Conv2d(base_channels, 1, 1)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps [N, C, h, w] to coarse logits [N, h', w']."""
         x = self.normalised(maps)
         scale = enlargement(x.shape[-2:], self.upsample_to)
         # scale_factor, not size: it samples at 1 / scale and floors the output size.

@@ -55,6 +55,7 @@ class ConvImageEncoder(nn.Module):
         self.neck = nn.Conv2d(self.trunk.out_channels, hidden, 1)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels [B, 3, s, s] to features [B, hidden, g, g]."""
         features: torch.Tensor = self.neck(self.trunk(pixels))
         return features
 

@@ -21,6 +21,7 @@ class PhraseSelector(nn.Module):
         self.linear = nn.Linear(width, 1)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """A logit for each token of states [L, S, D]."""
         weights = self.layer_weights.softmax(dim=0)
         mixed = torch.tensordot(weights, states.to(weights.dtype), dims=1)
         logits: torch.Tensor = self.linear(mixed)[..., 0]

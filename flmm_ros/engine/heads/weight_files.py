@@ -91,6 +91,7 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
 
 
 def require_file(path: Path) -> None:
+    """Raises CheckpointError where there is no such file."""
     if not path.is_file():
         raise CheckpointError(f"{path}: expected a weight file, got nothing there; check the path")
 

@@ -78,6 +78,7 @@ class LmmFamily(ABC):
 
     @property
     def device(self) -> torch.device:
+        """Where the model is."""
         return self.model.device
 
     @property

@@ -34,6 +34,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x + f(x)."""
         return x + self.body(x)
 
 
@@ -65,6 +66,7 @@ class ConvTrunk(nn.Module):
         self.stride = 2 ** len(channels)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """See the class."""
         features: torch.Tensor = self.net(pixels)
         return features
 
@@ -115,6 +117,7 @@ class ConvVisionEncoder(PreTrainedModel):
     def forward(
         self, pixel_values: torch.Tensor, output_hidden_states: bool | None = None, **_: object
     ) -> BaseModelOutput:
+        """Pixels [B, 3, H, W] to the image tokens."""
         features = self.trunk(pixel_values) + self.position
         tokens = self.norm(features.flatten(2).transpose(1, 2)) + self.place  # [B, I, D]
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens, tokens))

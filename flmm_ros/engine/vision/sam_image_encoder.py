@@ -26,6 +26,7 @@ class SamImageEncoder(SamVisionEncoder):
                 layer.attn = BandedAttention(config, window_size=0)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """See the class."""
         features: torch.Tensor = super().forward(pixel_values).last_hidden_state
         return features
 
@@ -36,6 +37,7 @@ class BandedAttention(SamVisionSdpaAttention):
     def forward(
         self, hidden_states: torch.Tensor, output_attentions: bool | None = None
     ) -> tuple[torch.Tensor, None]:
+        """See the class."""
         if torch.jit.is_tracing():  # another runtime plans its own memory
             return super().forward(hidden_states)
         batch, height, width, _ = hidden_states.shape

@@ -43,13 +43,16 @@ class DeepseekVL(ProcessedLmm):
         return tuple(self.image_processor.background_color)
 
     def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
+        """See `Lmm.image_ids`."""
         return [self.image_token_id] * self._grid**2
 
     def prepare(self, image: NDArray[np.uint8]) -> Mapping[str, torch.Tensor]:
+        """See `Lmm.prepare`."""
         square = self._square((image.shape[0], image.shape[1]))
         return super().prepare(square.fill(image, self._padding))
 
     def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+        """See `Lmm.views`."""
         box = self._square(image_hw).box_xyxy_px(image_hw)
         return (View("whole", torch.arange(self._grid**2), (self._grid, self._grid), box),)
 

@@ -28,12 +28,15 @@ class Gemma3(ProcessedLmm):
         return ("pixel_values",)
 
     def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
+        """See `Lmm.image_ids`."""
         return [self.image_token_id] * int(self.model.config.mm_tokens_per_image)
 
     def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+        """See `Lmm.views`."""
         side = int(self.model.config.mm_tokens_per_image**0.5)
         columns = torch.arange(side * side)
         return (View("whole", columns, (side, side), whole_image(image_hw)),)
 
     def more_arguments(self, ids: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """See `Lmm.more_arguments`."""
         return {"token_type_ids": (ids == self.image_token_id).long()}

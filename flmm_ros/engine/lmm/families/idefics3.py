@@ -6,6 +6,9 @@ grid's columns do not count them. A small image is not split: its one tile is bo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from transformers import Idefics3ForConditionalGeneration, SmolVLMForConditionalGeneration
 
@@ -21,7 +24,7 @@ class Idefics3(ProcessedLmm):
 
     family = "idefics3"
     model_class = Idefics3ForConditionalGeneration
-    processor_options = {"return_row_col_info": True}
+    processor_options: ClassVar[Mapping[str, Any]] = {"return_row_col_info": True}
 
     @property
     def _side(self) -> int:
@@ -31,6 +34,7 @@ class Idefics3(ProcessedLmm):
         return int(patches // config.scale_factor)
 
     def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
+        """See `Lmm.image_ids`."""
         tokenizer, (rows, columns) = self.text().tokenizer, self._tiles(image_hw)
         image = tokenizer.convert_ids_to_tokens(self.image_token_id) * self._side**2
         text = ""
@@ -43,6 +47,7 @@ class Idefics3(ProcessedLmm):
         return ids
 
     def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+        """See `Lmm.views`."""
         (rows, columns), side, box = self._tiles(image_hw), self._side, whole_image(image_hw)
         whole = torch.arange(side * side) + rows * columns * side * side
         fine = tiled_columns(rows, columns, side) if rows else whole

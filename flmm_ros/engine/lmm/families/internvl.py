@@ -6,6 +6,9 @@ stays the same for every image.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from transformers import InternVLForConditionalGeneration
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
@@ -19,7 +22,9 @@ class InternVL(ProcessedLmm):
 
     family = "internvl"
     model_class = InternVLForConditionalGeneration
-    processor_options = {"crop_to_patches": True}  # as InternVL's own processor asks for
+    processor_options: ClassVar[Mapping[str, Any]] = {
+        "crop_to_patches": True
+    }  # as InternVL's own processor asks for
 
     @property
     def _side(self) -> int:
@@ -29,11 +34,13 @@ class InternVL(ProcessedLmm):
         return int(patches * self.model.config.downsample_ratio)
 
     def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
+        """See `Lmm.image_ids`."""
         rows, columns = self._tiles(image_hw)
         tiles = rows * columns
         return [self.image_token_id] * ((tiles + (tiles > 1)) * self._side**2)
 
     def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+        """See `Lmm.views`."""
         (rows, columns), side, box = self._tiles(image_hw), self._side, whole_image(image_hw)
         tiles = rows * columns
         thumbnail = torch.arange(side * side) + (tiles * side * side if tiles > 1 else 0)

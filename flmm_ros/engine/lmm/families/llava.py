@@ -86,6 +86,7 @@ class Llava(Lmm):
 
     @classmethod
     def load(cls, config: ModelConfig, options: LoadOptions) -> Llava:
+        """See `Lmm.load`."""
         rule = cls.load_image_processor(config, options)
         require_square_images(config, options)
         model = load_weights(LlavaForConditionalGeneration, config, options)
@@ -95,17 +96,21 @@ class Llava(Lmm):
 
     @classmethod
     def load_image_processor(cls, config: ModelConfig, options: LoadOptions) -> PixelRule:
+        """See `Lmm.load_image_processor`."""
         return PixelRule.load(config, options)
 
     def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
+        """See `Lmm.image_ids`."""
         return [self.image_token_id] * self.grid * self.grid
 
     def prepare(self, image: NDArray[np.uint8]) -> Mapping[str, torch.Tensor]:
+        """See `Lmm.prepare`."""
         rule, square = self.pixel_rule, self._square((image.shape[0], image.shape[1]))
         filled = square.fill(image, tuple(int(255 * channel) for channel in rule.mean))
         return {"pixel_values": rule.apply(filled)[None].to(self.model.dtype)}
 
     def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+        """See `Lmm.views`."""
         box = self._square(image_hw).box_xyxy_px(image_hw)
         columns = torch.arange(self.grid * self.grid)
         return (View("whole", columns, (self.grid, self.grid), box),)

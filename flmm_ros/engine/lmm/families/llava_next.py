@@ -30,6 +30,7 @@ class LlavaNext(ProcessedLmm):
 
     @classmethod
     def load(cls, config: ModelConfig, options: LoadOptions) -> ProcessedLmm:
+        """See `Lmm.load`."""
         require_square_images(config, options)
         loaded = super().load(config, options)
         require_square_grid(loaded.model, config)
@@ -50,10 +51,12 @@ class LlavaNext(ProcessedLmm):
         return self.side // int(self.model.config.vision_config.patch_size)
 
     def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
+        """See `Lmm.image_ids`."""
         rows, columns = self._fine_grid(image_hw)
         return [self.image_token_id] * (self.grid**2 + rows * (columns + 1))
 
     def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+        """See `Lmm.views`."""
         fine_hw = self._fine_grid(image_hw)
         coarse = torch.arange(self.grid**2)
         cells = torch.arange(fine_hw[0] * (fine_hw[1] + 1)).reshape(fine_hw[0], -1)

@@ -43,6 +43,7 @@ class ProcessedLmm(Lmm):
 
     @classmethod
     def load(cls, config: ModelConfig, options: LoadOptions) -> ProcessedLmm:
+        """See `Lmm.load`."""
         processor = cls.load_image_processor(config, options)  # before gigabytes are read
         model = load_weights(cls.model_class, config, options)
         tokens = load_tokens(config, model.config.image_token_id, options)
@@ -50,9 +51,11 @@ class ProcessedLmm(Lmm):
 
     @classmethod
     def load_image_processor(cls, config: ModelConfig, options: LoadOptions) -> Any:
+        """See `Lmm.load_image_processor`."""
         return load_image_processor(config, options)
 
     def prepare(self, image: NDArray[np.uint8]) -> Mapping[str, torch.Tensor]:
+        """See `Lmm.prepare`."""
         made = self._process(image)
         return {
             name: value.to(self.model.dtype) if value.is_floating_point() else value

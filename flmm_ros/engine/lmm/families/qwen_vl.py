@@ -56,6 +56,7 @@ class Qwen25VL(ProcessedLmm):
 
     @classmethod
     def load_image_processor(cls, config: ModelConfig, options: LoadOptions) -> Any:
+        """See `Lmm.load_image_processor`."""
         processor = super().load_image_processor(config, options)
         size = dict(processor.size)
         if any(not isinstance(size.get(name), int) for name in _LIMITS):
@@ -66,10 +67,12 @@ class Qwen25VL(ProcessedLmm):
         return processor
 
     def image_ids(self, image_hw: tuple[int, int]) -> list[int]:
+        """See `Lmm.image_ids`."""
         rows, columns = self._grid_hw(image_hw)
         return [self.image_token_id] * (rows * columns)
 
     def views(self, image_hw: tuple[int, int]) -> tuple[View, ...]:
+        """See `Lmm.views`."""
         grid_hw = self._grid_hw(image_hw)
         columns = torch.arange(grid_hw[0] * grid_hw[1])
         return (View("whole", columns, grid_hw, whole_image(image_hw)),)
