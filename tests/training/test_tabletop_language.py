@@ -201,7 +201,7 @@ def test_a_conversation_is_packed_as_the_engine_asks_it() -> None:
     history = [Turn(turn.prompt, turn.answer) for turn in sample.before]
     assert sample.before
     assert engine.question(sample.prompt, history).ids == tuple(packer.lead_ids(sample))
-    ids, targets = packer.turn(sample)
+    _ids, targets = packer.turn(sample)
     learned = [t for t in targets if t >= 0]  # every answer of it, each with its end
     said = [
         [*tokenizer(t.answer).input_ids[1:], tokenizer.eos_token_id]

@@ -52,8 +52,8 @@ class VariantResult:
 
     variant: str
     group: str
-    cIoU: float  # noqa: N815 - its name in every paper
-    mIoU: float  # noqa: N815
+    cIoU: float
+    mIoU: float
     precision_at_05: float
     precision_at_09: float
     absent_f1: float

@@ -7,7 +7,6 @@ The photos of the releases of 2014 and 2017 are the same under other names
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +123,7 @@ class CocoPhotos:
     def _listing(self, folder: str) -> frozenset[str]:
         if folder not in self._names:
             where = self._root / folder
-            names = os.listdir(where) if where.is_dir() else ()
+            names = [path.name for path in where.iterdir()] if where.is_dir() else ()
             self._names[folder] = frozenset(names)
         return self._names[folder]
 

@@ -38,7 +38,8 @@ class PackedList(Sequence[T], Generic[T]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         number = range(len(self))[index]  # counts from the end, and says where there is nothing
-        return pickle.loads(self._block[self._ends[number] : self._ends[number + 1]])
+        own = self._block[self._ends[number] : self._ends[number + 1]]
+        return pickle.loads(own)  # noqa: S301  pickled above, in this process
 
     def __iter__(self) -> Iterator[T]:
         return (self[i] for i in range(len(self)))

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -90,7 +91,7 @@ def in_order(cases: Sequence[Case]) -> list[Case]:
         ValueError: a phrase was measured twice; the numbers would be wrong.
     """
     ordered = sorted(cases, key=lambda case: case.place)
-    for one, following in zip(ordered, ordered[1:], strict=False):
+    for one, following in pairwise(ordered):
         if one.place == following.place:
             raise ValueError(f"expected every phrase once, got {one.key} phrase {one.number} twice")
     return ordered

@@ -86,6 +86,7 @@ class FrozenSource:
     refiner: MaskRefiner
 
     def ready(self, sample: GroundingSample, phrases: Sequence[int]) -> ReadySample:
+        """As `ReadingSource`."""
         truth = truth_of(sample, phrases)
         return ReadySample(sample, truth, given=self.given(sample, load_rgb(sample), phrases))
 

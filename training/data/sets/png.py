@@ -12,7 +12,6 @@ the characters where it stands in the caption.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -91,7 +90,9 @@ class Png:
         del panoptic
         self._photos = CocoPhotos(root, f"{split}2017")
         self._masks = annotations / f"panoptic_{split}2017"
-        self._mask_names = set(os.listdir(self._masks)) if self._masks.is_dir() else set()
+        self._mask_names = (
+            {path.name for path in self._masks.iterdir()} if self._masks.is_dir() else set()
+        )
         self._narratives = PackedList(self._all_narratives(narratives))
         del self._segments, self._sizes, self._photos, self._mask_names  # only this is kept
 

@@ -294,7 +294,7 @@ FURTHER_KINDS = (
 
 
 def _listing(objects: Objects, determiner: str = "") -> Text:
-    """ "a red mug, an orange cube and a blue ball." """
+    """Every object in one list: "a red mug, an orange cube and a blue ball"."""
     text = Text()
     for i, o in enumerate(objects):
         if i:

@@ -48,10 +48,12 @@ class Text:
         self.given: list[tuple[int, int]] = []
 
     def add(self, words: str) -> Text:
+        """Goes on with words that are learned."""
         self.text += words
         return self
 
     def name(self, words: str, labels: Sequence[int]) -> Text:
+        """Goes on with words that name objects."""
         start = len(self.text)
         self.text += words
         self.mentions.append(Mention((start, len(self.text)), tuple(labels)))
@@ -65,6 +67,7 @@ class Text:
         return self
 
     def sample(self, kind: str, prompt: str) -> TextSample:
+        """The text so far as the answer to a prompt."""
         return TextSample(kind, prompt, self.text, tuple(self.given), tuple(self.mentions))
 
 
@@ -82,6 +85,7 @@ def article(words: str) -> str:
 
 
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """One of the options, drawn at random."""
     return options[int(rng.integers(len(options)))]
 
 

@@ -229,9 +229,7 @@ def measure(heads: Heads, data: PhraseSet, view: View, count: int) -> dict[str, 
         images = data.readings.image[index].numpy()
         pixels = heads.mask_refiner.pixels(list(scenes.rgb[images]))
         truth = targets_of(scenes, data.readings.image[index], readings.wanted[index])
-        coarse, logits, score = run(
-            heads, readings, index, heads.mask_refiner.features(pixels), view
-        )
+        _, logits, score = run(heads, readings, index, heads.mask_refiner.features(pixels), view)
         present = readings.wanted[index] > 0
         mask, target = logits > 0, truth > 0.5
         overlap += float((mask & target)[present].sum())
