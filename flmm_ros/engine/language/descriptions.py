@@ -70,6 +70,8 @@ _LIKE = ("looks like", "look like", "is called", "is named", "is known as", "cal
          "known as", "i call", "we call", "people call", "resembles")  # fmt: skip
 _SIGNS_BEGIN = word_set("do don't keep no never not stop beware")
 _SIGNS = word_set("sign signs label button symbol notice sticker poster tag placard board")
+_COMPARED = (("other", "than"), ("apart", "from"), ("aside", "from"), ("different", "from"))
+_INDEFINITE = frozenset(("a", "an", "another", "some", "any", "every", "each"))
 _NAMING = frozenset(("called", "named", "known"))
 # Words behind a noun that begin a relation: "the mug closest to the cube".
 _LINKS = word_set("left right closest nearest farthest furthest closer nearer opposite next")
@@ -93,7 +95,7 @@ _RELATIONS = tuple(
         "on the left of", "on the right of", "in the middle of", "at the back of", "in front of",
         "on top of", "left of", "right of", "next to", "close to", "closest to", "nearest to",
         "closer to", "nearer to", "farthest from", "furthest from", "full of", "made of",
-        "opposite", "behind", "beside", "besides", "near", "under", "underneath", "below",
+        "opposite", "behind", "beside", "near", "under", "underneath", "below",
         "beneath", "above", "over", "between", "against", "among", "inside", "facing", "on", "in",
         "by", "at",
     )
@@ -175,7 +177,7 @@ class DescriptionReader:
                 return i
         while last - 1 > first and (
             self.words[last - 1].lower in _LINKS
-            or (self.words[last - 1].lower == "other" and self._word(last) == "than")
+            or (self.words[last - 1].lower, self._word(last)) in _COMPARED
         ):
             last -= 1
         return last
@@ -479,7 +481,7 @@ class DescriptionReader:
         """ "right now", "for me", "with your hand", "without touching the ball": of the command,
         not of the thing."""
         word, behind = self._word(i), self._word(i + 1)
-        if word in ("for", "to") and behind in _ABOUT_ME or (word, behind) == ("right", "now"):
+        if (word in ("for", "to") and behind in _ABOUT_ME) or (word, behind) == ("right", "now"):
             return True
         if word == "with" and self._is_instrument(i + 1):
             return True
@@ -526,7 +528,7 @@ _DONE = word_set(
 def _definite(text: str) -> str:
     """ "a red cube" -> "the red cube"."""
     first, _, rest = text.partition(" ")
-    return f"the {rest}" if rest and first.lower() in ("a", "an", "another", "some") else text
+    return f"the {rest}" if rest and first.lower() in _INDEFINITE else text
 
 
 def _with_article(determiner: str, name: str) -> str:

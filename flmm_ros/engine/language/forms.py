@@ -65,14 +65,21 @@ _PLAIN = _form(
     r"(?:can|could)\s+you\s+(?:tell\s+me\s+how\s+many|count)\b",
 )
 _QUESTION = _form(
-    r"(?:what|which|where|who|whose|whom|when|why|how|is|are|was|were|do|does|did|has|have|had|"
+    r"(?:what|which|where|who|whose|whom|why|how|is|are|was|were|do|does|did|has|have|had|"
     r"can|could|should|would|will|may|tell|describe|explain|say|list|name|isn't|aren't|wasn't|"
     r"weren't|doesn't|didn't|hasn't|haven't|can't|couldn't|shouldn't|wouldn't|what's|where's|who's|"
     r"which's|there's)\b",
+    r"when\s+(?:is|are|was|were|do|does|did|will|would|can|could|should|has|have)\b",
     rf"don't\s+you\s+{_QUESTION_OF_SIGHT}\b",
     rf"do\s+you\s+not\s+{_QUESTION_OF_SIGHT}\b",
 )
-_NO_QUESTION = _form(r"do\s+not\b", r"(?:have|has)\s+the\b", r"can\s+of\b", r"will\s+of\b")
+_NO_QUESTION = _form(
+    r"do\s+not\b(?!\s+you)",
+    r"what\s+(?:i|we)\s+(?:want|need|would|am|mean)\b.*\s(?:is|are)\s",
+    r"(?:have|has)\s+the\b",
+    r"can\s+of\b",
+    r"will\s+of\b",
+)
 _DESCRIPTION = _form(
     r"give\s+(?:me\s+)?(?:a|an|the)\s+(?:\w+\s+)?(?:description|caption|summary|overview)\b",
     r"caption\b",

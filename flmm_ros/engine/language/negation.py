@@ -45,7 +45,8 @@ _SAYINGS: dict[Effect, str] = {
         "don't worry|do not worry|don't mind|do not mind|don't be shy|don't wait|don't miss|"
         "do not miss|don't ignore|do not ignore|don't skip|do not skip|don't leave out|"
         "do not leave out|don't you want to|don't you think|why don't you|why do not you|"
-        "why not|can't you|couldn't you|won't you|wouldn't you|not only|not just|not merely|"
+        "why not|can't you|couldn't you|won't you|wouldn't you|not only|not just|"
+        "don't only|don't just|do not only|do not just|not merely|"
         "not at all|not to worry|whether or not|last but not least|no matter|no doubt|"
         "no worries|no problem|no rush|no hurry|without fail|without delay|without hesitation|"
         "without question|without doubt|without further ado|and nothing else|nothing else|"
@@ -66,7 +67,7 @@ _SAYINGS: dict[Effect, str] = {
         "no one except|no one but|anything if not|nobody but"
     ),
     Effect.EXCEPT: (
-        "except for|except|excepting|excluding|apart from|aside from|other than|save for|"
+        "except for|except|besides|excepting|excluding|apart from|aside from|other than|save for|"
         "barring|minus|with the exception of|with exception of|bar only|different from|"
         "different than|but for|unlike"
     ),

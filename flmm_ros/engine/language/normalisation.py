@@ -1,10 +1,10 @@
-"""One form for text as people type it, with the place of every character in what they typed.
+r"""One form for text as people type it, with the place of every character in what they typed.
 
 Phones write typographic apostrophes, speech recognisers full-width letters, editors non-breaking
 and zero-width spaces, macOS decomposed accents. The rules of this folder read the normal form
 only, and give ranges of characters of the text as typed.
 
-    normal = normalised("the gru\\u0308n mug")   # "the grün mug"
+    normal = normalised("the gru\u0308n mug")   # "the grün mug"
     normal.typed_span((4, 8))                    # (4, 9)
 
 Sources: Unicode Standard Annex 15 (normalisation forms), Annex 29 (grapheme clusters).

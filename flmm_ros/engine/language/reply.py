@@ -59,7 +59,7 @@ def compose_reply(
 
 
 def leave_alone(excluded: Sequence[str]) -> str:
-    """What a command says is not to be touched: "I leave the red mug and the duck alone."
+    """What is not to be touched: "I leave the red mug and the duck alone" as a sentence.
 
     excluded: phrases; none: "I point at nothing."
     """

@@ -45,14 +45,21 @@ _CONTRASTS = frozenset(("instead", "rather", "only", "just", "please"))
 _PRONOUNS = frozenset(("it", "them", "that", "this", "those", "these"))
 _VOCATIVES = word_set("please robot thanks thank ok okay and")
 _SPEECH = word_set(
-    "said mean meant told guess think hope repeat warning careful attention caution because "
-    "since everybody"
+    "care sure said mean meant told guess think hope repeat warning careful attention caution "
+    "because since everybody"
 )  # fmt: skip
 _RESUMING = COMMAND_FILLERS | word_set(
     "please then just only rather instead do may must should and but , so to have you i"
 )
+_MEANWHILE = word_set("when while before after as")
+_AS_IT_IS = word_set("be alone rest stay where untouched as still")
 _PREFERRING = word_set("rather sooner prefer more")
 _STATES = frozenset(("is", "are", "was", "were", "there's", "see", "has", "have"))
+
+_EVERYTHING = (
+    "expected the things that are meant, got everything but some: name them, or their kind; "
+    'for example "all the mugs except the red one"'
+)
 
 
 @dataclass
@@ -72,6 +79,8 @@ class Sentence:
     _is_object: bool = False  # an object is expected: a name needs no determiner
     _is_universal: bool = False
     _anything: bool = False  # "everything" and nothing that says of what sort
+    _wants_anything: bool = False
+    _adds: bool = False  # "not only the mug, but the ball"
     _is_condition: bool = False
     is_statement: bool = False
     is_unnamed: bool = False  # "something to drink from": the model has to think of a name
@@ -107,6 +116,8 @@ class Sentence:
         if not self.wanted and not self.is_unnamed:
             for start, stop in self._open:
                 self._read_bare(start, stop)
+        if self._wants_anything and self.unwanted and not self.wanted:
+            self.unclear = self.unclear or _EVERYTHING
         if self._is_condition and (self.forbids or self.unwanted):
             self.unclear = self.unclear or (
                 "expected a command without conditions, got one with if and not; " + SAY_IT_APART
@@ -123,6 +134,9 @@ class Sentence:
         if detached is not None:
             self.left_out.append(detached)
             return detached.stop
+        if self._is_left_as_it_is(i):
+            self._enter(Effect.LEAVE)
+            return i + 1
         cue = self._comparison(i) or cue_at(self._words, i)
         if cue is not None and self._counts(cue, i):
             return self._apply(cue, i)
@@ -137,11 +151,23 @@ class Sentence:
         if word in UNIVERSALS:
             self._is_universal = True
             is_described = self._lower(i + 1) in ("to", "that", "which", "i", "you", "with", "for")
-            is_anything = word in ANYTHING_AT_ALL
+            is_alone = self._lower(i + 1) in ("but", "except", "besides", "other", "apart", "of")
+            is_anything = word in ANYTHING_AT_ALL or (word in ("any", "all") and is_alone)
             self._anything |= is_anything and not is_described
+            is_wanted = self._state is Effect.ALLOW and word not in ("nothing", "none")
+            self._wants_anything |= is_anything and not is_described and is_wanted
             is_sought = is_anything and is_described and word != "whatever"
             self.is_unnamed |= is_sought and self._state is Effect.ALLOW
         return self._name_at(i)
+
+    def _is_left_as_it_is(self, i: int) -> bool:
+        """ "let the duck be", "keep the mug where it is"."""
+        if self._lower(i) not in ("let", "keep") or self.is_asked:
+            return False
+        found = self.reader.read(i + 1)
+        behind = found.stop if found is not None else i + 2
+        is_pronoun = found is None and self._lower(i + 1) in _PRONOUNS
+        return (found is not None or is_pronoun) and self._lower(behind) in _AS_IT_IS
 
     def _comparison(self, i: int) -> Cue | None:
         """ "rather the mug | than the ball", "I prefer the mug | to the ball"."""
@@ -173,6 +199,8 @@ class Sentence:
             self.commanded.append(found)
         elif behind in _STATES or said & _STATES:
             self.stated.append(found)
+        if self._state is Effect.FORBID and said & _MEANWHILE and said & COMMANDS:
+            self._doubt(repr(found.text))  # "don't touch the duck while you take the mug"
         if not self._is_aside(i, found):
             (self.wanted if self._state is Effect.ALLOW else self.unwanted).append(found)
             self._anything &= self._state is not Effect.ALLOW
@@ -193,7 +221,7 @@ class Sentence:
         if is_participle(word):
             return False
         if self._state is not Effect.ALLOW and self._is_object:
-            return word not in COMMANDS
+            return word not in COMMANDS and not self._is_verb_at(i)
         follows = before in COMMANDS or before in ("up", "me", "us", "down", "and", "or", ",")
         end = i + 1
         while end < len(self._words) and self._words[end].lower in ADJECTIVES:
@@ -201,6 +229,16 @@ class Sentence:
         has_noun = end < len(self._words) and self._words[end].is_word
         has_noun = has_noun and self._lower(end) not in ENDS | DETERMINERS
         return word in ADJECTIVES and follows and has_noun and i > self.begin
+
+    def _is_verb_at(self, i: int) -> bool:
+        """ "don't | bump into the ball", "nobody | touches the mug": no name, though no known
+        verb."""
+        if self._state is not Effect.FORBID or self._lower(i) in ADJECTIVES:
+            return False
+        if self._lower(i - 1) in COMMANDS | {"up", "down"}:
+            return False
+        found = self.reader.read(i, bare=True)
+        return found is not None and self._lower(found.stop) in DETERMINERS | ENDS
 
     def _read_bare(self, start: int, stop: int) -> None:
         """Objects without a determiner: "grab red mug", "mugs"."""
@@ -244,6 +282,7 @@ class Sentence:
     def _apply(self, cue: Cue, i: int) -> int:
         stop = i + cue.length
         if cue.effect is Effect.NONE:
+            self._adds |= self._words[stop - 1].lower in ("only", "just", "merely")
             return stop
         named = len(self.wanted) + len(self.unwanted) > self._clause
         if cue.effect is Effect.ALLOW:
@@ -279,10 +318,7 @@ class Sentence:
         """ "except": of what is forbidden, it is what is meant."""
         if self._state is Effect.ALLOW:
             if self._anything and not named and not self.is_asked:
-                self.unclear = (
-                    "expected the things that are meant, got everything but some: name them, or "
-                    'their kind; for example "all the mugs except the red one"'
-                )
+                self.unclear = _EVERYTHING
             self._enter(Effect.EXCEPT)
             return
         if not self._is_universal or not self._anything:
@@ -306,7 +342,7 @@ class Sentence:
             is_plain_but = is_plain_but and cue_at(self._words, i + 1) is None
             if is_plain_but and self._is_universal:
                 self._except(named)
-            elif is_plain_but and named:
+            elif is_plain_but and named and not self._adds:
                 said = self._words[i + 1].text if i + 1 < len(self._words) else ""
                 self._doubt(f"'but {said} ...'")
             elif word in _HARD or self._command_behind(i) is not None:
@@ -352,8 +388,7 @@ class Sentence:
         if (
             contrasted
             or (is_not and closing not in ("or", "nor") and not self._is_list(closing))
-            or behind == "and"
-            and is_not
+            or (behind == "and" and is_not)
         ):
             self._resume(True)
         elif not closing and behind != "and":

@@ -41,13 +41,14 @@ ENDS = word_set(
     # adverbs and pronouns
     "here there now then too also please together away back again only just very i you he she it "
     "we they me him them us something anything nothing everything someone everyone himself itself "
-    "instead alone untouched undisturbed rather except never unless otherwise that's who's "
+    "instead alone untouched undisturbed rather except never unless otherwise until since else "
+    "stays remains that's who's "
     "which's"
 )
 # Ends a phrase, but names a thing where an article stands before it and no verb after it.
 HOMOGRAPHS = word_set(
     "can cover drink play run stand hold look show ride walk off out in down up fit fill rest "
-    "over under inside outside back like"
+    "over under inside outside back like only very same"
 )
 # Right behind a determiner these begin a name: "the no entry sign", "a never ending story".
 NEGATIVE_NAMES = word_set("no not never non stop")
@@ -152,8 +153,7 @@ def words_of(text: str) -> list[Word]:
         elif is_pictograph(text[start]):
             while stop < len(text) and (
                 is_pictograph(text[stop])
-                or is_word_character(text[stop])
-                and not text[stop].isalnum()
+                or (is_word_character(text[stop]) and not text[stop].isalnum())
             ):
                 stop += 1
         if not text[start].isspace():
