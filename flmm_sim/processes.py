@@ -124,6 +124,7 @@ class ChildProcess:
         return self._process.wait()
 
     def _signal(self, how: signal.Signals) -> None:
-        assert self._process is not None
+        if self._process is None:
+            return
         with suppress(ProcessLookupError):  # the whole group has ended already
             os.killpg(self._process.pid, how)

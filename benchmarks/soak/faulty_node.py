@@ -30,6 +30,7 @@ from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import CheckpointError, ConfigError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.progress import ProgressCallback
+from flmm_ros.engine.runtime.scene_cache import SceneMemory
 from flmm_ros.ros.node.grounding_node import GroundingNode
 from flmm_ros.ros.node.process import run
 
@@ -129,6 +130,16 @@ class FaultyGrounder:
     def backend(self) -> str:
         """Of the real heads."""
         return self._grounder.backend
+
+    @property
+    def score_threshold(self) -> float:
+        """Of the real model."""
+        return self._grounder.score_threshold
+
+    @property
+    def scene_memory(self) -> SceneMemory:
+        """Of the real model."""
+        return self._grounder.scene_memory
 
     def open(self, image: NDArray[np.uint8]) -> FaultyScene:
         """RGB uint8 [H, W, 3] -> the scene to ask about."""

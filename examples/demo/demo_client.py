@@ -109,7 +109,8 @@ class DemoClient:
         self._wait(lambda: self._shows(picture), timeout_s, f"the picture of scene {seed}")
         with self._lock:
             first = self._frame
-        assert first is not None  # `_shows` has seen it
+        if first is None:  # cannot be: `_shows` has seen it
+            raise RuntimeError("the camera's first image is missing")
         return Time.from_msg(first.header.stamp).nanoseconds
 
     def ask(

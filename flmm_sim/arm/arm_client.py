@@ -68,13 +68,15 @@ class ArmClient:
     @property
     def T_world_camera(self) -> NDArray[np.float64]:
         """The camera's pose [4, 4], optical convention (z forward, x right, y down)."""
-        assert self._T_world_camera is not None  # the constructor has waited for it
+        if self._T_world_camera is None:
+            raise RuntimeError("the camera has not reported its pose")
         return self._T_world_camera
 
     @property
     def T_world_tip(self) -> NDArray[np.float64]:
         """Where the finger tips are [4, 4], by the last report."""
-        assert self._T_world_tip is not None  # as above
+        if self._T_world_tip is None:
+            raise RuntimeError("the arm has not reported its pose")
         return self._T_world_tip
 
     def wait_for_picture(self) -> None:

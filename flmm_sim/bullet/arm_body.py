@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pybullet
-import pybullet_data
 from numpy.typing import NDArray
 
 from flmm_sim.arm.kinematics import Joints, Pose
+from flmm_sim.bullet.bodies import DATA
 from flmm_sim.bullet.world import BulletWorld
 
 GRIP_N = 20.0  # of each finger
@@ -31,7 +29,7 @@ class ArmBody:
         self._client = world.client
         yaw = float(np.arctan2(T_world_base[1, 0], T_world_base[0, 0]))
         self.body: int = pybullet.loadURDF(
-            os.path.join(pybullet_data.getDataPath(), "franka_panda/panda.urdf"),
+            str(DATA / "franka_panda/panda.urdf"),
             T_world_base[:3, 3].tolist(),
             pybullet.getQuaternionFromEuler([0, 0, yaw]),
             useFixedBase=True,

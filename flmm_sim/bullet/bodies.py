@@ -6,8 +6,8 @@ that the tabletop that is only looked at and the one that is gripped in show the
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pybullet_data
 
 from flmm_sim.tabletop.placements import Placement
 
+DATA = Path(pybullet_data.getDataPath())
 MASS_KG = 0.06
 _RING_PARTS = 16
 _Quaternion = tuple[float, float, float, float]  # x, y, z, w
@@ -71,7 +72,7 @@ def _shape_of(p: Placement, scale: float = 1.0) -> _BodyShape:
     times = size_m * mesh.scale
     arguments = {
         "shapeType": pybullet.GEOM_MESH,
-        "fileName": os.path.join(pybullet_data.getDataPath(), mesh.file),
+        "fileName": str(DATA / mesh.file),
         "meshScale": [times] * 3,
     }
     if any(mesh.middle):
@@ -161,7 +162,7 @@ def _add_collision(kind: str, shape: _BodyShape, client: int) -> int:
     if kind == "ring":
         return _add_ring_collision(shape, client)
     if kind == "duck":  # the same duck in convex parts
-        arguments["fileName"] = os.path.join(pybullet_data.getDataPath(), "duck_vhacd.obj")
+        arguments["fileName"] = str(DATA / "duck_vhacd.obj")
     if "length" in arguments:
         arguments["height"] = arguments.pop("length")
     return int(pybullet.createCollisionShape(**arguments, physicsClientId=client))

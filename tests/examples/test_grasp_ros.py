@@ -38,8 +38,10 @@ def ros() -> Iterator[None]:
 def test_what_is_told_is_done(tmp_path: Path) -> None:
     domain = (int(os.environ["ROS_DOMAIN_ID"]) + 50) % 101  # there are other nodes with these names
     run = subprocess.run(
-        [sys.executable, "-m", "examples.grasping"]
-        + ["--seeds", "2000105:2000107", "--out", str(tmp_path)],
+        [
+            *(sys.executable, "-m", "examples.grasping"),
+            *("--seeds", "2000105:2000107", "--out", str(tmp_path)),
+        ],
         cwd=ROOT,
         env={**os.environ, "ROS_DOMAIN_ID": str(domain)},
         capture_output=True,
