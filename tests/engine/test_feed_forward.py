@@ -45,7 +45,7 @@ def test_every_block_of_every_family(
 ) -> None:
     counts: list[int] = []
     monkeypatch.setattr(
-        "flmm_ros.engine.lmm.base.in_parts", lambda model: counts.append(in_parts(model))
+        "flmm_ros.engine.lmm.family.in_parts", lambda model: counts.append(in_parts(model))
     )
     lmm = load_lmm(tiny_families.build(family, tmp_path), LoadOptions())
     assert counts == [lmm.shape.layers]
