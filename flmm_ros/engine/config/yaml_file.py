@@ -40,7 +40,7 @@ def parse_yaml(text: str, source: str) -> Any:
         ConfigError: broken YAML, a key twice in one mapping, or a date that does not exist.
     """
     try:
-        return yaml.load(text, Loader=_StrictLoader)
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
     # ValueError: a date that does not exist; RecursionError: thousands of open brackets
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: expected readable YAML, got: {error}") from error

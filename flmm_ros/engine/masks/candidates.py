@@ -2,8 +2,6 @@
 
 A phrase in the singular whose mask falls into separate parts of similar size has no one meaning.
 Each part is a candidate, so that a robot can ask which one instead of choosing for itself.
-
-Does not know about: models, how the mask came about, what is said about it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""From a view's grid to the user's image: the only place where padding is cut away.
-
-Does not know about: models, how a view came about.
-"""
+"""From a view's grid to the user's image: the only place where padding is cut away."""
 
 from __future__ import annotations
 

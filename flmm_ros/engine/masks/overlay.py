@@ -1,7 +1,7 @@
 """Shows a person what was grounded: coloured masks and phrases drawn over the image.
 
 The node's overlay topic, the command line and the HTML report share these colours, so that the same
-object has the same colour everywhere. Does not know about: models, files, ROS.
+object has the same colour everywhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""From logits to what the user gets: masks, boxes, scores, present or absent.
-
-Does not know about: models, how the logits came about.
-"""
+"""From logits to what the user gets: masks, boxes, scores, present or absent."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ Compiled are the feed-forward blocks of the language model and, of the heads in 
 decoder, SAM's image encoder and SAM's mask decoder. Attention stays as it is: it keeps the cache
 and the recorder, whose sizes change with every command. Modules are compiled in place, so that
 weights keep their names; compiling itself happens on first use and takes minutes.
-
-Does not know about: commands, images, configuration.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ def _why_not(device: torch.device, backend: str) -> str:
     """What goes wrong with a very small function; empty where nothing does."""
     try:
         torch.compile(lambda x: x * 2 + 1, backend=backend)(torch.ones(8, device=device))
-    except Exception as error:  # backends raise whatever their compilers raise; it is reported
+    except Exception as error:  # noqa: BLE001  whatever compilers raise; it is reported
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ""
 

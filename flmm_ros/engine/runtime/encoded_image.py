@@ -32,6 +32,7 @@ class EncodedImage:
 
     @property
     def image_hw(self) -> tuple[int, int]:
+        """Rows and columns of the image."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
     @property

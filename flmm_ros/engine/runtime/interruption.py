@@ -1,7 +1,6 @@
 """Lets a command end in the middle of a stage: between two layers of a model.
 
 A stage of a large model can take seconds. Whoever waits for a cancel should not wait for its end.
-Does not know about: stages, which models there are, why a command ends.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 Weights are counted on transformers' own class, made on the `meta` device from the configuration
 alone; caches follow from layers, key-value heads and head width. What a forward needs beside them
 is an estimate, and said to be one.
-
-Does not know about: families, how weights are loaded.
 """
 
 from __future__ import annotations
@@ -55,6 +53,7 @@ class Need:
 
     @property
     def total(self) -> int:
+        """Bytes of all together."""
         return self.weights + self.cache + self.heads + self.work
 
 
@@ -126,10 +125,11 @@ def require_memory(model: ModelConfig, config: GrounderConfig, device: str, dtyp
     """
     wanted = dtype if config.quantisation == "none" else config.quantisation
     size, there = size_of(model), available(device)
-    need = need_of(model, wanted, scenes=config.scene_cache, size=size)
+    scenes = max(1, config.scene_cache)  # all that are ever encoded, those of conversations too
+    need = need_of(model, wanted, scenes=scenes, size=size)
     if need is None or need.total <= there:
         return
-    needs = {p: need_of(model, p, scenes=config.scene_cache, size=size) for p in PRECISIONS}
+    needs = {p: need_of(model, p, scenes=scenes, size=size) for p in PRECISIONS}
     fitting = [p for p, each in needs.items() if each is not None and each.total <= there]
     advice = f"it would fit in {' or '.join(fitting)}" if fitting else "use a smaller model"
     raise ConfigError(

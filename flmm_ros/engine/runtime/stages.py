@@ -1,7 +1,4 @@
-"""Says which stage a command is in, and measures how long each took.
-
-Does not know about: what happens in a stage.
-"""
+"""Says which stage a command is in, and measures how long each took."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Round things: of a ball the camera sees less than half, yet that half tells where all of it is.
-
-Does not know about: images, boxes, grasps.
-"""
+"""Round things: a camera sees less than half of a ball, yet that half tells where it all is."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Upright on the plane below it where there is one; otherwise along the object's flat faces, or along
 its principal axes. Flat faces take the noise out of the points on them, so that a box is as exact
-as the pixels and not as the depth. Does not know about: images, grasps.
+as the pixels and not as the depth.
 """
 
 from __future__ import annotations

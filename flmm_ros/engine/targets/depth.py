@@ -2,7 +2,7 @@
 
 Masks reach a little over edges, cameras mix near and far there, and depth has holes. So a mask is
 first made smaller; the part that hangs together in depth is kept, then the rim is taken back where
-its depth agrees with the inside. Does not know about: boxes, grasps, models.
+its depth agrees with the inside.
 """
 
 from __future__ import annotations

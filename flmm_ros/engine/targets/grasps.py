@@ -4,7 +4,7 @@ Candidates come from above, all around, and from the object's sides along its bo
 points between two fingers. It is kept where the opened fingers and the palm touch nothing, and
 scored by how squarely the pads would meet the surface, how much room there is, and how near the
 middle it is. A grasp's frame lies between the finger tips: z = approach, y = closing line,
-x = y cross z. Does not know about: images, robots, how a grasp is reached.
+x = y cross z.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ def _squareness(piece: NDArray[np.float64], x: float, finger_width_m: float) -> 
     """How squarely pads meet the two ends of a piece, 0..1: from its ends in three strips."""
     edges = x + finger_width_m * np.array([-0.5, -1 / 6, 1 / 6, 0.5])
     ends = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in zip(edges[:-1], edges[1:], strict=True):  # noqa: RUF007  arrays
         strip = piece[(piece[:, 0] >= low) & (piece[:, 0] <= high), 1]
         if len(strip) >= 2:
             ends.append(((low + high) / 2, strip.min(), strip.max()))

@@ -1,7 +1,4 @@
-"""Planes in point clouds: the one an object stands on, and the flat faces of the object itself.
-
-Does not know about: images, boxes, grasps.
-"""
+"""Planes in point clouds: the one an object stands on, and the flat faces of the object itself."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@
     image.points_without([mask])        # the rest of the scene, for a collision map
 
 Everything is in metres in the camera's optical frame: x right, y down, z forward.
-Does not know about: models, phrases, ROS.
 """
 
 from __future__ import annotations
