@@ -6,13 +6,24 @@ python3 -m examples.grasping.robot put the orange bunny to the left of the blue 
 
 from __future__ import annotations
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+import sys
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    LogInfo,
+    OpaqueFunction,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from flmm_ros.ros.interface import launch_arguments
+
+OWN = ("seed",)
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -35,6 +46,15 @@ def generate_launch_description() -> LaunchDescription:
                 output="screen",
                 emulate_tty=True,
             ),
+            OpaqueFunction(function=_name_unknown_arguments),
             IncludeLaunchDescription(PythonLaunchDescriptionSource(grounding)),
         ]
     )
+
+
+def _name_unknown_arguments(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The launch system takes any argument without a word, also a misspelt one."""
+    declared = {*OWN, *launch_arguments.NAMES}
+    given = context.launch_configurations
+    advice = launch_arguments.unknown_arguments(given, declared, "grasp.launch.py", sys.argv)
+    return [LogInfo(msg=text) for text in advice]

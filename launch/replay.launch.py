@@ -9,6 +9,7 @@ grounding.launch.py, such as `model`, can be given too.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
@@ -18,6 +19,7 @@ from launch.actions import (
     ExecuteProcess,
     GroupAction,
     IncludeLaunchDescription,
+    LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
 )
@@ -27,6 +29,10 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import FindExecutable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import SetParameter
 from launch_ros.substitutions import FindPackageShare
+
+from flmm_ros.ros.interface import launch_arguments
+
+OWN = ("bag", "scenario", "out", "rate")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -55,6 +61,7 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="1.0",
                 description="How fast it is played; 2 = twice as fast as it was recorded.",
             ),
+            OpaqueFunction(function=_name_unknown_arguments),
             GroupAction(
                 [
                     SetParameter("use_sim_time", True),
@@ -95,6 +102,14 @@ def _start_replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         replay,
         RegisterEventHandler(OnProcessExit(target_action=replay, on_exit=_end)),
     ]
+
+
+def _name_unknown_arguments(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The launch system takes any argument without a word, also a misspelt one."""
+    declared = {*OWN, *launch_arguments.NAMES}
+    given = context.launch_configurations
+    advice = launch_arguments.unknown_arguments(given, declared, "replay.launch.py", sys.argv)
+    return [LogInfo(msg=text) for text in advice]
 
 
 def _end(event: Any, context: LaunchContext) -> list[LaunchDescriptionEntity]:

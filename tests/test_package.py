@@ -26,50 +26,95 @@ def _calls(tree: ast.AST, name: str) -> list[ast.Call]:
     ]
 
 
-def _literal_words(node: ast.AST | None) -> str:
-    return ast.literal_eval(node) if node is not None else ""
+ARGUMENTS = {
+    "autostart",
+    "camera_info_topic",
+    "command_topic",
+    "console",
+    "console_host",
+    "console_port",
+    "depth_topic",
+    "device",
+    "image_topic",
+    "image_transport",
+    "log_level",
+    "model",
+    "namespace",
+    "params_file",
+}
 
 
 def test_every_launch_argument_is_described():
-    tree = ast.parse(LAUNCH_FILE.read_text())
-    arguments = {}
-    for call in _calls(tree, "DeclareLaunchArgument"):
-        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-        arguments[ast.literal_eval(call.args[0])] = _literal_words(keywords.get("description"))
-    assert set(arguments) == {
-        "autostart",
-        "camera_info_topic",
-        "command_topic",
-        "console",
-        "console_host",
-        "console_port",
-        "depth_topic",
-        "device",
-        "image_topic",
-        "image_transport",
-        "log_level",
-        "model",
-        "namespace",
-        "params_file",
-    }
-    for name, description in arguments.items():
-        assert len(description.split()) >= 3, f"{name} is not described: {description!r}"
+    pytest.importorskip("rclpy", reason="the node's parameters need ROS 2")
+    from flmm_ros.ros.interface.launch_arguments import ARGUMENTS as DECLARED
+    from flmm_ros.ros.interface.launch_arguments import NAMES
+    from flmm_ros.ros.interface.parameters import SETTINGS
+
+    assert {*ARGUMENTS, "use_sim_time", *SETTINGS} == NAMES
+    for argument in DECLARED:
+        words = argument.doc.split()
+        assert len(words) >= 3, f"{argument.name} is not described: {argument.doc!r}"
+        assert not argument.choices or argument.default in argument.choices
 
 
 def test_every_launch_argument_is_used():
+    pytest.importorskip("rclpy", reason="the node's parameters need ROS 2")
+    from flmm_ros.ros.interface.launch_arguments import NAMES
+    from flmm_ros.ros.interface.parameters import SETTINGS
+
     tree = ast.parse(LAUNCH_FILE.read_text())
-    declared = {ast.literal_eval(c.args[0]) for c in _calls(tree, "DeclareLaunchArgument")}
     used = {
         ast.literal_eval(c.args[0])
         for c in _calls(tree, "LaunchConfiguration")
         if isinstance(c.args[0], ast.Constant)
     }
-    shortcuts = next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHORTCUTS"
+    assert used | set(SETTINGS) | {"params_file", "use_sim_time"} == NAMES
+
+
+def test_launch_arguments_become_parameters_in_their_own_types():
+    pytest.importorskip("rclpy", reason="the node's parameters need ROS 2")
+    from flmm_ros.ros.interface.launch_arguments import ConfigError, parameters_of
+
+    given = {
+        "hold": "on",
+        "max_image_age": "5",
+        "cameras": "1",
+        "depth": "",
+        "max_queue": "3",
+        "publish_overlay": "false",
+        "use_sim_time": "true",
+        "autostart": "true",
+        "image_topic": "/camera/image_raw",
+        "scale_of_another_file": "2",
+    }
+    with pytest.raises(ConfigError, match="max_queue: expected int, got str 'many'"):
+        parameters_of({"max_queue": "many"})
+    assert parameters_of(given) == {
+        "hold": "on",
+        "max_image_age": 5.0,
+        "cameras": "1",
+        "max_queue": 3,
+        "publish_overlay": False,
+        "use_sim_time": True,
+        "autostart": True,
+    }
+
+
+def test_an_unknown_launch_argument_is_named():
+    pytest.importorskip("rclpy", reason="the node's parameters need ROS 2")
+    from flmm_ros.ros.interface.launch_arguments import NAMES, unknown_arguments
+
+    given = {"imag_topic": "/x", "robot": "r2", "image_topic": "image"}
+    ours = ["ros2", "launch", "flmm_ros", "grounding.launch.py", "imag_topic:=/x", "robot:=r2"]
+    misspelt = (
+        "launch argument 'imag_topic' is unknown and has no effect; did you mean 'image_topic'?"
     )
-    assert declared == used | set(shortcuts)
+    assert unknown_arguments(given, NAMES, "grounding.launch.py", ours) == [
+        misspelt,
+        "launch argument 'robot' is unknown and has no effect",
+    ]
+    included = ["ros2", "launch", "my_robot", "robot.launch.py", "robot:=r2"]
+    assert unknown_arguments(given, NAMES, "grounding.launch.py", included) == [misspelt]
 
 
 def test_launch_description_can_be_made():
@@ -78,7 +123,9 @@ def test_launch_description_can_be_made():
     names: dict[str, object] = {}
     exec(compile(LAUNCH_FILE.read_text(), LAUNCH_FILE, "exec"), names)
     description = names["generate_launch_description"]()  # type: ignore[operator]
-    assert len(description.entities) == 16
+    from flmm_ros.ros.interface.launch_arguments import NAMES
+
+    assert len(description.entities) == len(NAMES) + 3  # the node, its console, unknown names
 
 
 def _parameter_file() -> dict[str, object]:

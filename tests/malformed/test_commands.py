@@ -82,7 +82,7 @@ def test_parameters(name, value):
 class Painter:
     """An engine that finds the upper half of any picture, or fails as engines do."""
 
-    model_name, backend = "painter", "none"
+    model_name, backend, score_threshold = "painter", "none", 0.5
 
     def __init__(self, failure=None):
         self._failure = failure

@@ -5,6 +5,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
 
+from flmm_ros.engine.runtime.scene_cache import SceneMemory
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.images.camera import CameraFacts
 from flmm_ros.ros.images.newest_image import NewestImage
@@ -51,6 +52,11 @@ WARNINGS = {
 }
 ERRORS = {
     "configure failed: no weights": {"state": "unconfigured", "failure": "no weights"},
+    "activate failed: no such topic": {
+        "state": "inactive",
+        "transition": "activate",
+        "failure": "no such topic",
+    },
     "the last 3 commands failed inside the model: boom": {"failures": 3, "failure_text": "boom"},
 }
 
@@ -97,6 +103,14 @@ def test_values_tell_what_was_dropped_and_why():
     assert values["image publishers"] == "1" and values["images received"] == "9"
     assert values["image published by"].startswith("/driver (")
     assert values["image published by (/wrist/image)"] == "nobody"
+
+
+def test_scenes_in_memory_are_shown_with_their_bytes():
+    scenes = SceneMemory(3, 2, 2, pixel_bytes=3 * 2**20, tensor_bytes=5 * 2**19)
+    values = {v.key: v.value for v in status(scenes=scenes).values}
+    assert values["scenes open"] == "3" and values["scenes encoded"] == "2 of at most 2"
+    assert values["scenes pixels MiB"] == "3.0" and values["scenes tensors MiB"] == "2.5"
+    assert not any(v.key.startswith("scenes") for v in status().values)
 
 
 def test_failures_in_a_row_end_with_an_answer():

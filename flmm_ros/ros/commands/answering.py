@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flmm_ros.engine.answer import Grounding, Intent
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import Cancelled, FlmmError
+from flmm_ros.engine.runtime.scene_cache import SceneMemory
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.answer_message import answer_to_msg
 from flmm_ros.ros.commands.chats import Chat, Chats, Conversation
@@ -53,6 +54,16 @@ class Engine(Protocol):
         """What runs the heads, for diagnostics."""
         ...
 
+    @property
+    def score_threshold(self) -> float:
+        """Objects with a lower score are reported absent: the model's own, or what was set."""
+        ...
+
+    @property
+    def scene_memory(self) -> SceneMemory:
+        """Open images and their memory, for diagnostics; asked by any thread."""
+        ...
+
     def warm_up(self) -> None:
         """Takes what the first command would take, of time and of memory."""
         ...
@@ -68,12 +79,14 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer message, and what it was made from (empty for a refusal)."""
+    """The answer message, and what it was made from (empty for a refusal). score_threshold: the
+    one that was in force."""
 
     msg: GroundedAnswer
     rgb: NDArray[np.uint8] | None = None
     objects: Sequence[Grounding] = ()
     space: Space | None = None
+    score_threshold: float = 0.0
 
 
 def answer_command(
@@ -125,4 +138,4 @@ def answer_command(
         add_targets(msg, space)
     msg.wait_ms = 1e3 * (start_s - job.submitted_s)
     msg.total_ms = 1e3 * (time.monotonic() - start_s)
-    return Reply(msg, about.rgb, result.objects, space)
+    return Reply(msg, about.rgb, result.objects, space, engine.score_threshold)

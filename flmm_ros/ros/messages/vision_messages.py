@@ -15,12 +15,15 @@ import importlib.util
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from flmm_ros.msg import GroundedAnswer, GroundedObject
 
 DETECTIONS_2D, DETECTIONS_3D = "~/vision/detections_2d", "~/vision/detections_3d"
 LABELS = "~/vision/labels"
 _DEPTH = 10
+# As LabelInfo asks for: whoever comes late hears what the labels of the last answer mean.
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def is_available() -> bool:
@@ -70,7 +73,8 @@ class VisionMessages:
         return self._kinds.Detection3DArray(header=header, detections=detections)
 
     def labels(self, answer: GroundedAnswer, threshold: float) -> Any:
-        """The phrase of each value in the label image; threshold: of the score."""
+        """The phrase of each value in the label image. threshold: of the score, as it is in force,
+        0..1."""
         classes = [
             self._kinds.VisionClass(class_id=found.label, class_name=found.phrase)
             for found in _present(answer)
@@ -95,7 +99,7 @@ class VisionTopics:
             self._messages = VisionMessages(kinds)
             self._boxes = node.create_publisher(kinds.Detection2DArray, DETECTIONS_2D, _DEPTH)
             self._solids = node.create_publisher(kinds.Detection3DArray, DETECTIONS_3D, _DEPTH)
-            self._labels = node.create_publisher(kinds.LabelInfo, LABELS, _DEPTH)
+            self._labels = node.create_publisher(kinds.LabelInfo, LABELS, _LATCHED)
 
     def publish(self, answer: GroundedAnswer, threshold: float) -> None:
         """One answer that is not a refusal."""

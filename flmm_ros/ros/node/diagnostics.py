@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+from flmm_ros.engine.runtime.scene_cache import SceneMemory
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.images.camera import CameraFacts
 from flmm_ros.ros.interface.error_codes import code_name
@@ -20,6 +21,7 @@ FUTURE_STAMP_S = 1.0  # clocks of two machines differ by less, where somebody lo
 LONG_COMMAND_S = 30.0
 FAILURES = 3  # in a row: one is a command's fault, three are the model's
 LITTLE_MEMORY_MIB = 256.0
+MIB = 2**20
 _MODEL_FAULTS = (GroundedAnswer.MODEL_ERROR, GroundedAnswer.INTERNAL)
 
 
@@ -84,6 +86,7 @@ class Snapshot:
     failure_text: str = ""
     memory_mib: float = 0.0  # of this process
     free_mib: float = float("inf")  # of the machine
+    scenes: SceneMemory | None = None  # of the loaded model
     statistics: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -115,6 +118,14 @@ def _values(snapshot: Snapshot) -> dict[str, str]:
         "commands waiting": str(snapshot.queue_length),
         "command at work s": f"{snapshot.busy_s:.1f}",
     }
+    if snapshot.scenes is not None:
+        scenes = snapshot.scenes
+        values |= {
+            "scenes open": str(scenes.open_images),
+            "scenes encoded": f"{scenes.encoded_images} of at most {scenes.encoded_limit}",
+            "scenes pixels MiB": f"{scenes.pixel_bytes / MIB:.1f}",
+            "scenes tensors MiB": f"{scenes.tensor_bytes / MIB:.1f}",
+        }
     for number, camera in enumerate(snapshot.cameras):
         of = f" ({camera.topic})" if number else ""  # the main one's keys are the plain ones
         values |= {

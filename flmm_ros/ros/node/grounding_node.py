@@ -201,7 +201,9 @@ class GroundingNode(LifecycleNodeMixin, Node):
         what it has loaded on its own thread."""
         with self._ending:
             self._is_ending = True
-        run_all(lambda: self._pause(STOP_TIMEOUT_S), lambda: self._hold_service.close(STOP_TIMEOUT_S))
+        run_all(
+            lambda: self._pause(STOP_TIMEOUT_S), lambda: self._hold_service.close(STOP_TIMEOUT_S)
+        )
         if self._worker.close(STOP_TIMEOUT_S):  # else it is still inside the model
             self._free()
 
@@ -338,12 +340,13 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._cameras.resubscribe()
         self._depth_pipeline.resubscribe()
         failures, failure_text = self._statistics.failures
+        engine = self._engine  # a transition may take it away meanwhile
         now = self.get_clock().now()
         snapshot = diagnostics.Snapshot(
             state=self.state,
-            model=self._engine.model_name if self._engine is not None else "",
+            model="" if engine is None else engine.model_name,
             device=str(self.get_parameter("device").value),
-            backend=self._engine.backend if self._engine is not None else "",
+            backend="" if engine is None else engine.backend,
             transition=self._transition,
             failure=self._failure,
             cameras=self._cameras.facts(now.nanoseconds),
@@ -354,6 +357,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
             failure_text=failure_text,
             memory_mib=used_by_process() / MIB,
             free_mib=available("cpu") / MIB,
+            scenes=None if engine is None else engine.scene_memory,
             statistics={**self._statistics.values(), **self._hold_service.values()},
         )
         name = self.get_fully_qualified_name()
