@@ -41,7 +41,8 @@ def test_an_answer_carries_the_threshold_that_was_in_force(grounder, table, sett
     )
     assert own > 0 and reply.score_threshold == (own if setting < 0 else setting)
     for found in reply.msg.objects:
-        assert found.is_present == (found.score >= reply.score_threshold)
+        is_seen = found.area_px > 0 and found.score >= reply.score_threshold
+        assert found.is_present == is_seen
 
 
 class PublisherRecorder:
