@@ -85,7 +85,7 @@ def test_only_the_own_page_may_open_a_socket(origin, is_own):
 def test_the_policy_lets_nothing_run_but_our_files():
     headers = headers_for("robot:8642", is_encrypted=True)
     policy = dict(
-        (part.split(" ", 1) + [""])[:2] for part in headers["Content-Security-Policy"].split("; ")
+        ([*part.split(" ", 1), ""])[:2] for part in headers["Content-Security-Policy"].split("; ")
     )
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == "'self'"

@@ -28,7 +28,7 @@ def test_the_worked_example_reads_as_the_real_adapter_does(tmp_path: Path) -> No
     code = block("python")
     assert len(code.splitlines()) < 100
     made: dict[str, Any] = {"__name__": "example"}
-    exec(compile(code, "docs/models.md", "exec"), made)  # noqa: S102 - our own documentation
+    exec(compile(code, "docs/models.md", "exec"), made)
     config = tiny_families.build("gemma3", tmp_path)
     ours = made["Example"].load(config, LoadOptions())
     real = load_lmm(config, LoadOptions())

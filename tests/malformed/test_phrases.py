@@ -1,5 +1,7 @@
 """Texts of every kind: phrases stand where they say, and commands are read or refused."""
 
+import itertools
+
 from hypothesis import strategies as st
 from malformed import inputs, understood
 
@@ -24,7 +26,7 @@ def test_texts(text, named, max_chars):
             start, end = phrase.text_span
             assert text[start:end] == phrase.text and phrase.text.strip()
         spans = [phrase.text_span for phrase in found]
-        assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
     assert phrases.is_singular(text) in (True, False)
     assert isinstance(references.refer_back(text, named), str)
     assert isinstance(find_intent(text), Intent)

@@ -46,8 +46,16 @@ class ConsoleProcess:
     def __init__(self, namespace: str, log: Path, *arguments: str, **environment: str) -> None:
         self.log, self._file = log, log.open("w")
         self.process = subprocess.Popen(
-            [sys.executable, ROOT / "bin" / "console", "--port", "0", *arguments]
-            + ["--ros-args", "-r", f"__ns:=/{namespace}"],
+            [
+                sys.executable,
+                ROOT / "bin" / "console",
+                "--port",
+                "0",
+                *arguments,
+                "--ros-args",
+                "-r",
+                f"__ns:=/{namespace}",
+            ],
             cwd=ROOT,
             env={
                 **os.environ,

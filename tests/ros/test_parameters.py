@@ -124,10 +124,13 @@ def test_what_a_configured_node_dumps_can_be_loaded_into_it(node):
         "192_168_0_155",
         "front camera",
         "front//left",
-        "\u00e9t\u00e9",
+        "été",
         "front/",
-    ]
-    + ["a" * 300, "{node}", "/", "head.left"],
+        "a" * 300,
+        "{node}",
+        "/",
+        "head.left",
+    ],
 )
 def test_a_camera_whose_topic_ros_does_not_allow_is_refused_by_name(node, name):
     node.is_unconfigured = True

@@ -3,6 +3,7 @@
 Against the real node with slow stages; after each of them the next command is answered.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -152,7 +153,7 @@ def test_feedback_shows_the_text_as_it_grows(robot):
     msg = goal.result()
     texts = [f.partial_text for f in goal.feedback if f.stage == "generate" and f.partial_text]
     assert msg.error_code == GroundedAnswer.OK
-    assert texts and all(b.startswith(a) for a, b in zip(texts, texts[1:], strict=False))
+    assert texts and all(b.startswith(a) for a, b in itertools.pairwise(texts))
     assert msg.answer.startswith(texts[-1].strip())
     times = [f.elapsed_s for f in goal.feedback]
     assert times == sorted(times) and times[-1] > 0.5
@@ -194,7 +195,8 @@ def test_ctrl_c_of_the_command_line_cancels_its_command(robot):
     assert asking.stdout is not None
     shown = ""
     while "generate" not in shown:
-        assert (more := asking.stdout.read(1)), shown
+        more = asking.stdout.read(1)
+        assert more, shown
         shown += more
     asking.send_signal(signal.SIGINT)
     rest, _ = asking.communicate(timeout=30)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from harness import ANSWER_S, PATIENCE, ROOT, wait_until
@@ -53,11 +54,10 @@ def executable(tmp_path):
 
 def is_importing_torch(process):
     """Its libraries are being mapped: Python runs, the node does not yet."""
-    with open(f"/proc/{process.pid}/maps") as maps:
-        return "libtorch" in maps.read()
+    return "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="needs Linux's /proc")
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_while_packages_load(executable, number):
     process, log = executable

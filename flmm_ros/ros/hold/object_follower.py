@@ -123,7 +123,7 @@ class ObjectFollower:
         while not self._is_closed:
             try:
                 self._turn()
-            except Exception as error:  # logged with its traceback; the thread lives on
+            except Exception as error:  # noqa: BLE001  logged with its traceback; the thread lives on
                 _log.exception("held objects could not be followed in an image")
                 if self._held is not None:
                     self._held.sought_because = f"{type(error).__name__}: {error}"

@@ -108,8 +108,8 @@ class SpaceConfig:
     )
     rectified: str = setting(
         "auto",
-        "on: the image is rectified, P of camera_info counts. off: K and the distortion d do. auto: "
-        "it is where the topic's name has rect in it, such as image_rect.",
+        "on: the image is rectified, P of camera_info counts. off: K and the distortion d do. "
+        "auto: it is where the topic's name has rect in it, such as image_rect.",
         choices=("auto", "on", "off"),
         live=True,
     )
