@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from flmm_ros.cli.command_line import BAD_INPUT, run_app
+from flmm_ros.cli.doctor.install import advice_for
 from flmm_ros.engine.errors import FlmmError
 
 # verb -> (module with a function of the verb's name, one line of help)
@@ -72,6 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         app = flmm_app(typed)
     except FlmmError as error:  # a package that the verb needs is not installed
         print(f"flmm: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except ModuleNotFoundError as missing:
+        advice = advice_for(missing.name)
+        if not advice:
+            raise
+        print(f"flmm: {advice}", file=sys.stderr)
         return BAD_INPUT
     return run_app(app, arguments, "flmm")
 

@@ -55,6 +55,20 @@ def test_pip_is_never_advised_outside_an_environment_of_a_distribution():
             assert "pip" not in command_for(requirement, JAZZY_VENV), requirement
 
 
+@pytest.mark.parametrize("verb", [["ask", "the mug"], ["console"]])
+def test_a_verb_without_its_package_says_what_to_do(verb):
+    code = f"""
+import sys
+sys.modules["rclpy"] = None
+from flmm_ros.cli.main import main
+sys.exit(main({verb!r}))
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2, run.stderr
+    assert run.stderr.startswith("flmm: the Python package 'rclpy' is missing; install it with: ")
+    assert run.stderr.count("\n") == 1
+
+
 def test_missing_old_and_present_packages():
     def find(module: str) -> bool:
         return module != "torch"

@@ -64,6 +64,10 @@ REQUIREMENTS = (
     Requirement(
         "matplotlib", "flmm replay", "matplotlib", (3, 5), "python3-matplotlib", is_optional=True
     ),
+    Requirement("rosbags", "flmm replay", "rosbags", (0, 10), is_optional=True),
+    Requirement("mcap", "damaged recordings", "mcap", (1, 2), is_optional=True),
+    Requirement("pycocotools", "masks in recordings", "pycocotools", (2, 0, 7), is_optional=True),
+    Requirement("onnxruntime", "refiner_backend: onnx", "onnxruntime", (1, 20), is_optional=True),
 )
 
 
@@ -140,6 +144,17 @@ def _check(
     return Check(name, True, version or "installed", is_optional=optional)
 
 
+def advice_for(module: str | None) -> str:
+    """One line for a program that cannot import something; empty where it is none of ours."""
+    for requirement in REQUIREMENTS:
+        if module is not None and module.split(".")[0] == requirement.module.split(".")[0]:
+            command = command_for(requirement, this_environment())
+            return (
+                f"the Python package {requirement.module!r} is missing; install it with: {command}"
+            )
+    return ""
+
+
 def command_for(requirement: Requirement, environment: Environment) -> str:
     """The one command that brings a missing requirement, without harm to the system's packages."""
     if requirement.module == "flmm_ros.msg":
@@ -155,7 +170,7 @@ def command_for(requirement: Requirement, environment: Environment) -> str:
         return f"python3 -m venv --system-site-packages {VENV} && . {VENV}/bin/activate"
     if requirement.module == "torch":
         return torch_command(environment)
-    if environment.distro:
+    if environment.distro and not requirement.is_optional:
         return f"python3 -m pip install -r {RUNTIME_LIST}"
     least = ".".join(map(str, requirement.at_least))
     name = requirement.distribution or "opencv-python-headless"
