@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from flmm_ros.cli.command_line import INTERRUPTED, ros_arguments
 from flmm_ros.engine.answer import Intent
+from flmm_ros.engine.errors import ImageError
 from flmm_ros.ros.client.client import GroundingClient, GroundingError, GroundingResult
 from flmm_ros.ros.messages.found_target import FoundTarget
 
@@ -85,8 +86,11 @@ def ask(  # noqa: PLR0913  one parameter an option
 
 
 def _load(path: Path) -> NDArray[np.uint8]:
-    with PillowImage.open(path) as picture:
-        return np.array(picture.convert("RGB"), np.uint8)
+    try:
+        with PillowImage.open(path) as picture:
+            return np.array(picture.convert("RGB"), np.uint8)
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error}") from error
 
 
 def _show_progress(stage: str, partial_text: str, elapsed_s: float) -> None:

@@ -200,6 +200,6 @@ def test_ctrl_c_of_the_command_line_cancels_its_command(robot):
         shown += more
     asking.send_signal(signal.SIGINT)
     rest, _ = asking.communicate(timeout=30)
-    assert asking.returncode == 130 and rest.endswith("ground: cancelled\n")
+    assert asking.returncode == 130 and rest.endswith("flmm ask: cancelled\n")
     wait_until(lambda: len(robot.seen.grounding) > before, 30, "the end of the command")
     assert robot.seen.grounding[before].error_code == GroundedAnswer.CANCELED
