@@ -2,7 +2,7 @@
 
 Each message package exports the include folders of its builder's Python and NumPy
 (`/opt/python/cp311-cp311/...`), and CMake refuses include folders that do not exist. The right ones
-are written in their place. Does not know about: pip, colcon.
+are written in their place.
 """
 
 from __future__ import annotations

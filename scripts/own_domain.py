@@ -3,7 +3,7 @@
 Two runs on one machine, or a robot on the same network, must never hear each other. Where
 ROS_DOMAIN_ID is set it is kept. Otherwise a free one is reserved by binding a port, which is handed
 on to the command: the reservation ends with it, however it ends. The ports are those of ROS 2's own
-test tools, so that both leave each other's domains alone. Does not know about: what is run.
+test tools, so that both leave each other's domains alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Runs one step of the set-up: a line on the screen, everything else in a log file.
-
-Does not know about: what the steps do.
-"""
+"""Runs one step of the set-up: a line on the screen, everything else in a log file."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `make setup` calls it through set_up.sh; a second run finds nothing to do and takes half a second.
 Where a ROS distribution is sourced, its rclpy and colcon are used; elsewhere ROS 2 comes as wheels.
-Only the standard library is used: nothing is installed yet. Does not know about: what runs later.
+Only the standard library is used: nothing is installed yet.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ BUILD_NEEDS = ("package.xml", "CMakeLists.txt", "msg", "action", "bin")
 DATA = ("launch", "config", "models")  # installed as links: edits need no build, new files do
 LINKED = (*BUILD_NEEDS, *DATA, "flmm_ros", "flmm_sim", "requirements")
 
-# Importing them is the only proof that an environment is whole; an interrupted pip leaves torsos.
+# Importing them is the only proof that an environment is whole: an interrupted pip leaves
+# partial installs.
 PROOF = "import cv2, numpy, pybullet, rclpy, rosbags, safetensors, torch, transformers"
 MESSAGE_PROOF = (
     "from flmm_ros.msg import GroundedAnswer; from flmm_ros.action import Ground; GroundedAnswer()"

@@ -1,7 +1,4 @@
-"""What the set-up needs from the operating system, and the command that installs what is missing.
-
-Does not know about: Python packages, ROS.
-"""
+"""What the set-up needs from the operating system, and the command that installs it."""
 
 from __future__ import annotations
 

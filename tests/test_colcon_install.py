@@ -32,7 +32,8 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = base / "src" / "flmm_ros"
     source.mkdir(parents=True)
     for name in PARTS:
-        (source / name).symlink_to(ROOT / name)
+        whole = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        whole(ROOT / name, source / name)  # a linked folder would be installed as a link
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     colcon = ["colcon", "build", "--base-paths", "src", "--merge-install", "--cmake-args"]
     options = ["-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={sys.executable}"]

@@ -1,7 +1,4 @@
-"""Pictures of an answer for people: masks and attention over the camera image.
-
-Does not know about: ROS, HTML, the simulator.
-"""
+"""Pictures of an answer for people: masks and attention over the camera image."""
 
 from __future__ import annotations
 

@@ -8,13 +8,16 @@ What stands between two markers is replaced; all other text is left alone.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.config.schema import Setting, settings_of
 from flmm_ros.engine.targets.settings import TargetConfig
@@ -156,19 +159,25 @@ def _settings(settings: Sequence[Setting]) -> str:
     return _table(("parameter", "type", "default", "values", "read at", "meaning"), rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Write the tables of docs/interfaces.md.")
-    parser.add_argument("--check", action="store_true", help="only say whether they are true")
-    args = parser.parse_args(argv)
+def interfaces(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether they are true; 1 if not.")
+    ] = False,
+) -> int:
+    """Write the tables of docs/interfaces.md."""
     page = PAGE.read_text(encoding="utf-8")
     wanted = filled(page)
-    if args.check and page != wanted:
+    if check and page != wanted:
         print(f"{PAGE} is out of date; run: python -m scripts.docs.interfaces", file=sys.stderr)
         return 1
-    if not args.check:
+    if not check:
         PAGE.write_text(wanted, encoding="utf-8")
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_command(interfaces, argv)
 
 
 if __name__ == "__main__":

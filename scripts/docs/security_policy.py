@@ -6,17 +6,20 @@
 Two enclaves: the node hears its inputs, publishes its outputs and serves its action and services;
 a robot program calls the action and listens to answers, and can neither send images nor change
 parameters. Names are those of a node without namespace; remapped topics have to be renamed here
-too. Does not know about: keys, how a policy is signed.
+too.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated
 from xml.etree import ElementTree
 
+import typer
+
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.ros.interface import endpoints
 
 PAGE = Path(__file__).resolve().parents[2] / "config" / "security" / "policy.xml"
@@ -96,14 +99,17 @@ def _public(name: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.docs.security_policy",
-        description="Writes the example of an SROS 2 policy from the node's endpoints.",
-    )
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 where it differs")
-    args = parser.parse_args(argv)
+    return run_command(security_policy, argv)
+
+
+def security_policy(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; 1 where it differs.")
+    ] = False,
+) -> int:
+    """Write the example of an SROS 2 policy from the node's endpoints."""
     text = policy()
-    if args.check:
+    if check:
         if PAGE.is_file() and PAGE.read_text() == text:
             return 0
         print(f"{PAGE} differs from the code: run python -m scripts.docs.security_policy")

@@ -3,8 +3,6 @@
 The numbers are those of the published configurations; what weights follow from them is arithmetic,
 and the test compares it with transformers' own classes. A model that is on this machine is measured
 instead (`flmm_ros.engine.runtime.memory.size_of`).
-
-Does not know about: this machine, model files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What can be seen of ROS from here: the distribution, the middleware, and who publishes an image.
-
-Does not know about: models, the grounding node.
-"""
+"""What can be seen of ROS from here: distribution, middleware, and who publishes an image."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ class ModelConfig:
     max_image_tokens: int = setting(
         3000,
         "Most tokens of one image, where their number grows with the image (Qwen-VL): the model "
-        "sees a larger image shrunk, masks keep its size. Other families have a most of their own, "
-        "which the packaged model files name: the memory check reckons with it.",
+        "sees a larger image shrunk, masks keep its size. Other families have a fixed limit, "
+        "which the packaged model files name for the memory check.",
         bounds=(16, 100_000),
     )
 

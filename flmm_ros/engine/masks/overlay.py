@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.errors import ImageError
 
-# RGB. Told apart by people with colour-blindness too; then repeated with `color_of`.
+# RGB. Distinguishable with colour-blindness too; then repeated with `color_of`.
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (230, 159, 0),
     (86, 180, 233),

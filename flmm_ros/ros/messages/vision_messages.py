@@ -5,7 +5,7 @@
     ~/vision/labels          LabelInfo: what the pixel values of ~/mask mean
 
 The class of a detection is its phrase, its id the object's value in ~/mask. Only objects that are
-present stand in them. Does not know about: models, masks, how targets are found.
+present stand in them.
 """
 
 from __future__ import annotations
