@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flmm_ros.engine.language.negation import cue_at
+from flmm_ros.engine.language.negation import BEHIND_NAMES, Effect, cue_at
 from flmm_ros.engine.language.phrases import chunk_end, is_aside, singular, trimmed
 from flmm_ros.engine.language.words import (
     ADJECTIVES,
@@ -173,7 +173,7 @@ class DescriptionReader:
     def _noun_stop(self, first: int, last: int) -> int:
         """One past the noun: "the mug | closest to", "the thing | called"."""
         for i in range(first + 1, last):
-            if self.words[i].lower in _NAMING:
+            if self.words[i].lower in _NAMING or self._leaves_out_of(first, i):
                 return i
         while last - 1 > first and (
             self.words[last - 1].lower in _LINKS
@@ -181,6 +181,23 @@ class DescriptionReader:
         ):
             last -= 1
         return last
+
+    def _leaves_out_of(self, first: int, i: int) -> bool:
+        """ "all the mugs | bar the red one"; "the candy bar" leaves nothing out."""
+        if self._word(i) not in BEHIND_NAMES:
+            return False
+        said = {self._word(first - 1), self._word(first - 2)}
+        is_some = bool(said & {"all", "every", "any", "each"}) or self._word(i - 1).endswith("s")
+        return is_some and (
+            self._word(i + 1) in DETERMINERS or self._word(i + 1) in ("for", "only")
+        )
+
+    def leaves_out(self, i: int) -> bool:
+        """ "without the red one", "without the mug being touched": of the command, no handle."""
+        other = self.read(i + 1) if self._word(i) == "without" else None
+        if other is None:
+            return False
+        return other.kind.endswith((" one", " ones")) or self._word(other.stop) == "being"
 
     def _of_words(self, start: int, first: int, last: int, determiner: str) -> Description:
         words = self.words
@@ -246,6 +263,10 @@ class DescriptionReader:
 
     def relation_stop(self, i: int, is_placed: bool) -> int | None:
         """One past the last word of "left of the cube" or "on the left" at a word."""
+        cue = cue_at(self.words, i)
+        is_aside = cue is not None and cue.effect is Effect.EXCEPT
+        if is_aside or self._starts(i, ("in place",)) or self.leaves_out(i):
+            return None
         for relation in _PARTS if is_placed else (*_RELATIONS, *_PARTS):
             if self._starts(i, (" ".join(relation),)):
                 stop = self._complement(i + len(relation), relation)
@@ -313,6 +334,11 @@ class DescriptionReader:
         return i + 1, False, False
 
     def _negated(self, i: int, is_copula: bool) -> tuple[int, bool, bool]:
+        while self._word(i) in _ADVERBS and self._word(i + 1) in _NEGATED:
+            i += 1
+        if self._starts(i, ("anything but", "everything but")):
+            return i + 2, is_copula, True
+        i += self._starts(i, ("nothing but",))
         is_negated = self._word(i) in ("not", "never", "neither")
         return (i + 1 if is_negated else i), is_copula, is_negated
 

@@ -68,7 +68,7 @@ _SAYINGS: dict[Effect, str] = {
     ),
     Effect.EXCEPT: (
         "except for|except|besides|excepting|excluding|apart from|aside from|other than|save for|"
-        "barring|minus|with the exception of|with exception of|bar only|different from|"
+        "barring|minus|bar|save|with the exception of|with exception of|bar only|different from|"
         "different than|but for|unlike"
     ),
     Effect.EXCLUDE: (
@@ -87,8 +87,9 @@ _SAYINGS: dict[Effect, str] = {
         "keep your hands off|get away from|ignore|skip|omit|disregard|exclude|spare|"
         "forget about|forget|leave out|beware of|watch out for|no need to|no need for|"
         "no longer|wouldn't|would not|nobody|no one|no-one|forbidden|prohibited|not permitted|"
-        "off limits|off-limits|taboo|keep your distance from|hold off on|lay off|back off from|"
-        "cancel|abort|halt|freeze|isn't to be|mustn't be|must not be"
+        "off limits|off-limits|taboo|out of bounds|keep your distance from|hold off on|lay off|"
+        "back off from|cancel|abort|halt|freeze|isn't to be|mustn't be|must not be|can't be|couldn't be|"
+        "won't be"
     ),
     Effect.LEAVE: "leave",
     Effect.STOP: "stop",
@@ -117,9 +118,14 @@ ANYTHING_AT_ALL = word_set("everything anything something everyone all none noth
 # Are names too ("spare tire"): commands only where a thing is named right behind them.
 WITH_OBJECT = word_set("spare skip quit exclude omit forget cancel abort halt freeze")
 
+# Leave out only right behind what they leave out of ("the mugs bar the red one").
+BEHIND_NAMES = word_set("bar save minus")
+
 
 def cue_at(words: Sequence[Word], i: int) -> Cue | None:
     """The longest saying that begins at a word, or None."""
+    if i >= len(words):
+        return None
     begins = words[i].lower in ("no", "without") and i + 1 < len(words)
     if begins and words[i + 1].lower in _DOINGS:
         return Cue(Effect.FORBID if words[i].lower == "no" else Effect.EXCLUDE, 2)

@@ -16,6 +16,7 @@ from flmm_ros.engine.language.descriptions import (
 )
 from flmm_ros.engine.language.negation import (
     ANYTHING_AT_ALL,
+    BEHIND_NAMES,
     UNIVERSALS,
     WITH_OBJECT,
     Cue,
@@ -53,7 +54,22 @@ _RESUMING = COMMAND_FILLERS | word_set(
 )
 _MEANWHILE = word_set("when while before after as")
 _AS_IT_IS = word_set("be alone rest stay where untouched as still")
+_STAYING = tuple(
+    tuple(f"{modal} {verb}".split())
+    for modal in (
+        "", "should", "must", "has to", "have to", "can", "may", "will", "is to", "are to",
+        "needs to", "need to", "ought to", "shall", "to", "is", "are",
+    )
+    for verb in ("stay", "stays", "staying", "remain", "remains", "remaining")
+)  # fmt: skip
+_UPRIGHT = word_set("upright level closed shut full clean dry warm cold whole intact horizontal")
+_TAKING = word_set(
+    "touch move take grab grasp pick lift use get bring fetch hold push pull handle go approach"
+)
+_LOOKING = word_set("see look find watch show check inspect spot notice point keep")
+_LINKS = frozenset((",", "and", "or", "both", "&"))
 _PREFERRING = word_set("rather sooner prefer more")
+_MODALS = word_set("should must may can could will would has have to")
 _STATES = frozenset(("is", "are", "was", "were", "there's", "see", "has", "have"))
 
 _EVERYTHING = (
@@ -90,6 +106,10 @@ class Sentence:
     stated: list[Description] = field(default_factory=list)  # of which something is only said
     _clause_start: int = 0
     _at: int = 0
+    _entered_at: int = 0  # where the state begins
+    _behind_cue: int = -1
+    _unwanted_before: int = 0
+    _is_subject_forbidden: bool = False
     _open: list[tuple[int, int]] = field(default_factory=list)  # words that nothing excludes
 
     @property
@@ -116,6 +136,10 @@ class Sentence:
         if not self.wanted and not self.is_unnamed:
             for start, stop in self._open:
                 self._read_bare(start, stop)
+        is_leaving_out = self._state in (Effect.EXCLUDE, Effect.EXCEPT) and not self.is_asked
+        if is_leaving_out and self.wanted and len(self.unwanted) == self._unwanted_before:
+            said = " ".join(w.text for w in self._words[self._entered_at : self._entered_at + 3])
+            self._doubt(f"what {said!r} leaves out")
         if self._wants_anything and self.unwanted and not self.wanted:
             self.unclear = self.unclear or _EVERYTHING
         if self._is_condition and (self.forbids or self.unwanted):
@@ -137,6 +161,11 @@ class Sentence:
         if self._is_left_as_it_is(i):
             self._enter(Effect.LEAVE)
             return i + 1
+        stays = self._staying(i)
+        if stays:
+            self._keep_subject(i, stays)
+            return i + stays
+        self._forbid_what_was_named(i)
         cue = self._comparison(i) or cue_at(self._words, i)
         if cue is not None and self._counts(cue, i):
             return self._apply(cue, i)
@@ -167,14 +196,77 @@ class Sentence:
         found = self.reader.read(i + 1)
         behind = found.stop if found is not None else i + 2
         is_pronoun = found is None and self._lower(i + 1) in _PRONOUNS
-        return (found is not None or is_pronoun) and self._lower(behind) in _AS_IT_IS
+        return (found is not None or is_pronoun) and (
+            self._lower(behind) in _AS_IT_IS
+            or (self._lower(behind), self._lower(behind + 1)) == ("in", "place")
+        )
+
+    def _staying(self, i: int) -> int:
+        """How many words of "stays", "should remain" stand behind the thing that does."""
+        if self.is_asked or not self._is_allowing or not self.wanted or self.wanted[-1].stop != i:
+            return 0
+        return self._staying_at(i)
+
+    def _staying_at(self, i: int) -> int:
+        for saying in _STAYING:
+            if tuple(self._lower(i + n) for n in range(len(saying))) == saying:
+                return len(saying)
+        return 0
+
+    def _keep_subject(self, i: int, length: int) -> None:
+        """ "the red mug stays where it is": it is not to be touched."""
+        is_open = self._lower(i + length) in _UPRIGHT or (self._lower(i) == "to" and i > 0)
+        if is_open and (self._lower(i + length) in _UPRIGHT or len(self._subjects()) > 1):
+            self._doubt(repr(self.wanted[-1].text))
+        self._forbid_subjects()
+
+    def _subjects(self) -> list[Description]:
+        """The things that what is said next is said of: "the mug and the duck | stay"."""
+        k = len(self.wanted) - 1
+        while k > 0 and all(
+            w.lower in _LINKS for w in self._words[self.wanted[k - 1].stop : self.wanted[k].start]
+        ):
+            k -= 1
+        return self.wanted[k:]
+
+    def _forbid_subjects(self) -> None:
+        subjects = self._subjects()
+        said = {w.lower for w in self._words[self._clause_start : subjects[0].start]}
+        if said & COMMANDS:  # "take the ball and the mug stays"
+            if len(subjects) > 2:
+                self._doubt(repr(subjects[-2].text))
+            subjects = subjects[-1:]
+        self.unwanted += subjects
+        del self.wanted[-len(subjects) :]
+        self._enter(Effect.FORBID)
+        self._is_object, self._is_subject_forbidden = False, True
+
+    def _forbid_what_was_named(self, i: int) -> None:
+        """ "the mug is hot, don't touch it", "the mug: do not touch"."""
+        if self._state is not Effect.FORBID or self._is_subject_forbidden or not self.wanted:
+            return
+        if self._lower(i) not in _TAKING:
+            return
+        j = i + 2 if self._lower(i + 1) in ("up", "for", "to") else i + 1
+        is_pronoun = self._lower(j) in _PRONOUNS and self.reader.read(j) is None
+        if not is_pronoun and not (j >= len(self._words) or self._is_mark(j)):
+            return
+        named = self.wanted[-1]
+        said = {w.lower for w in self._words[: named.start]} & COMMANDS
+        if said - _LOOKING:
+            self._doubt(repr(named.text))
+            return
+        self.unwanted += self._subjects()
+        del self.wanted[-len(self._subjects()) :]
 
     def _comparison(self, i: int) -> Cue | None:
         """ "rather the mug | than the ball", "I prefer the mug | to the ball"."""
         said = {word.lower for word in self._words[:i]}
         is_rather = self._lower(i) == "than" and bool(said & _PREFERRING)
         is_preferred = self._lower(i) in ("to", "over") and bool(said & {"prefer", "preferably"})
-        return Cue(Effect.EXCLUDE, 1) if is_rather or is_preferred else None
+        is_without = not self.is_asked and self.reader.leaves_out(i)
+        is_left = is_rather or is_preferred or is_without
+        return Cue(Effect.EXCLUDE, 1) if is_left else None
 
     def _name_at(self, i: int) -> int:
         word = self._words[i].lower
@@ -199,6 +291,7 @@ class Sentence:
             self.commanded.append(found)
         elif behind in _STATES or said & _STATES:
             self.stated.append(found)
+        said = {w.lower for w in self._words[self._entered_at : i]}
         if self._state is Effect.FORBID and said & _MEANWHILE and said & COMMANDS:
             self._doubt(repr(found.text))  # "don't touch the duck while you take the mug"
         if not self._is_aside(i, found):
@@ -208,6 +301,8 @@ class Sentence:
 
     def _is_aside(self, i: int, found: Description) -> bool:
         """ "for my tea", "as a ruler", "from the table": said of the thing, and no thing itself."""
+        if i == self._behind_cue:  # "except for the mug"
+            return False
         before = self._lower(i - 1)
         named = len(self.wanted) + len(self.unwanted) > self._clause
         is_source = before in _SOURCES or (before == "of" and self._lower(i - 2) == "off")
@@ -222,6 +317,8 @@ class Sentence:
             return False
         if self._state is not Effect.ALLOW and self._is_object:
             return word not in COMMANDS and not self._is_verb_at(i)
+        if self._state is Effect.ALLOW and self._is_exception_of(i):
+            return True
         follows = before in COMMANDS or before in ("up", "me", "us", "down", "and", "or", ",")
         end = i + 1
         while end < len(self._words) and self._words[end].lower in ADJECTIVES:
@@ -229,6 +326,19 @@ class Sentence:
         has_noun = end < len(self._words) and self._words[end].is_word
         has_noun = has_noun and self._lower(end) not in ENDS | DETERMINERS
         return word in ADJECTIVES and follows and has_noun and i > self.begin
+
+    def _is_exception_of(self, i: int) -> bool:
+        """ "all | balls except the red one": a name needs no determiner."""
+        before, word = self._lower(i - 1), self._lower(i)
+        begins = before == "all" or before in COMMANDS or before == "up" or i == self.begin
+        if not begins or word in COMMANDS | DETERMINERS or self.is_asked:
+            return False
+        found = self.reader.read(i, bare=True)
+        if found is None or not found.text:
+            return False
+        cue = cue_at(self._words, found.stop)
+        is_but = before == "all" and self._lower(found.stop) == "but"
+        return is_but or (cue is not None and cue.effect is Effect.EXCEPT)
 
     def _is_verb_at(self, i: int) -> bool:
         """ "don't | bump into the ball", "nobody | touches the mug": no name, though no known
@@ -269,6 +379,9 @@ class Sentence:
         if self.is_asked:
             is_aside = cue.length > 1 or self._lower(i - 1) == ","
             return effect is Effect.EXCEPT or (effect is Effect.EXCLUDE and is_aside)
+        if word in BEHIND_NAMES and cue.length == 1:
+            is_named = bool(self.mentioned) and self.mentioned[-1].stop == i
+            return is_named or self._lower(i - 1) in UNIVERSALS
         is_first = i == self.begin or self._is_mark(i - 1) or self._lower(i - 1) in _RESUMING
         if effect is Effect.STOP:
             return is_first
@@ -280,7 +393,7 @@ class Sentence:
         return not (effect is Effect.LEAVE and self._lower(i - 1) in DETERMINERS)
 
     def _apply(self, cue: Cue, i: int) -> int:
-        stop = i + cue.length
+        stop = self._behind_cue = i + cue.length
         if cue.effect is Effect.NONE:
             self._adds |= self._words[stop - 1].lower in ("only", "just", "merely")
             return stop
@@ -299,12 +412,9 @@ class Sentence:
         if self._state is not Effect.ALLOW or not self.wanted or self.is_asked:
             return False
         end = self.wanted[-1].stop
-        is_behind = end == i - 1 and self._lower(i - 1) in _STATES
+        is_behind = end == i - 1 and self._lower(i - 1) in _STATES | _MODALS
         if cue.effect is Effect.FORBID and (end == i or is_behind):
-            self.unwanted += self.wanted[self._clause :]
-            del self.wanted[self._clause :]
-            self._enter(Effect.FORBID)
-            self._is_object = False
+            self._forbid_subjects()
             return True
         is_not = (self._lower(i) == "not" and is_behind) or (
             self._lower(i).endswith("n't") and cue.effect is Effect.EXCLUDE and end == i
@@ -330,6 +440,8 @@ class Sentence:
 
     def _enter(self, effect: Effect) -> None:
         self._state, self._is_object = effect, True
+        self._entered_at, self._is_subject_forbidden = self._at, False
+        self._unwanted_before = len(self.unwanted)
         self.forbids = self.forbids or not self.is_asked
 
     def _boundary(self, i: int) -> int:
@@ -340,6 +452,7 @@ class Sentence:
             is_plain_but = word == "but" and self._command_behind(i) is None
             is_plain_but = is_plain_but and self._is_name(i + 1) and not self.is_asked
             is_plain_but = is_plain_but and cue_at(self._words, i + 1) is None
+            is_plain_but = is_plain_but and not self._is_forbidden_subject(i + 1)
             if is_plain_but and self._is_universal:
                 self._except(named)
             elif is_plain_but and named and not self._adds:
@@ -366,6 +479,18 @@ class Sentence:
             self._comma(i, verb)
         self._is_object = not self._is_allowing
         return i + 1
+
+    def _is_forbidden_subject(self, i: int) -> bool:
+        """ "the mug must not be moved", "the mug stays"."""
+        found = self.reader.read(i)
+        if found is None:
+            return False
+        j = found.stop
+        cues = [cue_at(self._words, j)]
+        if self._lower(j) in _STATES | _MODALS:
+            cues.append(cue_at(self._words, j + 1) if j + 1 < len(self._words) else None)
+        is_forbidden = any(c is not None and c.effect is Effect.FORBID for c in cues)
+        return is_forbidden or self._staying_at(j) > 0
 
     def _comma(self, i: int, verb: int | None) -> None:
         behind = self._lower(i + 1)

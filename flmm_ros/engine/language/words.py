@@ -30,7 +30,8 @@ ENDS = word_set(
     "and or but nor so yet while because if when where which who whom whose that what how although "
     # auxiliaries
     "is are was were be been being am has have had do does did can could will would shall should "
-    "may might must not isn't aren't doesn't don't "
+    "may might must not isn't aren't doesn't don't mustn't shouldn't can't couldn't won't "
+    "wouldn't "
     # verbs that follow a thing in descriptions
     "sits sit stands stand lies lie rests rest hangs hang appears appear seems seem looks look "
     "wears wear holds hold carries carry rides ride walks walk runs run plays play eats eat drinks "
@@ -42,7 +43,7 @@ ENDS = word_set(
     "here there now then too also please together away back again only just very i you he she it "
     "we they me him them us something anything nothing everything someone everyone himself itself "
     "instead alone untouched undisturbed rather except never unless otherwise until since else "
-    "stays remains that's who's "
+    "stay stays remain remains that's who's "
     "which's"
 )
 # Ends a phrase, but names a thing where an article stands before it and no verb after it.
