@@ -21,7 +21,7 @@ from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.config.schema import Setting, settings_of
 from flmm_ros.engine.targets.settings import TargetConfig
-from flmm_ros.ros.interface import endpoints
+from flmm_ros.ros.interface import endpoints, launch_arguments
 from flmm_ros.ros.interface.endpoints import Endpoint
 from flmm_ros.ros.interface.node_config import NodeConfig, SpaceConfig
 
@@ -91,6 +91,7 @@ def tables() -> dict[str, str]:
         "space-parameters": _settings(settings_of(SpaceConfig)),
         "target-parameters": _settings(settings_of(TargetConfig)),
         "engine-parameters": _settings(settings_of(GrounderConfig)),
+        "launch-arguments": _launch_arguments(),
     }
 
 
@@ -130,6 +131,20 @@ def _fields(fields: Iterable[Field]) -> str:
     return _table(
         ("field", "type", "meaning"), [(f"`{f.name}`", f"`{f.type}`", f.doc) for f in fields]
     )
+
+
+def _launch_arguments() -> str:
+    """The arguments that are no parameters of the node; those are in the tables above it."""
+    own = (
+        each
+        for each in launch_arguments.ARGUMENTS
+        if each.name == "autostart" or each.name not in launch_arguments.SETTINGS
+    )
+    rows = [
+        (f"`{a.name}`", f"`{a.default}`", ", ".join(f"`{c}`" for c in a.choices if c), a.doc)
+        for a in own
+    ]
+    return _table(("argument", "default", "values", "meaning"), rows)
 
 
 def _codes(fields: Iterable[Field]) -> str:

@@ -88,6 +88,7 @@ class Painter:
         self._failure = failure
 
     def open(self, image):
+        self.image = image
         self._mask = np.zeros(image.shape[:2], bool)
         self._mask[: len(image) // 2 + 1] = True
         return self
@@ -150,7 +151,7 @@ def test_whole_commands(command, own_image, newest_image, failure, max_age_s):
             Painter(failure),
             newest,
             Chats(),
-            now_ns=5_000_000_000,
+            now_ns=lambda: 5_000_000_000,
             max_age_s=max_age_s,
             max_chats=2,
         )

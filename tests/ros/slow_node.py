@@ -25,6 +25,10 @@ class SlowScene:
     def __init__(self, scene):
         self._scene = scene
 
+    @property
+    def image(self):
+        return self._scene.image
+
     def chat(self):
         return SlowChat(self._scene.chat())
 

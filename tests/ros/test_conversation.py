@@ -1,16 +1,24 @@
 """Conversations, further cameras and heat maps against the running node, by value."""
 
 import time
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from harness import ANSWER_S, wait_until
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
+from flmm_ros.engine.answer import Answer, Intent
 from flmm_ros.engine.masks.overlay import draw_heatmaps
 from flmm_ros.msg import GroundedAnswer
+from flmm_ros.ros.commands.answering import answer_command
 from flmm_ros.ros.commands.chats import Chats, Conversation
+from flmm_ros.ros.commands.command import Command
+from flmm_ros.ros.commands.image_choice import choose_image
+from flmm_ros.ros.commands.worker import Job
+from flmm_ros.ros.images.newest_image import NewestImage
 from flmm_ros.ros.interface.camera_names import names_of, topic_of
 from flmm_ros.ros.messages import conversions
 
@@ -98,7 +106,7 @@ def test_only_the_newest_conversations_are_kept():
 
     def begin(name: str) -> Conversation:
         begun.append(name)
-        return Conversation(object(), Image(), np.zeros((1, 1, 3), np.uint8), 0.0)
+        return Conversation(object(), Header(), object(), 0.0)
 
     chats = Chats()
     for name in ("a", "b", "a", "c", "a", "b"):  # b is forgotten when c comes: a was used since
@@ -124,3 +132,56 @@ def test_names_and_topics_of_cameras():
     assert names_of("") == ("",)
     assert names_of(" wrist,front, wrist,") == ("", "wrist", "front")
     assert [topic_of(name) for name in ("", "wrist")] == ["image", "wrist/image"]
+
+
+class OpenedScene:
+    """What an engine makes of pixels: keeps them, and answers."""
+
+    def __init__(self, image):
+        self.image = image
+
+    def chat(self):
+        return self
+
+    def say(self, command, intent=None, on_stage=None):
+        return Answer("here", (), Intent.ANSWER, {"total": 1.0})
+
+
+class Opener:
+    """An engine of such scenes."""
+
+    model_name, score_threshold = "opener", 0.5
+
+    def open(self, image):
+        return OpenedScene(image.copy())
+
+
+def test_a_conversation_keeps_neither_the_message_nor_a_second_copy_of_the_pixels():
+    image = conversions.image_to_msg(np.full((8, 12, 3), 7, np.uint8), Header(frame_id="wrist"))
+    chats = Chats()
+    about = {"now_ns": lambda: 0, "max_age_s": 0.0, "max_chats": 2}
+    first = Command("1", "hello", image=image, chat_id="a")
+    reply = answer_command(Job(first), Opener(), NewestImage(Image), chats, **about)
+    kept = chats.get("a", pytest.fail, 2)
+    assert {field.name for field in fields(kept)} == {"chat", "header", "scene", "age_s", "depth"}
+    assert kept.header.frame_id == "wrist" and reply.rgb is kept.scene.image
+    again = Command("2", "and now?", chat_id="a")
+    reply = answer_command(Job(again), Opener(), NewestImage(Image), chats, **about)
+    assert reply.msg.header.frame_id == "wrist" and reply.rgb is kept.scene.image
+
+
+def test_the_clock_is_read_after_the_image_was_chosen():
+    """An image that arrives while the command begins is not from the future."""
+    newest = NewestImage(Image)
+    clock_ns = [1_000_000_000]
+
+    def arrive() -> None:
+        clock_ns[0] += 50_000_000
+        image = Image()
+        image.header.stamp.sec, image.header.stamp.nanosec = divmod(clock_ns[0], 1_000_000_000)
+        newest.put(image)
+
+    newest.fetch_with(arrive)
+    command = Command("1", "hello")
+    _, age_s = choose_image(command, newest, now_ns=lambda: clock_ns[0], max_age_s=0.01)
+    assert age_s == 0.0

@@ -35,7 +35,7 @@ def test_an_answer_carries_the_threshold_that_was_in_force(grounder, table, sett
         grounder,
         NewestImage(Image),
         Chats(),
-        now_ns=0,
+        now_ns=lambda: 0,
         max_age_s=0.0,
         max_chats=1,
     )

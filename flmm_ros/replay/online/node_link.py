@@ -30,6 +30,7 @@ from flmm_ros.engine.errors import FlmmError
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.replay.online.node_subscriptions import NodeSubscriptions
 from flmm_ros.ros.client.asked_goal import AskedGoal
+from flmm_ros.ros.client.node_liveliness import NodeLiveliness
 from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.client.repeated_call import RepeatedCall
 
@@ -90,6 +91,7 @@ class NodeLink:
         self._clock = self.node.create_publisher(Clock, "/clock", _reliable())
         self._now_ns = 0
         self._action: Any = ActionClient(self.node, Ground, f"{name}/ground")
+        self._liveliness = NodeLiveliness(self.node, f"{name}/ground")
         self._state = self.node.create_client(GetState, f"{name}/get_state")
         self._parameters = self.node.create_client(GetParameters, f"{name}/get_parameters")
         self._hearing = NodeSubscriptions(self.node, self.node.resolve_service_name(name))
@@ -108,6 +110,7 @@ class NodeLink:
         trace: TracebackType | None,
     ) -> None:
         self._thread.close()
+        self._liveliness.destroy()
         self._action.destroy()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
@@ -257,7 +260,7 @@ class NodeLink:
 
     def check(self) -> None:
         """Raises OnlineError where the node has gone away."""
-        if not self._action.server_is_ready():
+        if not self._action.server_is_ready() or self._liveliness.is_lost:
             raise OnlineError(f"{self.name}: the grounding node went away; see its log")
 
     def _begin(self, asked: AskedGoal) -> None:

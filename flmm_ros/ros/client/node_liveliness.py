@@ -18,6 +18,7 @@ from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
 
 from flmm_ros.ros.interface.endpoints import LIVELINESS_LEASE_S
 
+_PARTICIPANT_BYTES = 12  # of a DDS endpoint's GUID
 _GRACE_S = 0.4  # the lease may be taken up again, on a machine or network that is very busy
 
 
@@ -29,11 +30,11 @@ class NodeLiveliness:
     """
 
     def __init__(self, node: Node, action: str) -> None:
-        self._node = node
+        self._node, self._topic = node, f"{action}/_action/status"
         self._lost_s: float | None = None  # monotonic
         self._subscription: Any = node.create_subscription(
             GoalStatusArray,
-            f"{action}/_action/status",
+            self._topic,
             lambda _: None,
             QoSProfile(
                 depth=1,
@@ -53,7 +54,22 @@ class NodeLiveliness:
         """The node was there, and its process has ended or hangs. False where it never was, or
         offers no lease."""
         lost_s = self._lost_s
-        return lost_s is not None and time.monotonic() - lost_s > _GRACE_S
+        is_over = lost_s is not None and time.monotonic() - lost_s > _GRACE_S
+        return is_over and not self._is_in_own_context()
+
+    def _is_in_own_context(self) -> bool:
+        """The action is served by this very process, whose lease Fast DDS does not renew reliably:
+        both ends belong to one DDS participant, which the first bytes of an endpoint's id name."""
+        own = (self._node.get_name(), self._node.get_namespace())
+        participants = {
+            bytes(end.endpoint_gid[:_PARTICIPANT_BYTES])
+            for end in self._node.get_subscriptions_info_by_topic(self._topic)
+            if (end.node_name, end.node_namespace) == own
+        }
+        return any(
+            bytes(end.endpoint_gid[:_PARTICIPANT_BYTES]) in participants
+            for end in self._node.get_publishers_info_by_topic(self._topic)
+        )
 
     def destroy(self) -> None:
         """Ends the subscription."""

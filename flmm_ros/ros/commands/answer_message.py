@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from std_msgs.msg import Header
 
-from flmm_ros.engine.answer import Answer, Intent
+from flmm_ros.engine.answer import PROHIBITION_TEXT, Answer, Intent
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.command import Command
 from flmm_ros.ros.commands.refusals import Refusal
 from flmm_ros.ros.messages import conversions
-
-PROHIBITION_TEXT = (
-    "expected something to point at or to answer, got a command that only says what not to do"
-)
 
 
 def answer_to_msg(result: Answer, header: Header, size_hw: tuple[int, ...]) -> GroundedAnswer:
@@ -41,7 +37,7 @@ def refusal_to_msg(
     command: Command, refusal: Refusal, *, model: str, max_chars: int
 ) -> GroundedAnswer:
     """The answer message of a refusal. A far too long command is not sent back in full."""
-    header = Header() if refusal.image is None else refusal.image.header
+    header = Header() if refusal.header is None else refusal.header
     return GroundedAnswer(
         header=header,
         command_id=command.command_id,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from std_msgs.msg import Header
 
 from flmm_ros.engine.answer import Grounding, Intent
 from flmm_ros.engine.config import GrounderConfig
@@ -16,25 +17,17 @@ from flmm_ros.engine.errors import Cancelled, FlmmError
 from flmm_ros.engine.runtime.scene_cache import SceneMemory
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.answer_message import answer_to_msg
-from flmm_ros.ros.commands.chats import Chat, Chats, Conversation
+from flmm_ros.ros.commands.chats import Chats, Conversation, Scene
 from flmm_ros.ros.commands.command import Command
 from flmm_ros.ros.commands.image_choice import choose_image
 from flmm_ros.ros.commands.job_progress import JobProgress
 from flmm_ros.ros.commands.refusals import Refusal
 from flmm_ros.ros.commands.worker import Job, Stop, Stopped
-from flmm_ros.ros.images.newest_image import ImageMsg, NewestImage
+from flmm_ros.ros.images.newest_image import NewestImage
 from flmm_ros.ros.interface.error_codes import code_of
 from flmm_ros.ros.messages import conversions
 from flmm_ros.ros.targets.target_finding import Locator, Space
 from flmm_ros.ros.targets.target_messages import add_targets
-
-
-class Scene(Protocol):
-    """What the engine offers for one image."""
-
-    def chat(self) -> Chat:
-        """A conversation about the image."""
-        ...
 
 
 class Engine(Protocol):
@@ -95,7 +88,7 @@ def answer_command(
     newest: NewestImage,
     chats: Chats,
     *,
-    now_ns: int,
+    now_ns: Callable[[], int],
     max_age_s: float,
     max_chats: int,
     locator: Locator | None = None,
@@ -110,32 +103,34 @@ def answer_command(
         Stopped: the job was cancelled, preempted, out of time or in the way of a deactivation.
     """
     command, start_s = job.request, time.monotonic()
-    image: ImageMsg | None = None
+    header: Header | None = None  # of the image
 
     def begin() -> Conversation:
-        nonlocal image
+        nonlocal header
         image, age_s = choose_image(command, newest, now_ns=now_ns, max_age_s=max_age_s)
+        header = image.header
         rgb = conversions.rgb_from_msg(image)
         # Before the work: depth images pass by meanwhile.
-        depth = locator.watch(image.header) if locator else None
-        return Conversation(engine.open(rgb).chat(), image, rgb, age_s, depth)
+        depth = locator.watch(header) if locator else None
+        scene = engine.open(rgb)
+        return Conversation(scene.chat(), header, scene, age_s, depth)
 
     try:
         about = chats.get(command.chat_id, begin, max_chats) if command.chat_id else begin()
-        image = about.image
+        header = about.header
         intent = Intent(command.intent) if command.intent else None
         result = about.chat.say(command.text, intent=intent, on_stage=JobProgress(job))
-        space = locator.find(result.objects, image.header, about.depth) if locator else None
+        space = locator.find(result.objects, about.header, about.depth) if locator else None
         job.check()  # a cancel during the last stage still counts
     except Cancelled as error:
         raise Stopped(Stop(str(error))) from error
     except FlmmError as error:
-        raise Refusal(code_of(error), str(error), image) from error
-    msg = answer_to_msg(result, about.image.header, about.rgb.shape[:2])
+        raise Refusal(code_of(error), str(error), header) from error
+    msg = answer_to_msg(result, about.header, about.scene.image.shape[:2])
     msg.command_id, msg.command, msg.chat_id = command.command_id, command.text, command.chat_id
     msg.model, msg.image_age_s = engine.model_name, float(about.age_s)
     if space is not None:
         add_targets(msg, space)
     msg.wait_ms = 1e3 * (start_s - job.submitted_s)
     msg.total_ms = 1e3 * (time.monotonic() - start_s)
-    return Reply(msg, about.rgb, result.objects, space, engine.score_threshold)
+    return Reply(msg, about.scene.image, result.objects, space, engine.score_threshold)

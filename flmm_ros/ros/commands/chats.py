@@ -13,11 +13,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from std_msgs.msg import Header
 
 from flmm_ros.engine.answer import Answer, Intent
 from flmm_ros.engine.progress import ProgressCallback
 from flmm_ros.ros.depth.depth_images import DepthWatch
-from flmm_ros.ros.images.newest_image import ImageMsg
 
 
 class Chat(Protocol):
@@ -33,14 +33,28 @@ class Chat(Protocol):
         ...
 
 
+class Scene(Protocol):
+    """What the engine offers for one image."""
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """RGB uint8 [H, W, 3]; not to be written to."""
+        ...
+
+    def chat(self) -> Chat:
+        """A conversation about the image."""
+        ...
+
+
 @dataclass(frozen=True)
 class Conversation:
     """A conversation and the image it is about; `age_s` was the image's at the first command.
-    `depth` finds the depth that belongs to the image; None where depth is off."""
+    header: of the image, whose pixels the scene of the chat keeps and nobody else.
+    depth: finds the depth that belongs to the image; None where depth is off."""
 
     chat: Chat
-    image: ImageMsg
-    rgb: NDArray[np.uint8]
+    header: Header
+    scene: Scene
     age_s: float
     depth: DepthWatch | None = None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.command import Command
 from flmm_ros.ros.commands.refusals import Refusal
@@ -9,11 +11,12 @@ from flmm_ros.ros.images.newest_image import ImageMsg, NewestImage
 
 
 def choose_image(
-    command: Command, newest: NewestImage, *, now_ns: int, max_age_s: float
+    command: Command, newest: NewestImage, *, now_ns: Callable[[], int], max_age_s: float
 ) -> tuple[ImageMsg, float]:
     """The image a command is about, and its age in seconds.
 
-    An image that came with the command may be of any age, -1: the client chose it.
+    An image that came with the command may be of any age, -1: the client chose it. now_ns: reads
+    the node's clock, after the image was chosen: one that has just come is not from the future.
 
     Raises:
         Refusal: none has arrived, or the newest is too old.
@@ -27,14 +30,14 @@ def choose_image(
             "no image has arrived since the node was activated; check that the camera publishes on "
             "the node's image topic (remap image:=...) and the parameter image_transport",
         )
-    age_s = received.age_s(now_ns)
+    age_s = received.age_s(now_ns())
     if 0 < max_age_s < age_s:
         raise Refusal(
             GroundedAnswer.IMAGE_TOO_OLD,
             f"expected an image of at most {max_age_s:g} s (parameter max_image_age), the newest "
             f"is {age_s:.3f} s old by the node's clock; is the camera running? with a replayed bag "
             "set use_sim_time",
-            received.msg,
+            received.msg.header,
         )
     if max_age_s > 0 and age_s < -max_age_s:
         raise Refusal(
@@ -42,6 +45,6 @@ def choose_image(
             "expected an image of now (parameter max_image_age), the newest is stamped "
             f"{-age_s:.3f} s in the future of the node's clock: it is from before the clock was "
             "set back, or the clocks of camera and node differ",
-            received.msg,
+            received.msg.header,
         )
     return received.msg, age_s

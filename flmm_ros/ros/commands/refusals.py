@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from std_msgs.msg import Header
+
 from flmm_ros.engine.errors import FlmmError
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.commands.worker import Stop, Stopped
-from flmm_ros.ros.images.newest_image import ImageMsg
 from flmm_ros.ros.interface.error_codes import code_of
 
 _STOP_TEXTS = {
@@ -19,11 +20,11 @@ _STOP_TEXTS = {
 
 
 class Refusal(Exception):
-    """A command that gets no answer but a code and a text; `image` is the one it was about."""
+    """A command that gets no answer but a code and a text. header: of the image it was about."""
 
-    def __init__(self, code: int, text: str, image: ImageMsg | None = None) -> None:
+    def __init__(self, code: int, text: str, header: Header | None = None) -> None:
         super().__init__(text)
-        self.code, self.text, self.image = code, text, image
+        self.code, self.text, self.header = code, text, header
 
 
 def refusal_of(error: Exception, not_active_because: str = "") -> Refusal:

@@ -79,6 +79,12 @@ class NodeConfig:
         "Configure and activate at start, without a lifecycle manager. A failed configure is "
         "logged and leaves the node unconfigured.",
     )
+    bond: str = setting(
+        "auto",
+        "auto: while active, keep the bond that Nav2's lifecycle manager expects, if bondpy is "
+        "installed. off: no bond; the manager then needs bond_timeout: 0.0.",
+        choices=("auto", "off"),
+    )
 
     def __post_init__(self) -> None:
         check(self)

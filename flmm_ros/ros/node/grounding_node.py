@@ -10,6 +10,7 @@ submits and publishes; the worker's thread does the work.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.utilities import get_rmw_implementation_identifier
 from std_msgs.msg import Header, String
 
 from flmm_ros.engine.config import GrounderConfig
@@ -46,8 +48,10 @@ from flmm_ros.ros.interface.node_config import NodeConfig
 from flmm_ros.ros.node import diagnostics
 from flmm_ros.ros.node.answer_topics import AnswerTopics
 from flmm_ros.ros.node.executor import LongCallbacks
+from flmm_ros.ros.node.lifecycle_bond import LifecycleBond
 from flmm_ros.ros.node.process import run
 from flmm_ros.ros.node.transitions import ERROR_PROCESSING, reported, run_all
+from flmm_ros.ros.node.transport_advice import large_message_advice
 
 PAUSE_TIMEOUT_S = 30.0  # a large model may need seconds to reach the end of a stage
 STOP_TIMEOUT_S = 1.0  # of each step, where the process has to end soon
@@ -76,6 +80,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
         self._statistics = diagnostics.Statistics()
         self._cameras = camera.Cameras(self)
         self._depth_pipeline = DepthPipeline(self)
+        self._bond = LifecycleBond(self)
         self._worker: Worker[Command, Reply] = Worker(self._work, self._finish)
         self._create_endpoints()
         self._create_timers(lifecycle)
@@ -153,10 +158,15 @@ class GroundingNode(LifecycleNodeMixin, Node):
             self._cameras.open(settings)
             self._worker.open()
             done = super().on_activate(state)
+            if settings.bond == "auto":
+                self._bond.start()
         except BaseException:
             self._pause(PAUSE_TIMEOUT_S)
             raise
         self.get_logger().info("active")
+        advice = large_message_advice(get_rmw_implementation_identifier(), os.environ)
+        if advice:
+            self.get_logger().info(advice)
         return done
 
     @reported("deactivate", TransitionCallbackReturn.ERROR)
@@ -218,7 +228,12 @@ class GroundingNode(LifecycleNodeMixin, Node):
         """Listens no more, and answers what waits."""
         if not self._worker.pause(timeout_s):
             self.get_logger().warning("a command is still inside the model; it ends at its stage")
-        run_all(self._hold_service.stop, self._cameras.close, self._depth_pipeline.close)
+        run_all(
+            self._bond.stop,
+            self._hold_service.stop,
+            self._cameras.close,
+            self._depth_pipeline.close,
+        )
 
     def _forget(self) -> None:
         """Drops what has come: it is from before the clock was set back."""
@@ -269,7 +284,7 @@ class GroundingNode(LifecycleNodeMixin, Node):
             self._engine,
             self._cameras[job.request.camera],
             self._chats,
-            now_ns=self.get_clock().now().nanoseconds,
+            now_ns=lambda: int(self.get_clock().now().nanoseconds),
             max_age_s=settings.max_image_age,
             max_chats=settings.max_chats,
             locator=self._depth_pipeline.locator(job.request.camera),
