@@ -21,7 +21,7 @@ from PIL import Image as PillowImage
 from rclpy.signals import SignalHandlerOptions
 
 from flmm_ros.cli.command_line import INTERRUPTED, ros_arguments
-from flmm_ros.engine.answer import Intent
+from flmm_ros.engine.answer import RequestedIntent
 from flmm_ros.engine.errors import ImageError
 from flmm_ros.ros.client.client import GroundingClient, GroundingError, GroundingResult
 from flmm_ros.ros.messages.found_target import FoundTarget
@@ -32,7 +32,10 @@ REFUSED, NO_NODE = 1, 3
 def ask(  # noqa: PLR0913  one parameter an option
     command: Annotated[str, typer.Argument(help='The sentence, e.g. "pick up the red mug".')],
     intent: Annotated[
-        Intent | None, typer.Option(help="What the command wants; by default the node decides.")
+        RequestedIntent | None,
+        typer.Option(
+            help="What the command wants; by default the node decides.",
+        ),
     ] = None,
     image: Annotated[
         Path | None, typer.Option(help="Ask about this file, not about the camera.")
@@ -65,7 +68,7 @@ def ask(  # noqa: PLR0913  one parameter an option
             result = client.ground(
                 command,
                 timeout_s=timeout,
-                intent=intent.value if intent else "",
+                intent=intent or "",
                 image=pixels,
                 camera=camera,
                 chat_id=chat,

@@ -21,7 +21,7 @@ import typer
 from PIL import Image
 
 from flmm_ros.cli.command_line import run_command
-from flmm_ros.engine.answer import Answer, Intent
+from flmm_ros.engine.answer import Answer, Intent, RequestedIntent
 from flmm_ros.engine.config import GrounderConfig, with_overrides
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.engine.image import read_image
@@ -59,7 +59,10 @@ def ground(
     model: Annotated[str, typer.Option(help="Name, YAML file or directory.")] = DEFAULT.model,
     out: Annotated[Path, typer.Option(help="Folder for what is written.")] = Path("out/ground"),
     intent: Annotated[
-        Intent | None, typer.Option(help="What the command wants; by default its form tells.")
+        RequestedIntent | None,
+        typer.Option(
+            help="What the command wants; by default its form tells.",
+        ),
     ] = None,
     set: Annotated[
         list[str], typer.Option(metavar="KEY=VALUE", help=f"Another setting: {SETTINGS}.")
@@ -70,7 +73,9 @@ def ground(
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
     pixels = read_image(image)
     config = with_overrides(GrounderConfig(model=model), set)
-    answer = Grounder.from_config(config).open(pixels).ask(command, intent)
+    answer = (
+        Grounder.from_config(config).open(pixels).ask(command, Intent(intent) if intent else None)
+    )
     out.mkdir(parents=True, exist_ok=True)
     content = {"command": command, "image": str(image), **answer_to_json(answer)}
     overlay, report = out / f"{image.stem}.png", out / f"{image.stem}.json"

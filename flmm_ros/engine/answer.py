@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,12 @@ class Intent(str, Enum):
 
 
 # What a command may be asked to be read as.
-REQUESTED_INTENTS = (Intent.GROUND, Intent.ANSWER_AND_GROUND, Intent.ANSWER)
+RequestedIntent = Literal["ground", "answer_and_ground", "answer"]
+REQUESTED_INTENTS = tuple(Intent(value) for value in get_args(RequestedIntent))
+# Why an answer with the intent PROHIBITION has no objects.
+PROHIBITION_TEXT = (
+    "expected something to point at or to answer, got a command that only says what not to do"
+)
 
 
 @dataclass(frozen=True)

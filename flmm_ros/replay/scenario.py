@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flmm_ros.engine.answer import Intent
+from flmm_ros.engine.answer import REQUESTED_INTENTS, Intent
 from flmm_ros.engine.config.schema import INF, REQUIRED, build, check, refuse_unknown, setting
 from flmm_ros.engine.config.yaml_file import read_yaml
 from flmm_ros.engine.errors import ConfigError
@@ -114,6 +114,12 @@ class ScenarioCommand:
         None, "Online: the goal is cancelled so many seconds after it was sent.", bounds=_SECONDS
     )
     expect: Expectation = setting(Expectation(), "The right answer.")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.intent is not None and self.intent not in REQUESTED_INTENTS:
+            names = ", ".join(each.value for each in REQUESTED_INTENTS)
+            raise ConfigError(f"intent: expected one of {names}, got {self.intent.value!r}")
 
 
 @dataclass(frozen=True)

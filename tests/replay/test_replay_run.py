@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flmm_ros.engine.answer import PROHIBITION_TEXT, Answer, Intent
 from flmm_ros.engine.config import GrounderConfig
+from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.grounder import Grounder
 from flmm_ros.replay import command as command_line
 from flmm_ros.replay.judging.judged_answer import JudgedAnswer, read_rows, to_json
 from flmm_ros.replay.judging.summary import read_summary
 from flmm_ros.replay.pages.comparison import compare, render_comparison, worse
 from flmm_ros.replay.runs.evaluate import ReplaySettings, evaluate, rows_in
+from flmm_ros.replay.runs.lockstep import given_answer_from
 from flmm_ros.replay.runs.many_recordings import (
     BagWorker,
     evaluate_many,
@@ -27,7 +30,7 @@ from flmm_ros.replay.runs.many_recordings import (
 )
 from flmm_ros.replay.runs.run_fingerprint import model_version
 from flmm_ros.replay.runs.worker_pool import FinishedTask, RecordingTask
-from flmm_ros.replay.scenario import load_scenario
+from flmm_ros.replay.scenario import ScenarioCommand, load_scenario
 from flmm_sim.recording.recording import RecordingPlan, record
 
 SEED = 2_000_201
@@ -350,3 +353,14 @@ def test_weights_that_were_trained_anew_are_another_model(bag, tmp_path):
         assert model_version(str(model)) == version
     assert settings.fingerprint("0", scenario) == fingerprint
     assert model_version("nowhere") != model_version("somewhere")
+
+
+def test_a_scenario_cannot_ask_for_a_prohibition() -> None:
+    with pytest.raises(ConfigError, match="expected one of ground, answer_and_ground, answer"):
+        ScenarioCommand(say="the mug", intent=Intent.PROHIBITION)
+
+
+def test_an_answer_that_only_forbids_says_so_like_the_node() -> None:
+    given = given_answer_from(Answer("I leave it alone.", (), Intent.PROHIBITION))
+    assert (given.error, given.error_text) == ("PROHIBITION", PROHIBITION_TEXT)
+    assert given_answer_from(Answer("Two.", (), Intent.ANSWER)).error_text == ""

@@ -88,8 +88,8 @@ _SAYINGS: dict[Effect, str] = {
         "forget about|forget|leave out|beware of|watch out for|no need to|no need for|"
         "no longer|wouldn't|would not|nobody|no one|no-one|forbidden|prohibited|not permitted|"
         "off limits|off-limits|taboo|out of bounds|keep your distance from|hold off on|lay off|"
-        "back off from|cancel|abort|halt|freeze|isn't to be|mustn't be|must not be|can't be|couldn't be|"
-        "won't be"
+        "back off from|cancel|abort|halt|freeze|isn't to be|mustn't be|must not be|can't be|"
+        "couldn't be|won't be"
     ),
     Effect.LEAVE: "leave",
     Effect.STOP: "stop",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from flmm_ros.engine.answer import Answer, Intent
+from flmm_ros.engine.answer import PROHIBITION_TEXT, Answer, Intent
 from flmm_ros.engine.errors import FlmmError, ImageError
 from flmm_ros.replay.judging.judge import AnsweredObject, AnswerJudge, GivenAnswer
 from flmm_ros.replay.judging.judged_answer import JudgedAnswer
@@ -85,6 +85,7 @@ def given_answer_from(answer: Answer, rss_mb: float | None = None) -> GivenAnswe
     return GivenAnswer(
         text=answer.text,
         error="PROHIBITION" if is_prohibition else "OK",
+        error_text=PROHIBITION_TEXT if is_prohibition else "",
         intent=answer.intent.value,
         objects=objects,
         times_ms=dict(answer.timings_ms),
