@@ -1,5 +1,6 @@
 """The client where things end badly: its node is killed, callbacks fail, it is closed."""
 
+import asyncio
 import signal
 import threading
 import time
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from harness import PATIENCE, wait_until
 
+from flmm_ros.console.node.bridge import Bridge
+from flmm_ros.replay.online.node_link import NodeLink, OnlineError
 from flmm_ros.ros.client.client import GroundingClient, GroundingError
 
 IMAGE = np.full((48, 64, 3), 90, np.uint8)
@@ -40,6 +43,34 @@ def test_a_node_that_is_killed_under_a_waiting_client_is_missed_soon(node_and_ro
         with pytest.raises(GroundingError, match="found none in 0.5 s"):
             client.ground(QUESTION, wait_for_node_s=0.5)
         assert time.monotonic() - start_s < 2.0
+
+
+def test_console_and_replay_miss_a_killed_node_soon(node_and_robot):
+    node, robot = node_and_robot
+    name = f"{robot.node.get_namespace()}/grounding_node"
+    loop = asyncio.new_event_loop()
+    with (
+        NodeLink([], name) as link,
+        Bridge(robot.node.context, loop, None, name) as bridge,
+    ):
+        wait_until(lambda: bridge.health.state == "active", 20.0 * PATIENCE, "the console's view")
+        wait_until(lambda: link._action.server_is_ready(), 20.0 * PATIENCE, "the replay's view")
+        link.check()
+        time.sleep(1.0)  # the lease is known a moment later than the action
+        node.process.send_signal(signal.SIGKILL)
+        killed_s = time.monotonic()
+        wait_until(lambda: bridge.health.state == "", KNOWN_S, "the console to miss it")
+        left_s = KNOWN_S - (time.monotonic() - killed_s)
+        wait_until(lambda: is_missed(link), max(left_s, 0.5), "the replay to miss it")
+    loop.close()
+
+
+def is_missed(link: NodeLink) -> bool:
+    try:
+        link.check()
+    except OnlineError as error:
+        return "went away" in str(error)
+    return False
 
 
 def test_a_node_that_works_for_long_is_not_missed(node_and_robot):
