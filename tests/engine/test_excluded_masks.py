@@ -21,7 +21,7 @@ WORDS = sorted(
     word_set(
         "the a all every red blue mug ball duck one not no don't take touch stays put except for "
         "but bar save minus without and or , . : when while is are must that which anything "
-        "nothing it leave alone keep where with being other than hands off ignore forget sign ? everything"
+        "nothing it leave alone keep where with being other than hands off ignore forget sign ?"
     )
 )
 
