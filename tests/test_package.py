@@ -1,3 +1,17 @@
+# Copyright 2026 flmm_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What users and build tools find in the package: launch file, parameter file, metadata."""
 
 import ast
@@ -218,6 +232,18 @@ def test_executables_are_ready_to_install(name):
     # not a fixed interpreter: `ros2 run` must start the one of the active virtual environment
     assert program.read_text().splitlines()[0] == "#!/usr/bin/env python3"
     compile(program.read_text(), program, "exec")
+
+
+def test_every_python_file_names_its_licence():
+    """In the words that ament_copyright looks for."""
+    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True)
+    files = [ROOT / name for name in listed.stdout.split() if (ROOT / name).is_file()]
+    bare = [
+        f
+        for f in files
+        if f.stat().st_size and "Apache License, Version 2.0" not in f.read_text()[:700]
+    ]
+    assert files and not bare
 
 
 def test_hand_written_names_leave_room_for_the_generated_ones():

@@ -1,3 +1,17 @@
+# Copyright 2026 flmm_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Nothing that a command forbids or leaves out is ever a target of it: tables of wordings."""
 
 from __future__ import annotations
@@ -200,3 +214,30 @@ def test_words_that_only_look_like_an_exclusion(command: str, target: str) -> No
     meaning = understand(command)
     assert [p.text for p in meaning.targets] == [target]
     assert (meaning.intent, meaning.excluded, meaning.unclear) == (Intent.GROUND, (), "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "I'd rather you didn't grab the red mug",
+        "please do nothing with the red mug",
+        "I hope nobody will ever need to lift the red mug",
+        "you cannot take the red mug",
+    ],
+)
+def test_a_negative_word_that_no_rule_knows_is_never_carried_out(command):
+    meaning = understand(command)
+    assert not meaning.targets and (meaning.unclear or meaning.is_prohibition)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "I don't have a cup, hand me the red mug",
+        "why not pick up the red mug",
+        "there is nothing to drink here, so bring me the red mug",
+        "pick up the red mug, nothing else",
+    ],
+)
+def test_a_negative_word_of_another_clause_changes_nothing(command):
+    assert [phrase.text for phrase in understand(command).targets] == ["the red mug"]

@@ -1,3 +1,17 @@
+# Copyright 2026 flmm_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What a command means: the things it is about, those it is not about, and what is asked of them.
 
     pick up the red mug, not the blue ball   targets the red mug; excluded the blue ball
@@ -10,6 +24,7 @@ What cannot be resolved is `unclear`, and refused.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass, replace
 
@@ -72,7 +87,47 @@ def understand(command: str) -> Meaning:
     sentence = Sentence(reader, begin, is_asked)
     sentence.read()
     intent = _intent_of(core, sentence, is_asked=is_asked, is_request=is_request)
-    return _meaning_of(sentence, normal, intent)
+    meaning = _meaning_of(sentence, normal, intent)
+    if is_asked and "?" in core:  # "don't you see the red mug?"
+        return meaning
+    return _refused_if_negated(meaning, normal.text)
+
+
+# What turns a wish around; nothing that ends a clause may stand between it and a target.
+_NEGATIVE = re.compile(
+    r"(?<!why )\b(?:not|never|nothing|neither|nor|none|nobody|cannot|avoid|refrain|forbid|refuse)\b"
+    r"|n't\b",
+    re.IGNORECASE,
+)
+# After these words it is no wish that something be left alone: "don't forget", "I can't reach".
+_HARMLESS = re.compile(
+    r"\s+(?:be able to\s+)?(?:you|forget|fail|hesitate|find|see|reach|spot|locate|get|remember|"
+    r"know|tell|have|mind|help|wait|do without|live without|work without|only|just)\b",
+    re.IGNORECASE,
+)
+# Also "nothing except the cube": turned around twice.
+_CLAUSE_END = re.compile(
+    r"[,;:.!?]|\b(?:and|but|so|then|instead|just|only|except|than|apart|besides|aside)\b",
+    re.IGNORECASE,
+)
+
+
+def _refused_if_negated(meaning: Meaning, text: str) -> Meaning:
+    """A safety net for what no rule knows: a negative word before a target in its clause."""
+    if meaning.excluded or meaning.unclear or meaning.is_prohibition:
+        return meaning
+    for phrase in meaning.targets:
+        before = text[: max(text.lower().find(phrase.text.lower()), 0)]
+        found = _NEGATIVE.finditer(before)
+        negatives = [each for each in found if not _HARMLESS.match(before, each.end())]
+        if negatives and not _CLAUSE_END.search(before, negatives[-1].end()):
+            word = negatives[-1].group()
+            unclear = (
+                f"expected a command without doubt about what is meant, got {word!r} before "
+                f'{phrase.text!r}; say "do not touch the red mug" or "the duck, not the red mug"'
+            )
+            return dataclasses.replace(meaning, targets=(), unclear=unclear)
+    return meaning
 
 
 def _intent_of(core: str, sentence: Sentence, *, is_asked: bool, is_request: bool) -> Intent:

@@ -1,3 +1,17 @@
+# Copyright 2026 flmm_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """An image fitted into a square, the short side padded on both sides with one colour.
 
 As LLaVA-1.5, DeepSeek-VL and the original F-LMM do it: sizes are truncated, not rounded.
