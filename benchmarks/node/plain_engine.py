@@ -57,6 +57,7 @@ class PlainScene:
     """One picture [H, W, 3], and a conversation about it."""
 
     def __init__(self, image: NDArray[np.uint8], opened_s: float) -> None:
+        self.image = image
         self._size_hw, self._opened_s = (image.shape[0], image.shape[1]), opened_s
 
     def chat(self) -> PlainScene:

@@ -120,6 +120,12 @@ class FaultyScene:
     def __init__(self, scene: Any, faults: Faults, opened: OpenedImage | None) -> None:
         self._scene, self._faults, self._opened = scene, faults, opened
 
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """The picture, RGB uint8 [H, W, 3]."""
+        image: NDArray[np.uint8] = self._scene.image
+        return image
+
     def chat(self) -> FaultyChat:
         """A conversation about the picture."""
         return FaultyChat(self._scene.chat(), self._faults, self._opened)
