@@ -79,6 +79,15 @@ def test_it_names_the_publisher_and_its_qos(capsys: pytest.CaptureFixture[str]) 
         context.shutdown()
 
 
+def test_the_advice_names_the_model_as_the_user_did(tmp_path: Path) -> None:
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    text = "family: llava\nlmm: nobody/nothing\nheads: training_free\n"
+    (folder / "model.yaml").write_text(text)
+    (facts,) = doctor.examine(str(folder), "no_such_image").models
+    assert any(f"flmm localise '{folder}' IMAGES" in line for line in facts.missing), facts.missing
+
+
 def test_needs_follow_from_the_configuration() -> None:
     model = find_model("tabletop")
     full, half = (memory.need_of(model, p, scenes=2) for p in ("float32", "bfloat16"))

@@ -153,7 +153,11 @@ def test_ctrl_c_finishes_the_recording(camera, tmp_path):
 
     out = tmp_path / "run"
     arguments = [sys.executable, "-m", "flmm_ros.cli.main", "record", str(out)]
-    process = subprocess.Popen([*arguments, "--image", "/cam/image", "--wait", "30"])
+    process = subprocess.Popen(
+        [*arguments, "--image", "/cam/image", "--wait", "30"],
+        # Where the tests run in the background, a shell has SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     end_s = time.monotonic() + 60
     while not any(p.stat().st_size > 500_000 for p in Path(out).glob("*.mcap")):
         assert time.monotonic() < end_s

@@ -111,7 +111,7 @@ def examine(model: str | None, image_topic: str) -> Findings:
         providers=onnx_providers(),
         device=device,
         free_gib=round(free / GIB, 1),
-        models=tuple(model_facts(locate_model(name), free) for name in names),
+        models=tuple(model_facts(locate_model(name), free, name) for name in names),
         ros=look_around(image_topic),
     )
 

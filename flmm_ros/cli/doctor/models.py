@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +46,12 @@ class ModelFacts:
         return not self.missing and any(self.fits.values())
 
 
-def model_facts(model: ModelConfig, free: int) -> ModelFacts:
-    """Compares a model's need with `free` bytes; loads nothing."""
+def model_facts(model: ModelConfig, free: int, given: str) -> ModelFacts:
+    """Compares a model's need with `free` bytes; loads nothing.
+
+    given: how the user named the model, for the commands that are advised: its own name may be
+    known nowhere.
+    """
     size = size_of(model)
     is_here = size is not None
     if size is None and model.lmm in PUBLISHED:
@@ -57,11 +62,11 @@ def model_facts(model: ModelConfig, free: int) -> ModelFacts:
         family=model.family,
         need_gib={p: round(n.total / GIB, 2) if n else None for p, n in needs.items()},
         fits={p: n.total <= free if n else None for p, n in needs.items()},
-        missing=tuple(_missing(model, is_here=is_here)),
+        missing=tuple(_missing(model, given, is_here=is_here)),
     )
 
 
-def _missing(model: ModelConfig, *, is_here: bool) -> list[str]:
+def _missing(model: ModelConfig, given: str, *, is_here: bool) -> list[str]:
     missing = []
     if not is_here:
         missing.append(f"lmm {model.lmm}: not here; fetch it once with the parameter download")
@@ -69,7 +74,7 @@ def _missing(model: ModelConfig, *, is_here: bool) -> list[str]:
         if not Path(model.localisation).is_file():
             missing.append(
                 f"localisation {model.localisation}: make it with "
-                f"flmm localise {model.name} IMAGES..."
+                f"flmm localise {shlex.quote(given)} IMAGES..."
             )
     elif not Path(model.heads).is_file():
         missing.append(f"heads {model.heads}: bring the file")
