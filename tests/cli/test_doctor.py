@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,18 @@ def test_the_advice_names_the_model_as_the_user_did(tmp_path: Path) -> None:
     (folder / "model.yaml").write_text(text)
     (facts,) = doctor.examine(str(folder), "no_such_image").models
     assert any(f"flmm localise '{folder}' IMAGES" in line for line in facts.missing), facts.missing
+
+
+def test_an_image_processor_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "models" / "tabletop", tmp_path / "mine")
+    rule = tmp_path / "mine" / "lmm" / "preprocessor_config.json"
+    (whole,) = doctor.examine(str(tmp_path / "mine"), "no_such_image").models
+    assert whole.is_ready and whole.missing == ()
+    rule.write_text("{")
+    (facts,) = doctor.examine(str(tmp_path / "mine"), "no_such_image").models
+    assert not facts.is_ready and any("preprocessor" in line for line in facts.missing), (
+        facts.missing
+    )
 
 
 def test_needs_follow_from_the_configuration() -> None:

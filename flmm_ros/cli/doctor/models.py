@@ -22,6 +22,8 @@ from pathlib import Path
 
 from flmm_ros.cli.doctor.published_sizes import PUBLISHED
 from flmm_ros.engine.config import TRAINING_FREE, ModelConfig
+from flmm_ros.engine.errors import FlmmError
+from flmm_ros.engine.lmm import LoadOptions, adapter_of
 from flmm_ros.engine.runtime.memory import GIB, PRECISIONS, need_of, size_of
 
 
@@ -70,6 +72,11 @@ def _missing(model: ModelConfig, given: str, *, is_here: bool) -> list[str]:
     missing = []
     if not is_here:
         missing.append(f"lmm {model.lmm}: not here; fetch it once with the parameter download")
+    else:
+        try:
+            adapter_of(model.family).load_image_processor(model, LoadOptions())
+        except FlmmError as error:  # as the node would say when it loads the model
+            missing.append(str(error))
     if model.heads == TRAINING_FREE:
         if not Path(model.localisation).is_file():
             missing.append(
