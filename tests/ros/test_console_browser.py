@@ -350,7 +350,7 @@ def is_red(rgb: np.ndarray) -> np.ndarray:
 
 
 def test_the_examples_on_the_page_are_sentences_the_model_knows(engine, scene):
-    script = (ROOT / "flmm_ros" / "console" / "page" / "app.js").read_text()
+    script = (ROOT / "flmm_ros" / "console" / "web" / "page" / "app.js").read_text()
     (line,) = re.findall(r"^const EXAMPLES = \[(.*)\];$", script, re.MULTILINE)
     examples = re.findall(r'"([^"]+)"', line)
     assert len(examples) == 3
