@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from flmm_ros.report.machine import commit_of, package_version, processor_name
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,20 +29,14 @@ ROOT = Path(__file__).resolve().parents[1]
 def describe_machine(device: str = "cpu") -> dict[str, Any]:
     """Processor, cores, device, versions of Python and of the packages that matter, commit."""
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "device": _device_name(device),
         "python": platform.python_version(),
-        "torch": _version("torch"),
-        "transformers": _version("transformers"),
-        "commit": _commit(),
+        "torch": package_version("torch"),
+        "transformers": package_version("transformers"),
+        "commit": commit_of(ROOT),
     }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def _device_name(device: str) -> str:
@@ -51,25 +45,3 @@ def _device_name(device: str) -> str:
     import torch
 
     return str(torch.cuda.get_device_name())
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _commit() -> str:
-    """Of this checkout; "unknown" where it is none, or git is not installed."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        return "unknown"
-    return found.stdout.strip() or "unknown"

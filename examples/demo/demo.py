@@ -31,7 +31,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +52,7 @@ from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.answer import Grounding
 from flmm_ros.engine.errors import FlmmError
 from flmm_ros.engine.masks.mask import iou
+from flmm_ros.report.machine import package_version
 from flmm_ros.ros.client.client import FoundObject, GroundingError, GroundingResult
 from flmm_sim.processes import ChildProcess
 from flmm_sim.tabletop.tabletop import Tabletop, TabletopScene
@@ -251,20 +251,18 @@ def _save_picture(shown: Sequence[ShownCommand], path: Path) -> None:
 
 def _facts(model: str) -> list[tuple[str, str]]:
     """What the run was made with."""
-
-    def of(package: str) -> str:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return "?"
-
     return [
         ("model", model),
         ("machine", f"{platform.machine()}, {os.cpu_count()} cores"),
-        ("ROS", os.environ.get("ROS_DISTRO", f"rclpy {of('ros-kilted-rclpy')} from wheels")),
+        (
+            "ROS",
+            os.environ.get(
+                "ROS_DISTRO", f"rclpy {package_version('ros-kilted-rclpy', absent='?')} from wheels"
+            ),
+        ),
         ("Python", platform.python_version()),
-        ("torch", of("torch")),
-        ("transformers", of("transformers")),
+        ("torch", package_version("torch", absent="?")),
+        ("transformers", package_version("transformers", absent="?")),
         ("made", time.strftime("%Y-%m-%d %H:%M")),
     ]
 

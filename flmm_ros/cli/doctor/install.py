@@ -30,6 +30,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from flmm_ros.report.machine import package_version
+
 DISTRIBUTIONS = ("humble", "jazzy", "kilted", "lyrical", "rolling")
 RUNTIME_LIST = '"$(ros2 pkg prefix --share flmm_ros)/requirements/runtime.txt"'
 VENV = "~/flmm_venv"
@@ -233,10 +235,7 @@ def is_here(module: str) -> bool:
 
 def installed_version(distribution: str) -> str:
     """The version that pip or apt recorded; empty where nobody did."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return ""
+    return package_version(distribution, absent="")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -19,11 +19,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from flmm_ros.engine.errors import ConfigError
 from flmm_ros.replay.judging.judged_answer import JudgedAnswer, ResultError
 from flmm_ros.replay.judging.metrics import flat, measure
 from flmm_ros.replay.scenario import Scenario
+from flmm_ros.report.machine import commit_of, package_version, processor_name
 
 FORMAT = 1
 PASSED, FAILED, DAMAGED = "passed", "failed", "damaged"
@@ -160,42 +159,13 @@ def machine() -> dict[str, Any]:
     """On what, and with what, a run was made."""
     packages = ("torch", "transformers", "numpy", "rosbags")
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "python": platform.python_version(),
-        **{name: _version(name) for name in packages},
-        "commit": _commit(),
+        **{name: package_version(name) for name in packages},
+        "commit": commit_of(Path(__file__).resolve().parent),
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _commit() -> str:
-    """Of the checkout this runs from, "-dirty" where files were changed; else "unknown"."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).resolve().parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:  # no git on this machine
-        return "unknown"
-    return found.stdout.strip() or "unknown"
 
 
 def write_summary(directory: Path, content: Mapping[str, Any]) -> Path:
