@@ -16,10 +16,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_training
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +35,22 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """RefCOCO and gRefCOCO of a few small scenes."""
     return tiny_training.write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """As the processes that a run in this one is compared with."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def lines(tiny_model_dir: Path, tiny_data_root: Path) -> Callable[..., Any]:
+    """A recipe by its folder and further lines."""
+
+    def make(out: Path, **more: Any) -> Any:
+        return tiny_training.recipe(tiny_model_dir, tiny_data_root, out, **more)
+
+    return make

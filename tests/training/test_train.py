@@ -47,24 +47,7 @@ from training.train import main, train
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tiny_training.ROOT)}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    """As the processes that are compared with this one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def lines(tiny_model_dir: Path, tiny_data_root: Path) -> Any:
-    """A recipe by its folder and further lines."""
-
-    def make(out: Path, **more: Any) -> Any:
-        return tiny_training.recipe(tiny_model_dir, tiny_data_root, out, **more)
-
-    return make
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _started(recipe: Any, **environment: str) -> subprocess.Popen[str]:

@@ -28,7 +28,6 @@ from typing import Any
 
 import pytest
 import tiny_training
-import torch
 from safetensors.torch import load_file
 
 from training.loop.checkpoints import newest
@@ -41,24 +40,7 @@ TRAIN = [sys.executable, "-m", "training.train"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 Lines = Callable[..., Any]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    """As the processes that are compared with this one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def lines(tiny_model_dir: Path, tiny_data_root: Path) -> Lines:
-    """A recipe by its folder and further lines."""
-
-    def make(out: Path, **more: Any) -> Any:
-        return tiny_training.recipe(tiny_model_dir, tiny_data_root, out, **more)
-
-    return make
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _start(
