@@ -21,7 +21,7 @@ STAGE_COLORS: dict[str, str] = {
     "generate": "#5b8def",
     "read": "#e0a030",
     "decode": "#3aa987",
-    "see": "#5ab4c9",
+    "see": "#d0698f",
     "refine": "#b07cd8",
     "locate": "#d9785f",
 }
