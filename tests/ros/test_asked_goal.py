@@ -120,7 +120,7 @@ def asking(answerer, monkeypatch):
     @contextmanager
     def make(**lost):
         with GroundingClient(robot) as client:
-            wire = client._client._client_handle = Wire(client._client._client_handle)
+            wire = client._action.client._client_handle = Wire(client._action.client._client_handle)
             wire.lost |= lost
             yield client, wire
 
@@ -159,7 +159,7 @@ def test_an_acceptance_that_comes_while_the_goal_is_noted_down(asking, answerer)
             super().__setitem__(key, value)
 
     with asking() as (client, wire):
-        client._client._feedback_callbacks = Slow()
+        client._action.client._feedback_callbacks = Slow()
         result = client.ground("the duck", timeout_s=20.0, wait_for_node_s=20.0)
     assert result.text == "said the duck"
     assert wire.sent == 1 and answerer.done == ["the duck"]
@@ -205,7 +205,7 @@ def test_feedback_that_cannot_be_taken_ends_the_call(asking, answerer):
         raise ValueError(f"no room for {stage}")
 
     with asking() as (client, _):
-        wait_until(client._client.server_is_ready, 20.0, "the server")
+        wait_until(client._action.client.server_is_ready, 20.0, "the server")
         time.sleep(1.0)  # the feedback's topic connects by itself
         with pytest.raises(ValueError, match="no room for queued"):
             client.ground("the vase", timeout_s=20.0, on_feedback=broken)

@@ -68,7 +68,9 @@ def test_console_and_replay_miss_a_killed_node_soon(node_and_robot):
         Bridge(robot.node.context, loop, None, name) as bridge,
     ):
         wait_until(lambda: bridge.health.state == "active", 20.0 * PATIENCE, "the console's view")
-        wait_until(lambda: link._action.server_is_ready(), 20.0 * PATIENCE, "the replay's view")
+        wait_until(
+            lambda: link._action.client.server_is_ready(), 20.0 * PATIENCE, "the replay's view"
+        )
         link.check()
         time.sleep(1.0)  # the lease is known a moment later than the action
         node.process.send_signal(signal.SIGKILL)
@@ -93,7 +95,7 @@ def test_a_node_that_works_for_long_is_not_missed(node_and_robot):
     with GroundingClient(robot.node) as client:
         goals = [client.ground(QUESTION, image=IMAGE, timeout_s=0) for _ in range(2)]
         assert [goal.error for goal in goals] == ["OK", "OK"]
-        assert not client._liveliness.is_lost
+        assert not client._action.liveliness.is_lost
 
 
 @pytest.mark.parametrize("error", [ValueError("on purpose"), SystemExit(3)])
@@ -122,7 +124,7 @@ def test_a_client_that_is_closed_meanwhile_waits_no_longer(node_and_robot):
 
     asking = threading.Thread(target=ask)
     asking.start()
-    wait_until(lambda: client._asked, 5, "the goal")
+    wait_until(lambda: client._action.goals, 5, "the goal")
     client.close()
     asking.join(5)
     assert errors == ["the client was closed while the answer was waited for"]

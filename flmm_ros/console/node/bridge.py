@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -39,7 +38,7 @@ from flmm_ros.action import Ground
 from flmm_ros.console.node.frames import Frame, Frames
 from flmm_ros.console.node.goal import Goal, Progress, Question
 from flmm_ros.msg import GroundedAnswer
-from flmm_ros.ros.client.node_liveliness import NodeLiveliness
+from flmm_ros.ros.client.ground_action import GroundAction
 from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.interface.endpoints import GROUND, GROUNDING, HEATMAP, IMAGE
 
@@ -109,8 +108,7 @@ class Bridge:
         self._pages: list[Any] = []  # subscriptions that only exist for pages
         self._image_type = ""
         self._health: tuple[float, Any] = (0.0, None)
-        self._action: Any = ActionClient(self.node, Ground, self._own(GROUND.name))
-        self._liveliness = NodeLiveliness(self.node, self._own(GROUND.name))
+        self._action = GroundAction(self.node, self._own(GROUND.name))
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, _DEPTH)
         self.node.create_timer(TEND_PERIOD_S, self._tend)
         self._thread = NodeThread(self.node)
@@ -125,7 +123,6 @@ class Bridge:
         if self._goals:
             time.sleep(_FAREWELL_S)
         self._thread.close()
-        self._liveliness.destroy()
         self._action.destroy()
         self.node.destroy_node()
 
@@ -136,7 +133,7 @@ class Bridge:
         goal = Goal(self._loop, self._thread.call, on_progress, self.frames)
         if question.timeout_s > 0:
             goal.deadline_s = time.monotonic() + question.timeout_s + _MARGIN_S
-        if not self._is_node_there:
+        if not self._action.is_there:
             goal.fail(self._no_node())
             return goal
         request = Ground.Goal(
@@ -147,7 +144,7 @@ class Bridge:
         )
         self._goals.add(goal)
         goal.when_ended(lambda: self._goals.discard(goal))
-        self._thread.call(goal.send, self._action, request)
+        self._thread.call(goal.send, self._action.client, request)
         return goal
 
     def watch(self) -> None:
@@ -165,7 +162,7 @@ class Bridge:
         came_s, status = self._health
         topic = self.node.resolve_topic_name(IMAGE.name)
         rate_hz = self.frames.rate_hz
-        if not self._is_node_there:
+        if not self._action.is_there:
             return Health("", self._no_node(), "", False, 0, topic, rate_hz)
         if status is None or time.monotonic() - came_s > 5.0:
             text = "the node is there but has published no diagnostics yet"
@@ -181,11 +178,6 @@ class Bridge:
             image_topic=topic,
             image_rate_hz=rate_hz,
         )
-
-    @property
-    def _is_node_there(self) -> bool:
-        """False soon after its process was killed, long before DDS forgets the action."""
-        return self._action.server_is_ready() and not self._liveliness.is_lost
 
     def _own(self, name: str) -> str:
         """A topic or action of the grounding node, `~/x`, from here."""
@@ -211,7 +203,7 @@ class Bridge:
             self._unsubscribe()
         elif is_watched:
             self._subscribe()
-        is_gone = bool(self._goals) and not self._is_node_there
+        is_gone = bool(self._goals) and not self._action.is_there
         for goal in list(self._goals):
             goal.look()
             if is_gone:

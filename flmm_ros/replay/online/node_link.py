@@ -30,7 +30,6 @@ import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
-from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
@@ -43,7 +42,7 @@ from flmm_ros.engine.errors import FlmmError
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.replay.online.node_subscriptions import NodeSubscriptions
 from flmm_ros.ros.client.asked_goal import AskedGoal
-from flmm_ros.ros.client.node_liveliness import NodeLiveliness
+from flmm_ros.ros.client.ground_action import GroundAction
 from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.client.repeated_call import RepeatedCall
 
@@ -103,14 +102,12 @@ class NodeLink:
         self._publishers = dict[str, Any]()
         self._clock = self.node.create_publisher(Clock, "/clock", _reliable())
         self._now_ns = 0
-        self._action: Any = ActionClient(self.node, Ground, f"{name}/ground")
-        self._liveliness = NodeLiveliness(self.node, f"{name}/ground")
+        self._action = GroundAction(self.node, f"{name}/ground")
         self._state = self.node.create_client(GetState, f"{name}/get_state")
         self._parameters = self.node.create_client(GetParameters, f"{name}/get_parameters")
         self._hearing = NodeSubscriptions(self.node, self.node.resolve_service_name(name))
         self.answered: queue.Queue[SentGoal] = queue.Queue()
-        self._asked: list[AskedGoal] = []  # only used on the thread that spins
-        self._thread = NodeThread(self.node, self._look)
+        self._thread = NodeThread(self.node, self._action.look)
         self._thread.start()
 
     def __enter__(self) -> NodeLink:
@@ -118,7 +115,6 @@ class NodeLink:
 
     def __exit__(self, *_: object) -> None:
         self._thread.close()
-        self._liveliness.destroy()
         self._action.destroy()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
@@ -154,7 +150,7 @@ class NodeLink:
             return bool(state.id == State.PRIMARY_STATE_ACTIVE)
 
         self._wait(is_active, timeout_s, f"an active grounding node {full}; see its log", tick)
-        self._wait(self._action.server_is_ready, timeout_s, f"the action of {full}", tick)
+        self._wait(self._action.client.server_is_ready, timeout_s, f"the action of {full}", tick)
 
     def parameters(self, names: Sequence[str]) -> dict[str, Any]:
         """The node's values of these parameters."""
@@ -256,8 +252,8 @@ class NodeLink:
             goal.answer, goal.error = answer, str(error or "")
             self.answered.put(goal)
 
-        goal.asked = AskedGoal(self._action, message, on_end)
-        self._thread.call(self._begin, goal.asked)
+        goal.asked = AskedGoal(self._action.client, message, on_end)
+        self._thread.call(self._action.begin, goal.asked)
 
     def cancel(self, goal: SentGoal) -> None:
         """Asks for the end of a goal that has been accepted."""
@@ -268,17 +264,8 @@ class NodeLink:
 
     def check(self) -> None:
         """Raises OnlineError where the node has gone away."""
-        if not self._action.server_is_ready() or self._liveliness.is_lost:
+        if not self._action.is_there:
             raise OnlineError(f"{self.name}: the grounding node went away; see its log")
-
-    def _begin(self, asked: AskedGoal) -> None:
-        self._asked.append(asked)
-        asked.look()
-
-    def _look(self) -> None:
-        for asked in self._asked:
-            asked.look()
-        self._asked = [asked for asked in self._asked if not asked.is_over]
 
     def _call(self, client: Any, request: Any, tick: Callable[[], None]) -> Any:
         call = RepeatedCall(client, request)

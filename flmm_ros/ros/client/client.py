@@ -31,11 +31,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
@@ -43,9 +41,9 @@ from std_msgs.msg import Header
 from flmm_ros.action import Ground
 from flmm_ros.msg import GroundedAnswer
 from flmm_ros.ros.client.asked_goal import AskedGoal, GoalLost
+from flmm_ros.ros.client.ground_action import GroundAction
 from flmm_ros.ros.client.grounding_result import FoundObject as FoundObject
 from flmm_ros.ros.client.grounding_result import GroundingResult, result_from_msg
-from flmm_ros.ros.client.node_liveliness import NodeLiveliness
 from flmm_ros.ros.client.node_thread import NodeThread
 from flmm_ros.ros.interface.endpoints import GROUND
 from flmm_ros.ros.messages import conversions
@@ -78,20 +76,11 @@ class GroundingClient:
             # Rules such as __node:=x are meant for your node; as is its name in them.
             use_global_arguments=False,
         )
-        self._action = f"{name}/ground"
+        self._name = f"{name}/ground"
         # Room for the answers of many threads at once, see endpoints.BURST.
-        profile = QoSProfile(depth=GROUND.depth)
-        self._client: Any = ActionClient(
-            self._own,
-            Ground,
-            self._action,
-            goal_service_qos_profile=profile,
-            result_service_qos_profile=profile,
-            cancel_service_qos_profile=profile,
-        )
-        self._liveliness = NodeLiveliness(self._own, self._action)
-        self._asked: list[AskedGoal] = []  # only used on the client's thread
-        self._thread = NodeThread(self._own, self._look)
+        services = QoSProfile(depth=GROUND.depth)
+        self._action = GroundAction(self._own, self._name, services)
+        self._thread = NodeThread(self._own, self._action.look)
         self._thread.start()
 
     def __enter__(self) -> GroundingClient:
@@ -103,8 +92,7 @@ class GroundingClient:
     def close(self) -> None:
         """Ends the client's thread and node; yours stays."""
         self._thread.close()
-        self._liveliness.destroy()
-        self._client.destroy()
+        self._action.destroy()
         self._own.destroy_node()
 
     def ground(
@@ -148,8 +136,8 @@ class GroundingClient:
             goal.use_image = True
             goal.image = conversions.image_to_msg(image, Header())
         pending = _Pending()
-        asked = AskedGoal(self._client, goal, pending.end, _told(on_feedback))
-        self._thread.call(self._begin, asked)
+        asked = AskedGoal(self._action.client, goal, pending.end, _told(on_feedback))
+        self._thread.call(self._action.begin, asked)
         deadline_s = time.monotonic() + timeout_s + _ANSWER_MARGIN_S if timeout_s > 0 else None
         try:
             while not pending.is_done.wait(_POLL_S):
@@ -161,13 +149,14 @@ class GroundingClient:
 
     def _wait_for_node(self, wait_s: float) -> None:
         end_s = time.monotonic() + wait_s
-        is_there = self._client.wait_for_server(timeout_sec=wait_s)
-        while is_there and self._liveliness.is_lost:  # killed, but DDS has not forgotten it yet
+        is_there = self._action.client.wait_for_server(timeout_sec=wait_s)
+        # Killed, but DDS has not forgotten it yet:
+        while is_there and self._action.liveliness.is_lost:
             if time.monotonic() > end_s:
                 is_there = False
             time.sleep(_POLL_S)
         if not is_there:
-            name = self._own.resolve_service_name(self._action)
+            name = self._own.resolve_service_name(self._name)
             raise GroundingError(
                 f"expected a node that serves the action {name}, found none in {wait_s:g} s; is "
                 "the grounding node running, in this namespace, with the same ROS_DOMAIN_ID?"
@@ -178,24 +167,12 @@ class GroundingClient:
             raise GroundingError("ROS was shut down while the answer was waited for")
         if not self._thread.is_alive:
             raise GroundingError("the client was closed while the answer was waited for")
-        if not self._client.server_is_ready() or self._liveliness.is_lost:
+        if not self._action.is_there:
             raise GroundingError("the grounding node went away before it answered")
         if deadline_s is not None and time.monotonic() > deadline_s:
             raise GroundingError(
                 "the grounding node is there but did not answer in time; see its log"
             )
-
-    # On the client's thread.
-
-    def _begin(self, asked: AskedGoal) -> None:
-        self._asked.append(asked)
-        asked.look()
-
-    def _look(self) -> None:
-        """Goals are asked again, or cancelled."""
-        for asked in self._asked:
-            asked.look()
-        self._asked = [asked for asked in self._asked if not asked.is_over]
 
 
 class _Pending:
