@@ -42,7 +42,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.cli.plain_console import plain_console
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import ConfigError
@@ -207,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m training.evaluate`; returns the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("training").setLevel(logging.INFO)
-    return run_app(one_command(_evaluate), argv, "python -m training.evaluate")
+    return run_command(_evaluate, argv, "python -m training.evaluate")
 
 
 _SCENES, _DATA = "tabletop: ", "data: "

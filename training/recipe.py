@@ -23,7 +23,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from flmm_ros.engine.config.model_search import model_roots
 from flmm_ros.engine.config.schema import (
@@ -170,7 +172,14 @@ def known_keys() -> tuple[str, ...]:
     return tuple(each.name for each in settings_of(Recipe))
 
 
-SETTINGS_HELP = "Settings: " + "; ".join(f"{s.name}: {s.doc}" for s in settings_of(Recipe))
+_SETTINGS_HELP = "Settings: " + "; ".join(f"{s.name}: {s.doc}" for s in settings_of(Recipe))
+
+# What every program that takes a recipe has on its command line.
+RecipeArgument = Annotated[str, typer.Argument(help="A file of config/training, or its name.")]
+RecipeSettings = Annotated[
+    list[str],
+    typer.Argument(metavar="[KEY=VALUE]...", help=f"Replaces a line of it. {_SETTINGS_HELP}"),
+]
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

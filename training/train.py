@@ -34,13 +34,11 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
 from rich.console import Console
 
-from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.cli.plain_console import plain_console
 from flmm_ros.engine.errors import FlmmError
 from training.data.sample import load_rgb
@@ -64,7 +62,7 @@ from training.loop.run import (
     stopped_by_signal,
 )
 from training.loop.validation import ValidationSums, spread
-from training.recipe import SETTINGS_HELP, Recipe, load_recipe
+from training.recipe import Recipe, RecipeArgument, RecipeSettings, load_recipe
 
 log = logging.getLogger(__name__)
 NAMED = 10  # broken samples, at the end
@@ -295,15 +293,12 @@ def _due(run: TrainingRun, every: int) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m training.train`; returns the exit status."""
-    return run_app(one_command(_train), argv, "python -m training.train")
+    return run_command(_train, argv, "python -m training.train")
 
 
 def _train(
-    recipe: Annotated[str, typer.Argument(help="A file of config/training, or its name.")],
-    settings: Annotated[
-        list[str],
-        typer.Argument(metavar="[KEY=VALUE]...", help=f"Replaces a line of it. {SETTINGS_HELP}"),
-    ] = [],  # noqa: B006  Typer copies it
+    recipe: RecipeArgument,
+    settings: RecipeSettings = [],  # noqa: B006  Typer copies it
 ) -> None:
     """Train heads on a frozen language model; run it again to go on after an interruption."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -41,12 +41,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.training.random_model import write_random_model
-from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.cli.command_line import run_command
 from training.disk import size_text
 from training.features.build import make
 from training.loop.report import progress_bar
 from training.loop.run import TrainingRun, prepare
-from training.recipe import SETTINGS_HELP, Recipe, load_recipe
+from training.recipe import Recipe, RecipeArgument, RecipeSettings, load_recipe
 from training.train import forwards, step, validate
 
 BLOCKS = 4  # an epoch is cut into
@@ -156,15 +156,12 @@ def told(found: Paired) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m benchmarks.training.feature_cache`; returns the exit status."""
-    return run_app(one_command(_feature_cache), argv, "python -m benchmarks.training.feature_cache")
+    return run_command(_feature_cache, argv, "python -m benchmarks.training.feature_cache")
 
 
 def _feature_cache(
-    recipe: Annotated[str, typer.Argument(help="A file of config/training, or its name.")],
-    settings: Annotated[
-        list[str],
-        typer.Argument(metavar="[KEY=VALUE]...", help=f"Replaces a line of it. {SETTINGS_HELP}"),
-    ] = [],  # noqa: B006  Typer copies it
+    recipe: RecipeArgument,
+    settings: RecipeSettings = [],  # noqa: B006  Typer copies it
     epochs: Annotated[int, typer.Option(min=1, help="Of each run.")] = 2,
     is_random: Annotated[
         bool, typer.Option("--random-model", help="Frozen parts that cost what real ones do.")

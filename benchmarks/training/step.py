@@ -45,7 +45,7 @@ from benchmarks.engine.benchmark import NAMES, shape_of
 from benchmarks.engine.models import PHRASES, PROMPT, build
 from benchmarks.engine.rounds import IMAGE_HW, picture
 from benchmarks.machine import describe_machine
-from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.errors import ConfigError
 from training.features.frozen import FrozenReader
 from training.features.readings import SampleTruth
@@ -211,7 +211,7 @@ def told(name: str, costs: Sequence[StepCost]) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m benchmarks.training.step`; returns the exit status."""
-    return run_app(one_command(_step), argv, "python -m benchmarks.training.step")
+    return run_command(_step, argv, "python -m benchmarks.training.step")
 
 
 def _step(

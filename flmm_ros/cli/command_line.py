@@ -32,13 +32,15 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-def run_command(function: Callable[..., Any], argv: Sequence[str] | None = None) -> int:
+def run_command(
+    function: Callable[..., Any], argv: Sequence[str] | None = None, name: str | None = None
+) -> int:
     """Runs one function as a command line program and returns its exit status.
 
     The function returns an exit status, or None for success. argv: without the program's name; by
-    default this process's.
+    default this process's. name: of the program, for its help and errors.
     """
-    return run_app(one_command(function), argv)
+    return run_app(one_command(function), argv, name)
 
 
 def one_command(function: Callable[..., Any]) -> typer.Typer:

@@ -36,7 +36,7 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.config import GrounderConfig
 from flmm_ros.engine.errors import ConfigError
 from flmm_ros.engine.fingerprint import weights_fingerprint
@@ -53,7 +53,7 @@ FIRST_SEED, FIRST_UNSEEN = 0, 1_000_000
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m training.ablation`; returns the exit status."""
-    return run_app(one_command(_ablation), argv, "python -m training.ablation")
+    return run_command(_ablation, argv, "python -m training.ablation")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from typing import Annotated
 import torch
 import typer
 
-from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.engine.errors import ConfigError
 from training.embedded.settings import SMOKE, STAGES, EmbeddedSettings
 from training.embedded.trainer import Trainer
@@ -47,7 +47,7 @@ HAS_GPU = torch.cuda.is_available()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m training.embedded`; returns the exit status."""
-    return run_app(one_command(_embedded), argv, "python -m training.embedded")
+    return run_command(_embedded, argv, "python -m training.embedded")
 
 
 def _embedded(  # noqa: PLR0913  one option a setting

@@ -38,7 +38,7 @@ import typer
 from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
-from flmm_ros.cli.command_line import one_command, run_app
+from flmm_ros.cli.command_line import run_command
 from flmm_ros.cli.plain_console import plain_console
 from flmm_ros.engine.errors import ConfigError, PromptError
 from training.data.sample import BrokenSampleError
@@ -58,7 +58,7 @@ from training.features.ready_samples import (
 from training.features.store import FeatureError, FeatureStore, FeatureWriter
 from training.loop.assembly import accelerator_of, assemble
 from training.loop.report import progress_bar
-from training.recipe import SETTINGS_HELP, Recipe, load_recipe
+from training.recipe import Recipe, RecipeArgument, RecipeSettings, load_recipe
 
 SHOWN = 10  # samples that were left out
 
@@ -242,15 +242,12 @@ def verify(folder: Path, *, repair: bool, console: Console | None = None) -> int
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m training.features`; returns the exit status."""
-    return run_app(one_command(_features), argv, "python -m training.features")
+    return run_command(_features, argv, "python -m training.features")
 
 
 def _features(
-    recipe: Annotated[str, typer.Argument(help="A file of config/training, or its name.")],
-    settings: Annotated[
-        list[str],
-        typer.Argument(metavar="[KEY=VALUE]...", help=f"Replaces a line of it. {SETTINGS_HELP}"),
-    ] = [],  # noqa: B006  Typer copies it
+    recipe: RecipeArgument,
+    settings: RecipeSettings = [],  # noqa: B006  Typer copies it
     is_verified: Annotated[
         bool, typer.Option("--verify", help="Compare all checksums, make nothing.")
     ] = False,
