@@ -42,7 +42,6 @@ _STRAIGHT_M = 0.25  # shorter ways are straight lines; longer ones bend, joint b
 _WAYPOINT_M, _WAYPOINT_RAD = 0.02, 0.1
 _SPEED = 0.6  # share of the joints' top speed
 _TIP_M_S = 0.25  # top speed on straight lines
-_SETTLING_S = 0.5  # for the motors to come to rest behind the plan
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,9 @@ class Panda:
     """
 
     def __init__(self, world: BulletWorld, T_world_base: Pose, aside_rad: Joints) -> None:
-        self._T_world_base, self._aside_rad = T_world_base, aside_rad
+        self._T_world_base = T_world_base
         self._motion = _Motion(np.stack([aside_rad, aside_rad]), 1.0)
-        self._time_s = 1.0 + _SETTLING_S
+        self._time_s = 1.0  # at rest: that motion has ended
         self._finger_m = MAX_WIDTH_M / 2
         self.body = ArmBody(world, T_world_base, aside_rad, self._finger_m)
 
@@ -91,11 +90,6 @@ class Panda:
         """How far the fingers are apart."""
         return self.body.width_m
 
-    @property
-    def is_moving(self) -> bool:
-        """Whether the last motion is still under way."""
-        return self._time_s < self._motion.duration_s + _SETTLING_S
-
     def go_to(self, T_world_tip: Pose) -> None:
         """Plans a way to a pose and sets out: a straight line where it is short.
 
@@ -111,10 +105,6 @@ class Panda:
             self._set_out(*_straight(start, forward(end)[0], now, end, way_m))
         else:
             self._set_out([now, end], 0.0)
-
-    def go_aside(self) -> None:
-        """Sets out for the place aside, joint by joint."""
-        self._set_out([self.joints_rad, self._aside_rad], 0.0)
 
     def _set_out(self, joints: list[Joints], least_s: float) -> None:
         way = np.stack(joints)

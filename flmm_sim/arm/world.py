@@ -93,10 +93,6 @@ class GraspWorld:
         """Where the middle of a thing is in the world, now, [3]."""
         return self._world.position_m(thing.body)
 
-    def thing_at(self, row: int, column: int, picture: Picture) -> Thing | None:
-        """The thing that a pixel of a picture shows, or None."""
-        return next((t for t in self.things if t.body == picture.ids[row, column]), None)
-
     def step(self, duration_s: float) -> None:
         """Lets physics, motors included, go on for a while."""
         for _ in range(max(1, round(duration_s / STEP_S))):
@@ -105,11 +101,6 @@ class GraspWorld:
             self.time_s += STEP_S
             if self._on_step is not None:
                 self._on_step(self)
-
-    def wait_for_arm(self) -> None:
-        """Lets physics go on until the arm's motion has ended."""
-        while self.arm.is_moving:
-            self.step(4 * STEP_S)
 
     def picture(self) -> Picture:
         """What the robot's camera sees now."""

@@ -16,8 +16,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from flmm_sim.tabletop.tabletop import ALL_KINDS, COLORS
@@ -29,7 +27,6 @@ from training.embedded.language.vocabulary import PLURALS, STRANGE, STRANGE_COLO
 
 STRANGE_SHARE, STRANGE_COLOR_SHARE = 0.2, 0.06  # of absent phrases: "the banana", "the pink mug"
 SEVERAL = frozenset([*PLURALS.values(), "objects", "things"])
-_NAMED = re.compile(rf"\b(?:an?|the) (?:(?:{'|'.join(COLORS)}) )?(?:{'|'.join(ALL_KINDS)})\b")
 KIND_WORDS = frozenset([*ALL_KINDS, *PLURALS.values(), *(w for s in SYNONYMS.values() for w in s)])
 
 
@@ -98,14 +95,6 @@ def strange(objects: Objects, rng: np.random.Generator) -> str:
     """What no table has: "banana", "red banana", a word that means nothing."""
     word = made_up(rng) if rng.random() < 0.4 else pick(rng, STRANGE)
     return f"{pick(rng, objects).color} {word}" if rng.random() < 0.4 else word
-
-
-def named_spans(answer: str) -> list[tuple[int, int]]:
-    """Where an answer, the teacher's or the model's, names things that are there.
-
-    Answers have a small grammar: article, colour or not, kind. "no green duck" is no thing.
-    """
-    return [match.span() for match in _NAMED.finditer(answer)]
 
 
 def maybe_absent(
