@@ -15,7 +15,7 @@
 """Starts a simulated camera and the grounding node that looks at it.
 
 ros2 launch flmm_ros demo.launch.py seed:=2000028
-ros2 run flmm_ros ground "the red mug"
+ros2 run flmm_ros flmm ask "the red mug"
 ros2 param set /camera seed 2000031
 """
 
