@@ -35,6 +35,7 @@ import typer
 
 from flmm_ros.cli.command_line import run_command
 from flmm_ros.ros.interface import endpoints
+from flmm_ros.ros.node.lifecycle_bond import BOND_TOPIC
 
 PAGE = Path(__file__).resolve().parents[2] / "config" / "security" / "policy.xml"
 NODE, ROBOT = "grounding_node", "robot"
@@ -69,7 +70,7 @@ def policy() -> str:
     published = [e.name for e in endpoints.OUTPUTS]
     _rule(node, "topics", "subscribe", [*heard, "/clock", "/tf", "/tf_static"])
     _rule(node, "topics", "publish", [*published, "~/transition_event", "/rosout"])
-    _rule(node, "topics", "publish", ["/parameter_events"], also="subscribe")
+    _rule(node, "topics", "publish", ["/parameter_events", BOND_TOPIC], also="subscribe")
     own = [e.name for e in endpoints.SERVICES]
     standard = [f"~/{name}" for name in (*_PARAMETER_SERVICES, *_LIFECYCLE_SERVICES)]
     _rule(node, "services", "reply", [*own, *standard])

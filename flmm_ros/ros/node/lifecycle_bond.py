@@ -27,7 +27,7 @@ from typing import Any
 
 from rclpy.node import Node
 
-_TOPIC = "bond"  # as of Nav2's manager and nodes, in the node's namespace
+BOND_TOPIC = "bond"  # as of Nav2's manager and nodes, in the node's namespace
 _PERIOD_S = 0.25
 
 
@@ -46,7 +46,7 @@ class LifecycleBond:
             return
         try:
             bond = import_module("bondpy.bondpy").Bond(
-                topic=_TOPIC, id=self._node.get_name(), node=self._node
+                topic=BOND_TOPIC, id=self._node.get_name(), node=self._node
             )
             bond.set_heartbeat_period(_PERIOD_S)
             bond.start()
