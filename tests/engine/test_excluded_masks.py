@@ -74,7 +74,7 @@ def test_nothing_changes_where_nothing_is_excluded() -> None:
     assert without(found, [_found((30, 0, 50, 20))]) is found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join)))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -82,10 +82,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except PromptError:
         return
     excluded = {p.text for p in meaning.excluded}
-    assert meaning.unclear or not {p.text for p in meaning.targets} & excluded or "?" in text
+    assert meaning.unclear or not {p.text for p in meaning.targets} & excluded
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.text(max_size=60))
 def test_normal_text_is_normal_and_its_places_lie_in_the_typed_text(text: str) -> None:
     normal = normalised(text)

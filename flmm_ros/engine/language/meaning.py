@@ -199,13 +199,13 @@ def _meaning_of(sentence: Sentence, normal: NormalText, intent: Intent) -> Meani
     for d in (*wanted, *unwanted, *sentence.left_out):
         for text in d.excluded:
             excluded.setdefault(_name(text), phrase(text, d))
-    if sentence.is_asked:
-        return Meaning(intent, tuple(targets.values()), tuple(excluded.values()))
-    unclear = sentence.unclear or next((d.unclear for d in wanted if d.unclear), "")
+    unclear = ""
+    if not sentence.is_asked:
+        unclear = sentence.unclear or next((d.unclear for d in wanted if d.unclear), "")
     both = next((p.text for name, p in targets.items() if name in excluded), "")
     if both:
         unclear = unclear or f"{both!r} is both meant and not meant; {SAY_IT_APART}"
-    if sentence.is_statement and not targets:
+    if sentence.is_statement and not targets and not sentence.is_asked:
         unclear = unclear or "expected a command, got a sentence that says what is not there"
     return Meaning(intent, tuple(targets.values()), tuple(excluded.values()), unclear)
 
